@@ -1,0 +1,1 @@
+"""Examples in, probabilities and evidence out: classifiers, calibration, evaluation, registry. No Prefect."""

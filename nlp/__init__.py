@@ -1,0 +1,1 @@
+"""Text in, labelled examples out: readers, sections, sentences, weak labels. No torch, Prefect or MLflow."""
