@@ -1,0 +1,113 @@
+"""Where Rubricator keeps its state: one private folder with the databases and the artifacts."""
+
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+EXPERIMENT = "rubricator"
+
+# Nothing leaves the machine, nothing is unpickled, no error quotes a row: not a matter of choice.
+_ALWAYS = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_DISABLE_SCHEMA_DETAILS": "true",
+}
+_UNLESS_SET = {
+    "MLFLOW_EXPERIMENT_NAME": EXPERIMENT,
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",  # a first start on a slow disk
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+def open_home(path: Path | str | None = None) -> "Home":
+    """Make the state folder and point MLflow and Prefect at it, for this process and its children.
+
+    path: the folder; None means the environment's RUBRICATOR_HOME, else ./.rubricator. A server that
+    MLFLOW_TRACKING_URI or PREFECT_API_URL names is used instead of the embedded database. Takes milliseconds
+    and may be called again. New files of this process are readable by their owner only (umask 077).
+    """
+    os.umask(0o077)
+    before = os.environ.get("RUBRICATOR_HOME")
+    home = Home(Path(path or before or ".rubricator").expanduser().resolve())
+    home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.environ.update(_ALWAYS)
+    for name, value in _UNLESS_SET.items():
+        os.environ.setdefault(name, value)
+    # what an earlier home (of this process or its parent) put into the environment is no choice of the user
+    inherited = Home(Path(before)).variables() if before else {}
+    for name, value in home.variables().items():
+        if os.environ.get(name, inherited.get(name)) == inherited.get(name):
+            os.environ[name] = value
+    os.environ["RUBRICATOR_HOME"] = str(home.path)
+    return home
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The state folder; an absolute path."""
+
+    path: Path
+
+    @property
+    def artifacts(self) -> Path:
+        return self.path / "artifacts"
+
+    def variables(self) -> dict[str, str]:
+        """What the embedded databases need in the environment, where the user set nothing else."""
+        own = {"MLFLOW_TRACKING_URI": f"sqlite:///{self.path}/mlflow.db"}
+        if "PREFECT_API_URL" not in os.environ:  # a server's settings live in the user's own Prefect profile
+            own |= {"PREFECT_HOME": str(self.path / "prefect"), "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true"}
+        return own
+
+    def init_mlflow(self) -> None:
+        """Create MLflow's database and the experiment, once: call it before anything runs in parallel.
+
+        Artifacts go to this home, except where an MLflow server (http) keeps its own: several machines should
+        therefore share a database through such a server.
+        """
+        uri = os.environ["MLFLOW_TRACKING_URI"]
+        experiment = os.environ["MLFLOW_EXPERIMENT_NAME"]
+        with self._once("mlflow", f"{version('mlflow')} {experiment} {_without_password(uri)}") as first:
+            if first or (uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists()):
+                import mlflow
+
+                client = mlflow.MlflowClient(tracking_uri=uri)
+                if client.get_experiment_by_name(experiment) is None:
+                    place = None if uri.startswith("http") else str(self.artifacts)
+                    client.create_experiment(experiment, artifact_location=place)
+
+    def init_prefect(self) -> None:
+        """Create the embedded Prefect server's database, once (about 15 s); nothing where a server is set."""
+        import prefect
+        from prefect.server.api.server import SubprocessASGIServer
+
+        if prefect.settings.PREFECT_API_URL.value():
+            return
+        with self._once("prefect", prefect.__version__) as first:
+            if first or not (self.path / "prefect" / "prefect.db").exists():
+                SubprocessASGIServer().start()  # migrates the database; the flow then uses this server
+
+    @contextmanager
+    def _once(self, what: str, state: str) -> Iterator[bool]:
+        """Hold the lock of `what`; True until a body has ended well with this state."""
+        done = self.path / f"{what}.ready"
+        with (self.path / f"{what}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            first = not done.exists() or done.read_text() != state
+            yield first
+            if first:
+                done.write_text(state)
+
+
+def _without_password(uri: str) -> str:
+    return re.sub(r"://[^@/]*@", "://", uri)

@@ -1,0 +1,111 @@
+"""One way to run a step: as a Prefect flow, or by calling it.
+
+A step is a plain function (`extract`, `train`, …) whose parameters are paths, names and numbers, and which
+opens its home itself. `run` runs it now; `as_flow` makes the flow that a deployment names. Whatever the way, an
+exception leaves a step without note text: Prefect writes exceptions to its database, to its log and to files.
+"""
+
+import functools
+import os
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from rubricator.flows.home import open_home
+from rubricator.nlp.errors import RubricatorError
+
+if TYPE_CHECKING:
+    from prefect import Flow
+    from prefect.task_runners import TaskRunner
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class SafeError(RubricatorError):
+    """A step failed on an exception whose message may quote a note: says where and the exception's type."""
+
+
+def run(
+    step: Callable[..., R],
+    *,
+    home: str | None,
+    use_prefect: bool = True,
+    task_runner: "TaskRunner[Any] | None" = None,
+    **parameters: Any,
+) -> R:
+    """Run `step(home=home, **parameters)`: as a Prefect flow, or directly and without importing Prefect.
+
+    Raises what the step raised, made safe: see `guarded`.
+    """
+    opened = open_home(home)
+    if not use_prefect:
+        return guarded(step)(home=home, **parameters)
+    # this caller sees the exception itself; the server's log keeps it too
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    opened.init_prefect()
+    # the heartbeat thread costs a second at the end of each flow, and nobody watches this one from outside
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        result: R = as_flow(step, task_runner=task_runner)(home=home, **parameters)
+    return result
+
+
+def as_flow(
+    step: Callable[P, R], *, module: str | None = None, task_runner: "TaskRunner[Any] | None" = None
+) -> "Flow[P, R]":
+    """The step as a Prefect flow of the same name and parameters; results are not stored.
+
+    module: the dotted name of the module that holds the flow as `<step>_flow`, for flows that are deployed.
+    """
+    from prefect import Flow
+
+    function = guarded(step)
+    if module:
+        function.__module__, function.__name__ = module, f"{step.__name__}_flow"
+        function.__qualname__ = function.__name__
+    return Flow(
+        function,
+        name=step.__name__,
+        task_runner=task_runner,
+        persist_result=False,
+        cache_result_in_memory=False,
+        log_prints=False,
+    )
+
+
+def guarded(step: Callable[P, R]) -> Callable[P, R]:
+    """The step, raising only exceptions without note text.
+
+    A RubricatorError keeps its message; an OSError keeps its cause and path, and all others only their place
+    and type, in a SafeError. None keeps the exceptions that led to it.
+    """
+
+    @functools.wraps(step)
+    def safe(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return step(*args, **kwargs)
+        except Exception as error:
+            failure = _safe(error)
+        raise failure  # outside the except block: so it has no context
+
+    return safe
+
+
+def _safe(error: Exception) -> RubricatorError:
+    if isinstance(error, RubricatorError):
+        error.__cause__ = error.__context__ = None
+        return error.with_traceback(None)
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # without the guard's own
+    ours = [frame for frame in frames if Path(frame.filename).parent in _HOUSE] or frames
+    where = f"{Path(ours[-1].filename).name}:{ours[-1].lineno} in {ours[-1].name}"
+    if ours[-1] is not frames[-1]:
+        where += f" ({'/'.join(Path(frames[-1].filename).parts[-2:])}:{frames[-1].lineno})"
+    if isinstance(error, OSError) and error.errno:
+        return SafeError(f"{where}: {type(error).__name__}: {os.strerror(error.errno)}: {error.filename}")
+    return SafeError(f"{where}: {type(error).__name__}")
+
+
+_HOUSE = {Path(__file__).parent.with_name(layer) for layer in ("flows", "models", "nlp")}
