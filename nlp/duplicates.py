@@ -1,0 +1,85 @@
+"""Groups that stand on one side of every split: a patient's notes, joined across near-duplicate notes."""
+
+import re
+import zlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+_SHINGLE_WORDS = 5
+_PERMUTATIONS = 128
+_WORD = re.compile(r"\w+")
+
+
+def group_notes(
+    note_ids: Sequence[str],
+    patient_ids: Sequence[str],
+    texts: Sequence[str],
+    *,
+    threshold: float = 0.5,
+    progress: Callable[[int], None] | None = None,
+) -> np.ndarray:
+    """Group number of each note, int64 (n,), counted from 0 in order of first appearance.
+
+    Notes share a group when a chain of equal patients and near-duplicate texts (copy-forward) joins them.
+    Texts are near-duplicates when the Jaccard similarity of their 5-word shingles is at least `threshold`, as
+    estimated by MinHash (Broder 1997) over the candidates of locality-sensitive hashing. Only hashed shingles
+    are kept. `progress` is called with the number of notes done. Raises ValueError when the sequences differ
+    in length.
+    """
+    if not len(note_ids) == len(patient_ids) == len(texts):
+        raise ValueError(f"{len(note_ids)} note ids, {len(patient_ids)} patient ids, {len(texts)} texts")
+    first_of_patient: dict[str, int] = {}
+    links = [(row, first_of_patient.setdefault(patient, row)) for row, patient in enumerate(patient_ids)]
+    links += near_duplicates(texts, threshold=threshold, progress=progress)
+    rows, columns = np.array(links, dtype=np.int64).reshape(-1, 2).T
+    graph = coo_matrix((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(len(texts), len(texts)))
+    _, component = connected_components(graph, directed=False)
+    _, first, group = np.unique(component, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[group].astype(np.int64)
+
+
+def near_duplicates(
+    texts: Sequence[str], *, threshold: float = 0.5, progress: Callable[[int], None] | None = None
+) -> list[tuple[int, int]]:
+    """Pairs (later row, earlier row) of near-duplicate texts; an equal text is paired with its first only."""
+    from datasketch import MinHash, MinHashLSH
+
+    index = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS)
+    empty = MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=int, scheme="affine32")
+    signatures: dict[int, np.ndarray] = {}
+    first_with: dict[bytes, int] = {}
+    pairs = []
+    for row, text in enumerate(texts):
+        sketch = empty.copy()
+        sketch.update_batch(_shingles(text).tolist())
+        first = first_with.setdefault(sketch.hashvalues.tobytes(), row)
+        if first != row:
+            pairs.append((row, first))
+        else:
+            pairs += [
+                (row, other)
+                for other in sorted(index.query(sketch))
+                if np.mean(signatures[other] == sketch.hashvalues) >= threshold
+            ]
+            signatures[row] = sketch.hashvalues
+            index.insert(row, sketch, check_duplication=False)
+        if progress:
+            progress(row + 1)
+    return pairs
+
+
+def _shingles(text: str) -> np.ndarray:
+    """Distinct 32-bit hashes of the runs of five words (of the whole text, where it is shorter)."""
+    words = np.array([zlib.crc32(word.encode()) for word in _WORD.findall(text.lower())], dtype=np.uint64)
+    if not len(words):
+        return words
+    width = min(_SHINGLE_WORDS, len(words))
+    hashes = np.zeros(len(words) - width + 1, dtype=np.uint64)
+    for offset in range(width):
+        hashes = (
+            hashes * np.uint64(0x9E3779B97F4A7C15) + words[offset : offset + len(hashes)]
+        )  # wraps at 64 bits
+    return np.unique(hashes >> np.uint64(32))

@@ -1,0 +1,339 @@
+"""Sentences of clinical notes: wrapped prose is joined, list items and lines are kept apart.
+
+Lines are joined into units where the text was hard-wrapped, by what stands on both sides of a line break.
+Units are cut at list markers inside them ("1. Aspirin. 2. Follow up."). Sentencex sets the boundaries within
+a unit, and clinical abbreviations that it gets wrong are mended.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from sentencex import get_sentence_boundaries
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+    from spacy.tokens import Doc
+
+Span = tuple[int, int]
+
+
+def split_sentences(text: str, start: int = 0, end: int | None = None) -> list[Span]:
+    """Half-open offsets of the sentences and list items of text[start:end], in order.
+
+    Spans hold no leading bullet or enumerator and no surrounding white space; a line of only those gives no
+    span. Everything else of the range lies in exactly one span.
+    """
+    (spans,) = split_parts(text, [(start, len(text) if end is None else end)])
+    return spans
+
+
+def split_parts(text: str, parts: Iterable[Span]) -> list[list[Span]]:
+    """The sentences of each part of one note; the wrap column is read from all parts together."""
+    blocks = [list(_blocks(text, start, end)) for start, end in parts]
+    column = _wrap_column(line_block for part in blocks for line_block in part)
+    return [
+        [
+            sentence
+            for block in part
+            for unit in _units(block, column)
+            for item in _inline_items(text, unit)
+            for sentence in _sentences(text, *item)
+        ]
+        for part in blocks
+    ]
+
+
+# ---- lines and blocks ----------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Line:
+    start: int  # first non-blank character, the marker included
+    end: int
+    indent: int
+    content: str  # stripped, the marker included
+    marker: int  # length of the leading bullet or enumerator with its blanks; 0 for none
+    number: int | None  # of a numeric enumerator
+
+    @property
+    def width(self) -> int:
+        return self.indent + len(self.content)
+
+
+_RULE = r"[-=_*~#.•+|<>]{2,}\s*$"  # a line that only draws
+_BULLET = (
+    r"[-–—*•·‣⁃▪▫◦●○■□▢☐☑☒✓➢►▶→]+(?:\s+|(?=[^\W\d_])|$)"
+    r"|>+\s+(?=[^\W\d_])|o\s+(?=[A-Z])"
+    r"|\[[ xX✓]?\]\s*|\(\s\)\s*"
+)
+_NUMBER = (
+    r"\(?(?P<number>\d{1,2})(?:[.:]?\)|\.(?!\d)|\s*[-–](?=\s+[A-Z]))\s*"
+    r"|\#\s*(?P<hash>\d{1,2})?(?:[.):](?!\d)|(?=\s|[^\W\d_]|$))\s*"
+)
+_LETTER = r"\((?P<letter>[A-Za-z]|[ivx]{2,4})\)\s+|(?P<letter2>[A-Za-z]|[ivx]{2,4}|[IVX]{2,4})[.)](?:\s+|$)"
+_MARKER = re.compile(rf"(?:{_RULE}|(?:{_BULLET})*(?:{_NUMBER}|{_LETTER})?(?:{_BULLET})*)")
+_MARKER_START = frozenset(
+    "-–—*•·‣⁃▪▫◦●○■□▢☐☑☒✓➢►▶→>o[(#=_~.+|<0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+)
+
+
+def _blocks(text: str, start: int, end: int) -> Iterator[list[_Line]]:
+    """Runs of lines without a blank line between them."""
+    block: list[_Line] = []
+    at = start
+    for raw in text[start:end].split("\n"):
+        content = raw.strip()
+        if content:
+            indent = len(raw) - len(raw.lstrip())
+            marker, number = _marker(content)
+            block.append(_Line(at + indent, at + indent + len(content), indent, content, marker, number))
+        elif block:
+            yield block
+            block = []
+        at += len(raw) + 1
+    if block:
+        yield block
+
+
+def _marker(content: str) -> tuple[int, int | None]:
+    if not (match := _MARKER.match(content)) or not match.end():
+        return 0, None
+    letter = match["letter2"]
+    after = content[match.end() : match.end() + 1]
+    if letter and letter.isupper() and after.islower():  # "E. coli", "A. fib"
+        return 0, None
+    number = match["number"] or match["hash"]
+    return match.end(), int(number) if number else None
+
+
+# ---- hard wraps ----------------------------------------------------------------------------------
+
+_LONGEST_WRAP = 130
+_SHORTEST_WRAP = 40
+_TERMINAL = frozenset(".!?:;")
+_DANGLING_WORD = re.compile(
+    r"(?:^|[\s(])(?:a|an|the|of|and|or|nor|but|with|without|to|for|from|in|on|at|by|as|than|that|which|who|whose|is|are|was"
+    r"|were|be|been|has|have|had|will|would|should|may|can|could|his|her|their|this|these|if|when|while|into|per|"
+    r"after|before|due|not|no|Dr|Mr|Mrs|Ms)\.?$"
+)
+_LABEL = re.compile(r"[A-Z][\w/&() -]{0,40}:(?:\s|$)")
+
+
+def _wrap_column(blocks: Iterable[list[_Line]]) -> int | None:
+    """The column at which the note's lines were broken: the widest line that runs on in a lower-case word."""
+    widest = 0
+    for block in blocks:
+        for line, following in pairwise(block):
+            if (
+                _SHORTEST_WRAP <= (width := line.width) <= _LONGEST_WRAP
+                and line.content[-1] not in _TERMINAL
+                and following.content[0].islower()
+                and not following.marker
+            ):
+                widest = max(widest, width)
+    return widest or None
+
+
+def _units(block: list[_Line], column: int | None) -> Iterator[tuple[int, int, _Line]]:
+    """Lines, joined where a break is a hard wrap: (start after the marker, end, first line)."""
+    if len(block) == 1:
+        line = block[0]
+        yield line.start + line.marker, line.end, line
+        return
+    longest = max(line.width for line in block)
+    breaks = list(pairwise(block))
+    full = sum(line.width + 1 + _first_word(following) > longest for line, following in breaks)
+    even = (
+        len(breaks) >= 2 and full >= 0.8 * len(breaks) and longest <= _LONGEST_WRAP
+    )  # every line filled to one column
+    caseless = not any(following.content[0].isupper() != following.content.isupper() for following in block)
+    if even and caseless and longest >= _SHORTEST_WRAP:
+        column = longest
+    lower_case_list = block[0].content[block[0].marker : block[0].marker + 1].islower() and not even
+    first, end = block[0], block[0].end
+    for line, following in breaks:
+        if _continues(line, following, column, lower_case_list=lower_case_list, even=even):
+            end = following.end
+        else:
+            yield first.start + first.marker, end, first
+            first, end = following, following.end
+    yield first.start + first.marker, end, first
+
+
+def _first_word(line: _Line) -> int:
+    return len(line.content.split(None, 1)[0])
+
+
+def _continues(
+    line: _Line, following: _Line, column: int | None, *, lower_case_list: bool, even: bool
+) -> bool:
+    """Whether the break between two lines is a hard wrap and no boundary."""
+    last = line.content[-1]
+    terminal = last in _TERMINAL
+    full = column is not None and column >= line.width > column - 1 - _first_word(following)
+    dangling = last in ",&/(" or _DANGLING_WORD.search(line.content) is not None
+    if following.marker:
+        # a number that the wrap has pushed to the start of a line: "GCS of / 15. She …"
+        return following.number not in (None, 1) and not terminal and dangling and not line.number
+    lower = following.content[0].islower()
+    if (terminal and last != ".") or (not terminal and line.width > _LONGEST_WRAP and not dangling):
+        return full and lower
+    if terminal:
+        return full or dangling
+    if dangling and (lower or full) and line.width >= _SHORTEST_WRAP // 2:
+        return True
+    if lower:
+        return full or (not lower_case_list and line.width >= _SHORTEST_WRAP) or even
+    return full and not _LABEL.match(following.content)
+
+
+# ---- inside a unit -------------------------------------------------------------------------------
+
+_INLINE_BULLET = re.compile(r"\s*[•‣⁃▪●■➢►]\s*")
+_INLINE_DASH = re.compile(r"\s+[-–*]\s+(?=[A-Z])")
+_INLINE_NUMBER = re.compile(r"(?:(?<=\s)|^)\(?(\d{1,2})(?:\.|\.?\))\s+(?=[^\W\d_]|[\"“(\[])")
+_NUMBERED_THING = re.compile(
+    r"\b(?:of|to|is|was|at|by|than|about|day|days|grade|stage|type|level|number|no|score|class|para|gravida|phase|"
+    r"times|x|and|or|over|age|week|step|dose|from|plus)$",
+    re.IGNORECASE,
+)
+
+
+def _inline_items(text: str, unit: tuple[int, int, _Line]) -> Iterator[Span]:
+    """Cuts a unit at markers inside it: "1. Aspirin. 2. Follow up." or "• aspirin • follow up"."""
+    start, end, line = unit
+    cuts = [match.span() for match in _INLINE_BULLET.finditer(text, start, end)]
+    if line.marker and line.content[0] in "-–*":
+        cuts += [match.span() for match in _INLINE_DASH.finditer(text, start, end)]
+    cuts += _inline_numbers(text, start, end, line.number)
+    for cut_start, cut_end in sorted(cuts):
+        if start < cut_start:
+            yield start, cut_start
+        start = max(start, cut_end)
+    if start < end:
+        yield start, end
+
+
+def _inline_numbers(text: str, start: int, end: int, own: int | None) -> list[Span]:
+    cuts = []
+    expected = 1 if own is None else own + 1
+    for match in _INLINE_NUMBER.finditer(text, start, end):
+        if int(match[1]) != expected:
+            continue
+        before = text[max(start, match.start() - 30) : match.start()].rstrip()
+        closed = not before or before[-1] in ".;:,)?!"
+        if closed or (expected > 1 and text[match.end()].isupper() and not _NUMBERED_THING.search(before)):
+            cuts.append(match.span())
+            expected += 1
+    return cuts if own is not None or len(cuts) > 1 else []
+
+
+_MAY_END = re.compile(r"[.!?…](?:[\"'”’)\]]*\s|[A-Z])")
+# Abbreviations that belong to what follows them: whatever it is, or a number.
+_TITLE = re.compile(
+    r"(?:^|[\s(])(?:drs?|mrs?|ms|prof|st|vs?|pts?|approx|ca|cf|e\.g|i\.e|incl|esp|s/p|r/o|[a-z])\.$",
+    re.IGNORECASE,
+)
+_BEFORE_NUMBER = re.compile(r"(?:^|[\s(])(?:nos?|figs?|wt|ht|temp|resp|bp|hr|rr|vol|gr)\.$", re.IGNORECASE)
+# Abbreviations that a sentence may end with: it does when a capitalised word follows.
+_CLOSING = re.compile(
+    r"(?:^|[\s(])(?:[pq]\.\s?o\.|[bt]\.i\.d\.|q\.i\.d\.|q\.\s?(?:[dhs]\.|o\.d\.|h\.s\.|a\.m\.|p\.m\.|\d{1,2}\s?h\.?|wk\.|week\.)"
+    r"|p\.r\.n\.|h\.s\.|a\.c\.|p\.c\.|i\.[vm]\.|s\.[cq]\.|subq\.|[ap]\.m\.|y\.o\.|yrs?\.|mg\.|mcg\.|gm?\.|ml\.|cc\.|tabs?\."
+    r"|caps?\.|hrs?\.|min\.|mins\.|sec\.|wks?\.|mos?\.|lbs?\.|kg\.|oz\.|ft\.|in\.|cm\.|mm\.|bid\.|tid\.|qid\.|prn\.|po\.|etc\.)$",
+    re.IGNORECASE,
+)
+_CAPITALISED = re.compile(r"[\"'“(]?[A-Z][a-z]|[\"'“(]?(?:I|A)\s")
+_FREQUENCY = re.compile(r"(?:daily|twice|once|every|each|bid|tid|qid|prn|q)\b", re.IGNORECASE)
+_PERIOD = re.compile(r"(?<=[^\W\d_]\.)(\s+)(?=[A-Z])")
+
+
+def _sentences(text: str, start: int, end: int) -> Iterator[Span]:
+    while start < end and text[start].isspace():
+        start += 1
+    while start < end and text[end - 1].isspace():
+        end -= 1
+    if start == end:
+        return
+    if not _MAY_END.search(text, start, end):
+        yield start, end
+        return
+    unit = text[start:end]
+    at = 0
+    for cut in _boundaries(unit):
+        piece = unit[at:cut]
+        yield start + at + len(piece) - len(piece.lstrip()), start + at + len(piece.rstrip())
+        at = cut
+    piece = unit[at:]
+    yield start + at + len(piece) - len(piece.lstrip()), end
+
+
+def _boundaries(unit: str) -> list[int]:
+    """Where sentences start inside the unit: sentencex's boundaries, clinical abbreviations mended."""
+    cuts = {found["start_index"] for found in get_sentence_boundaries("en", unit)}
+    for match in _PERIOD.finditer(unit):
+        if len(match[1]) > 1 or _CLOSING.search(unit, max(0, match.start() - 12), match.start()):
+            cuts.add(match.end())
+    return sorted(cut for cut in cuts if cut and not _belongs_together(unit, cut))
+
+
+def _belongs_together(unit: str, cut: int) -> bool:
+    """Whether an abbreviation stands before the cut that the word after it completes."""
+    before = unit[max(0, cut - 16) : cut].rstrip()
+    if before[-1:] != ".":
+        return False
+    if _TITLE.search(before):
+        return True
+    if unit[cut].isdigit() and _BEFORE_NUMBER.search(before):
+        return True
+    return _CLOSING.search(before) is not None and (
+        not _CAPITALISED.match(unit, cut) or _FREQUENCY.match(unit, cut) is not None
+    )
+
+
+# ---- spaCy ---------------------------------------------------------------------------------------
+
+
+class ClinicalSentences:
+    """spaCy component: doc.sents as of split_sentences; a bullet opens the sentence that it stands before."""
+
+    def __call__(self, doc: Doc) -> Doc:
+        ends = [end for _, end in split_sentences(doc.text)]
+        passed, upcoming = True, iter(ends)
+        end = next(upcoming, None)
+        for token in doc:
+            token.is_sent_start = passed and (token.i == 0 or not token.is_space)
+            passed = passed and not token.is_sent_start
+            while end is not None and token.idx + len(token) >= end:
+                passed, end = True, next(upcoming, None)
+        return doc
+
+    def to_bytes(self, **_: Any) -> bytes:
+        return b""
+
+    def from_bytes(self, _: bytes, **__: Any) -> ClinicalSentences:
+        return self
+
+    def to_disk(self, *_: Any, **__: Any) -> None:
+        """Nothing is kept: the component has no settings."""
+
+    def from_disk(self, *_: Any, **__: Any) -> ClinicalSentences:
+        return self
+
+
+def __getattr__(name: str) -> Any:
+    # spaCy asks for the factory by its entry point; the bulk path never loads spaCy
+    if name != "make_clinical_sentences":
+        raise AttributeError(name)
+    from spacy.language import Language
+
+    def make_clinical_sentences(nlp: Language, name: str) -> ClinicalSentences:  # noqa: ARG001
+        return ClinicalSentences()
+
+    return Language.factory(
+        "clinical_sentences", assigns=["token.is_sent_start"], func=make_clinical_sentences
+    )
