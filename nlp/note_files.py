@@ -1,0 +1,107 @@
+"""What every reader of notes shares: its errors, the raw note it yields, and how files are opened."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+CODECS = {".gz": "gzip", ".zst": "zstd"}
+
+
+class NoteFormatError(ValueError):
+    """A source of notes that cannot be read as a whole: what, where, the mend; never the file's content."""
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """One note that was left out. `row` is the 1-based data row (CSV, parquet) or line (JSON lines, FHIR)."""
+
+    file: str
+    row: int | None
+    note_id: str | None
+    reason: str
+
+
+class RawNote(NamedTuple):
+    """A note as the file has it, before validation."""
+
+    row: int | None
+    note_id: object
+    patient_id: object
+    text: object
+    written_on: object
+    note_type: object
+    codes: object
+
+
+@dataclass
+class Progress:
+    """How many bytes of the file at hand are consumed; a reader sets `position` when it opens a file."""
+
+    position: Callable[[], float] = float
+
+
+class NoteSource(Protocol):
+    """One format: the files that hold notes, other files that are needed, and the notes of one file."""
+
+    name: str
+    note_files: list[Path]
+    other_files: list[Path]
+
+    def read(self, path: Path, progress: Progress) -> Iterator[RawNote | DeadLetter]: ...
+
+
+def plain_name(path: Path) -> Path:
+    """The path without .gz or .zst."""
+    return path.with_suffix("") if path.suffix.lower() in CODECS else path
+
+
+@contextmanager
+def open_bytes(path: Path, progress: Progress | None = None) -> Iterator[io.BufferedReader]:
+    """The decompressed bytes of a file, after a UTF-8 byte order mark. Raises NoteFormatError on UTF-16."""
+    import pyarrow as pa
+
+    with path.open("rb", buffering=0) as file:
+        if progress is not None:
+            progress.position = file.tell
+        codec = CODECS.get(path.suffix.lower())
+        # an empty file is no gzip member, but it is a fair export of nothing
+        compressed = codec is not None and path.stat().st_size > 0
+        raw = pa.CompressedInputStream(file, codec) if compressed else file
+        stream = io.BufferedReader(raw, 1 << 20)
+        start = stream.peek(3)[:3]
+        if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            raise NoteFormatError(f"{path}: is UTF-16; convert it to UTF-8 (iconv -f UTF-16 -t UTF-8)")
+        if start == b"\xef\xbb\xbf":
+            stream.read(3)
+        yield stream
+
+
+@contextmanager
+def open_seekable(path: Path) -> Iterator[Path]:
+    """A path to the decompressed bytes, for formats read at random: the file, or a temporary copy."""
+    if path.suffix.lower() not in CODECS:
+        yield path
+        return
+    with tempfile.NamedTemporaryFile(suffix=".parquet") as copy:
+        with open_bytes(path) as stream:
+            while chunk := stream.read(1 << 20):
+                copy.write(chunk)
+        copy.flush()
+        yield Path(copy.name)
+
+
+def is_unicode(value: str) -> bool:
+    """False for lone surrogates: bytes that were not UTF-8, or a broken JSON escape."""
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
