@@ -1,7 +1,7 @@
 """One way to run a step: as a Prefect flow, or by calling it.
 
 A step is a plain function (`extract`, `train`, …) whose parameters are paths, names and numbers, and which
-opens its home itself. `run` runs it now; `as_flow` makes the flow that a deployment names. Whatever the way, an
+opens its home itself. `run` runs it now; `as_flow` makes the flow that a deployment names. Either way an
 exception leaves a step without note text: Prefect writes exceptions to its database, to its log and to files.
 """
 

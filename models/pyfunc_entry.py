@@ -1,0 +1,105 @@
+"""What MLflow runs to serve a registered model, whatever its classifier: each holds a copy of this file.
+
+A bundle holds the saved model and a snapshot of the source that it was trained with, so that a newer Rubricator
+does not change an older model's predictions, and need not be installed. The snapshot is imported under a name
+made from its hash (`rubricator_<hash>`): versions with different source work side by side in one process.
+
+`predict` takes a table with a column `text` (a row is one unit: a sentence, or a note) and gives, per row, the
+labels at or above `min_probability` (default: each label's own threshold), best first and at most `top_k` (0:
+all), in columns `labels`, `probabilities`, `decisions` ("accept", "review", "reject") and `evidence`: per label
+a JSON list of `{"start", "end", "weight"}` with offsets into the text.
+"""
+
+import importlib
+import importlib.machinery
+import importlib.util
+import json
+import sys
+from collections.abc import Sequence
+from importlib.abc import InspectLoader, MetaPathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel, PythonModelContext
+
+
+def load_bundle(folder: Path) -> Any:
+    """The TrainedModel of a bundle, made by the source of the bundle."""
+    [source] = (folder / "source").iterdir()
+    if source.name not in sys.modules:
+        sys.meta_path.insert(0, Snapshot(source))
+    return importlib.import_module(f"{source.name}.models.classifier").TrainedModel.load(folder / "model")
+
+
+class Snapshot(MetaPathFinder, InspectLoader):
+    """Imports the modules of one folder as a package of the folder's name.
+
+    The source is read once, here, and never from bytecode: what was checked is what runs, also after the
+    folder is gone, and nothing is written beside it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.files = {self._module(folder, path): path for path in folder.rglob("*.py")}
+        self.sources = {name: path.read_text("utf-8") for name, path in self.files.items()}
+        self.packages = {name.rsplit(".", 1)[0] for name in self.sources} | {folder.name}
+
+    @staticmethod
+    def _module(folder: Path, path: Path) -> str:
+        return ".".join((folder.name, *path.relative_to(folder).with_suffix("").parts))
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,  # noqa: ARG002
+        target: ModuleType | None = None,  # noqa: ARG002
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname not in self.sources and fullname not in self.packages:
+            return None
+        spec = importlib.machinery.ModuleSpec(fullname, self, is_package=fullname in self.packages)
+        if fullname in self.files:
+            spec.origin, spec.has_location = str(self.files[fullname]), True
+        return spec
+
+    def get_source(self, fullname: str) -> str:
+        return self.sources.get(fullname, "")
+
+
+class RubricatorModel(PythonModel):  # type: ignore[misc]
+    def load_context(self, context: PythonModelContext) -> None:
+        self.model = load_bundle(Path(context.artifacts["bundle"]))
+
+    def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        params = params or {}
+        top_k, least = int(params.get("top_k", 0)), float(params.get("min_probability", -1.0))
+        texts = model_input["text"].tolist()
+        probabilities = self.model.predict_proba(texts)
+        decisions = np.asarray(self.model.decide(probabilities))
+        kept = (decisions != "reject") if least < 0 else (probabilities >= least)
+        chosen = []
+        for row, keep in zip(probabilities, kept, strict=True):
+            columns = np.flatnonzero(keep)
+            best = columns[np.argsort(-row[columns], kind="stable")]
+            chosen.append(best[: top_k or None].tolist())
+        evidence = self.model.evidence(texts, chosen)
+        names = self.model.labels
+        return pd.DataFrame(
+            {
+                "labels": [[names[j] for j in columns] for columns in chosen],
+                "probabilities": [
+                    probabilities[i, columns].astype(float).tolist() for i, columns in enumerate(chosen)
+                ],
+                "decisions": [decisions[i, columns].tolist() for i, columns in enumerate(chosen)],
+                "evidence": [[_json(spans) for spans in of_labels] for of_labels in evidence],
+            }
+        )
+
+
+def _json(spans: Sequence[Any]) -> str:
+    return json.dumps([{"start": s.start, "end": s.end, "weight": float(s.weight)} for s in spans])
+
+
+set_model(RubricatorModel())
