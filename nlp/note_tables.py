@@ -29,23 +29,31 @@ ROWS_FOR_COLUMNS = 1000  # JSON lines that are looked at before the columns are 
 
 # Names as `_plain` leaves them, in order of preference.
 # fmt: off
-ID_NAMES = ("noteid", "documentid", "docid", "reportid", "noteuid", "rowid", "id", "uid", "uuid")
+ID_NAMES = (
+    "noteid", "documentid", "docid", "reportid", "noteuid", "rowid", "id", "uid", "uuid",
+)
 PATIENT_NAMES = (
-    "patientid", "subjectid", "personid", "mrn", "patientmrn", "patid", "patientnum", "patient", "subject", "pid",
+    "patientid", "subjectid", "personid", "mrn", "patientmrn", "patid", "patientnum", "patient",
+    "subject", "pid",
 )
 TEXT_NAMES = (
-    "text", "notetext", "reporttext", "documenttext", "fulltext", "freetext", "rawtext", "note", "clinicalnote",
-    "report", "body", "notebody", "content", "notecontent", "narrative", "transcription",
+    "text", "notetext", "reporttext", "documenttext", "fulltext", "freetext", "rawtext", "note",
+    "clinicalnote", "report", "body", "notebody", "content", "notecontent", "narrative",
+    "transcription",
 )
 CODES_NAMES = (
-    "codes", "icdcodes", "icdcode", "icd", "icds", "icd10", "icd10codes", "icd10code", "icd10cm", "icd10cmcodes",
-    "icd9", "icd9codes", "icd9code", "icd9cm", "icd9cmcodes", "diagnosiscodes", "diagnosescodes", "diagnosiscode",
-    "dxcodes", "billedcodes", "billingcodes", "labels",
+    "codes", "icdcodes", "icdcode", "icd", "icds", "icd10", "icd10codes", "icd10code",
+    "icd10cm", "icd10cmcodes", "icd9", "icd9codes", "icd9code", "icd9cm", "icd9cmcodes",
+    "diagnosiscodes", "diagnosescodes", "diagnosiscode", "dxcodes", "billedcodes",
+    "billingcodes", "labels",
 )
 DATE_NAMES = (
-    "writtenon", "notedate", "chartdate", "charttime", "documentdate", "servicedate", "date", "datetime", "timestamp",
+    "writtenon", "notedate", "chartdate", "charttime", "documentdate", "servicedate", "date",
+    "datetime", "timestamp",
 )
-TYPE_NAMES = ("notetype", "notecategory", "category", "documenttype", "doctype", "reporttype", "type")
+TYPE_NAMES = (
+    "notetype", "notecategory", "category", "documenttype", "doctype", "reporttype", "type",
+)
 # fmt: on
 CODES_AS_NUMBERS = "codes must be strings, for as numbers 003.1 and 3.10 both lose what they were"
 

@@ -3,9 +3,9 @@
     reader = NoteReader("notes/*.jsonl.gz", on_dead_letter=print)
     for batch in reader: ...                            # pyarrow record batches of NOTES_SCHEMA
 
-Sources: parquet, CSV, TSV, JSON lines (each also .gz and .zst), folders of .txt, FHIR R4 bulk exports, MIMIC-III,
-MIMIC-IV. A note that cannot be used is a dead letter and the rest goes on; a source that cannot be used is a
-NoteFormatError. Neither ever quotes note text.
+Sources: parquet, CSV, TSV, JSON lines (each also .gz and .zst), folders of .txt, FHIR R4 bulk exports,
+MIMIC-III, MIMIC-IV. A note that cannot be used is a dead letter and the rest goes on; a source that cannot be
+used is a NoteFormatError. Neither ever quotes note text.
 """
 
 from __future__ import annotations
