@@ -1,0 +1,192 @@
+"""What every classifier offers, the table of their names, and the trained model that is saved and loaded."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+from rubricator.models.calibration import Calibration
+from rubricator.nlp.errors import RubricatorError
+from scipy.sparse import csr_matrix
+
+# Import paths, so that naming one classifier does not import the libraries of the others.
+CLASSIFIERS = {"svm": "rubricator.models.svm:SvmClassifier"}
+FORMAT_VERSION = 1
+
+
+class UnknownClassifierError(RubricatorError):
+    """A classifier name that is not in the table."""
+
+
+class ModelFormatError(RubricatorError):
+    """A folder that does not hold a model this version can read."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceSpan:
+    """text[start:end] carried this share of what spoke for the label."""
+
+    start: int
+    end: int
+    weight: float
+
+
+@dataclass(frozen=True)
+class HeldIn:
+    """Predictions on training rows by a model that did not see them: what calibration and thresholds are
+    fitted on."""
+
+    rows: NDArray[np.int64]
+    probabilities: NDArray[np.float32]  # (rows, labels)
+
+
+class TextClassifier(Protocol):
+    """Texts in, one probability per label out. A label without positives in training has probability exactly
+    0."""
+
+    labels: list[str]
+    settings: BaseModel
+    held_in: HeldIn | None  # after fit; not saved
+
+    @staticmethod
+    def default_settings(task: str) -> BaseModel: ...
+
+    def __init__(self, labels: Sequence[str], settings: Any) -> None: ...
+
+    def fit(self, texts: Sequence[str], targets: csr_matrix, *, groups: NDArray[np.int64]) -> Self:
+        """Learn from n texts and their 0/1 targets (n, labels); groups (n,) stay whole in any inner split."""
+        ...
+
+    def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Probabilities (n, labels), not yet calibrated."""
+        ...
+
+    def evidence(
+        self, texts: Sequence[str], labels: Sequence[Sequence[int]]
+    ) -> list[list[list[EvidenceSpan]]]:
+        """For each text and each label number asked for it: the spans that spoke for the label, strongest
+        first."""
+        ...
+
+    def save(self, folder: Path) -> None: ...
+
+    @classmethod
+    def load(cls, folder: Path) -> Self: ...
+
+
+def classifier_class(name: str) -> type[TextClassifier]:
+    """The class of this name. Raises UnknownClassifierError that lists the names there are."""
+    if name not in CLASSIFIERS:
+        raise UnknownClassifierError(
+            f"there is no classifier {name!r}; there is: {', '.join(sorted(CLASSIFIERS))}"
+        )
+    module, _, attribute = CLASSIFIERS[name].partition(":")
+    found: type[TextClassifier] = getattr(import_module(module), attribute)
+    return found
+
+
+@dataclass(kw_only=True)
+class TrainedModel:
+    """A fitted classifier with what turns its output into decisions. One folder on disk: JSON and
+    safetensors.
+
+    descriptions: per label, None where unknown. code_system: name and release the labels belong to, if any.
+    settings: of the classifier and of calibration, as JSON. fingerprint: sha256 of the training examples.
+    """
+
+    task: str
+    classifier_name: str
+    classifier: TextClassifier
+    calibration: Calibration
+    descriptions: list[str | None]
+    code_system: str | None
+    settings: dict[str, Any]
+    fingerprint: str
+    card: str = ""
+
+    @property
+    def labels(self) -> list[str]:
+        return self.classifier.labels
+
+    def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Calibrated probabilities (n, labels); exactly 0 for a label that had no positives."""
+        return self.calibration.apply(self.classifier.predict_proba(texts))
+
+    def decide(self, probabilities: NDArray[np.float32]) -> NDArray[np.str_]:
+        """ "reject", "review" or "accept" for each calibrated probability (n, labels); positive unless
+        rejected."""
+        return self.calibration.decide(probabilities)
+
+    def evidence(
+        self, texts: Sequence[str], labels: Sequence[Sequence[int]]
+    ) -> list[list[list[EvidenceSpan]]]:
+        """As TextClassifier.evidence."""
+        return self.classifier.evidence(texts, labels)
+
+    def save(self, folder: Path) -> None:
+        """Write the model into this folder, which must not hold anything yet."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise ModelFormatError(f"{folder} is not empty; give a new folder for the model")
+        config = {
+            "format_version": FORMAT_VERSION,
+            "task": self.task,
+            "classifier": self.classifier_name,
+            "code_system": self.code_system,
+            "settings": self.settings,
+            "data_fingerprint": self.fingerprint,
+        }
+        rows = [
+            {"label": label, "description": description, **calibration}
+            for label, description, calibration in zip(
+                self.labels, self.descriptions, self.calibration.to_json(), strict=True
+            )
+        ]
+        write_json(folder / "config.json", config)
+        write_json(folder / "labels.json", rows)
+        (folder / "model_card.md").write_text(self.card, encoding="utf-8")
+        self.classifier.save(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what save wrote. Raises ModelFormatError for another format version or a missing or broken
+        file."""
+        config = read_json(folder / "config.json")
+        if config.get("format_version") != FORMAT_VERSION:
+            raise ModelFormatError(
+                f"{folder} is a model of format {config.get('format_version')!r}, this version reads "
+                f"{FORMAT_VERSION}; train it again or use the version that wrote it"
+            )
+        rows = read_json(folder / "labels.json")
+        return cls(
+            task=config["task"],
+            classifier_name=config["classifier"],
+            classifier=classifier_class(config["classifier"]).load(folder),
+            calibration=Calibration.from_json(rows),
+            descriptions=[row["description"] for row in rows],
+            code_system=config["code_system"],
+            settings=config["settings"],
+            fingerprint=config["data_fingerprint"],
+            card=(folder / "model_card.md").read_text(encoding="utf-8"),
+        )
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write as JSON; a number that JSON has no word for is an error."""
+    path.write_text(json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1), encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON of a saved model. Raises ModelFormatError that names the file."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        reason = type(error).__name__
+    raise ModelFormatError(
+        f"{path} cannot be read ({reason}); the folder is not a saved model, or not a whole one"
+    )

@@ -1,0 +1,332 @@
+"""Text to sparse TF-IDF features over word and character n-grams, and back to character offsets.
+
+Every feature belongs to tokens of the text: a run of n words to its n tokens, a character n-gram to the word
+it is cut from, a marked word (under a heading, or negated) to that word. So the part of a linear decision
+that each token carries is exact, and the parts sum up to the whole.
+
+Speed comes from doing once per distinct word what need not be done per token: the character n-grams of texts
+are the matrix product (texts × words) · (words × character n-grams), and runs of words are looked up as
+integers.
+"""
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.sparse import csr_matrix, hstack
+
+Int = NDArray[np.int64]
+Float = NDArray[np.float32]
+
+_TOKEN = re.compile(r"\d+(?:[.,:/]\d+)*|\w+(?:['’]\w+)*")
+_DIGITS = str.maketrans("123456789", "000000000")
+_HEADING = re.compile(r"^[ \t]*([A-Z][A-Za-z0-9 ,/&()-]{1,50}?)[ \t]*:", re.MULTILINE)
+_ASSERTIONS = (  # uncertain, negated: where both hold, the last wins
+    re.compile(
+        r"\b(?:may|might|could|possibl[ey]|probabl[ey]|likely|suspect(?:ed|s|ing)?|suspicious|suspicion|"
+        r"question(?:able)?|presum(?:ed|ably)|versus|vs|rule out|r/o|evaluate for|"
+        r"concern(?:ing)? for|worrisome|suggest(?:s|ive|ing)?|consider(?:ed)?|if)\b",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        r"\b(?:no|not|non|without|denie[sd]|denying|deny|negative for|free of|absence of|absent|never|"
+        r"lack of|lacks|rather than|instead of)\b",
+        re.IGNORECASE,
+    ),
+)
+_SCOPE_END = re.compile(
+    r"[.;:!?\n]|\b(?:but|however|although|though|except|which|who|because|since)\b", re.IGNORECASE
+)
+
+
+class NgramSettings(BaseModel):
+    """What becomes a feature. A weight is that of one kind of feature against the others; 0 leaves the kind
+    out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    word_ngrams: int = Field(default=2, ge=1, le=5)  # longest run of words
+    char_ngrams: tuple[int, int] = (3, 5)  # shortest and longest, cut from a word and the blanks around it
+    min_texts: int = Field(default=2, ge=1)  # a feature of fewer training texts is dropped
+    word_weight: float = Field(default=1.0, gt=0)
+    char_weight: float = Field(default=1.0, ge=0)
+    heading_weight: float = Field(default=0.0, ge=0)  # words marked with the heading they stand under
+    assertion_weight: float = Field(default=0.0, ge=0)  # words marked as negated or uncertain
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """All tokens of a batch of texts as flat arrays; start and end are offsets into the text of that row."""
+
+    rows: int
+    row: Int
+    start: Int
+    end: Int
+    form: Int  # number in forms
+    forms: list[str]  # distinct tokens, in lower case, digits as 0
+    headings: list[str]
+    heading: Int  # number in headings, -1 above the first heading
+    assertion: Int  # number in _ASSERTIONS, -1 where plainly asserted
+
+
+class NgramFeatures:
+    """TF-IDF (sublinear counts, smoothed idf); each kind of feature is L2-normalised apart and has its
+    weight.
+
+    Column order: words, runs of 2, 3, … words, words by heading, words by assertion, character n-grams.
+    """
+
+    def __init__(self, settings: NgramSettings) -> None:
+        self.settings = settings
+        self.words: dict[str, int] = {}
+        self.headings: dict[str, int] = {}
+        self.chars: dict[str, int] = {}
+        self.runs: list[
+            Int
+        ] = []  # per length from 2: sorted keys, number of the run but its last word, and that word
+        self.by_heading: Int = np.zeros(0, np.int64)  # sorted keys, heading and word
+        self.by_assertion: Int = np.zeros(0, np.int64)
+        self.idf: Float = np.zeros(0, np.float32)
+
+    def fit_transform(self, texts: Sequence[str]) -> csr_matrix:
+        """Learn the vocabulary and idf of these texts; returns their features, float32 (texts, columns)."""
+        settings = self.settings
+        tokens = tokenize(texts)
+        self.words = _numbered(sorted(tokens.forms[form] for form in self._frequent(tokens, tokens.form)))
+        self.headings = _numbered(tokens.headings if settings.heading_weight else [])
+        word = _numbers(tokens.forms, self.words)[tokens.form]
+        self.runs, run = [], word
+        for length in range(2, settings.word_ngrams + 1):
+            key = self._run_keys(tokens, run, word, length)
+            self.runs.append(self._frequent(tokens, key))
+            run = _find(self.runs[-1], key)
+        if settings.heading_weight:
+            self.by_heading = self._frequent(tokens, self._pair_keys(tokens.heading, word))
+        if settings.assertion_weight:
+            self.by_assertion = self._frequent(tokens, self._pair_keys(tokens.assertion, word))
+        if settings.char_weight:
+            grams = _numbered(sorted({gram for form in tokens.forms for gram in self._cut(form)}))
+            counts = _form_counts(tokens) @ self._char_counts(tokens.forms, grams)
+            kept = np.bincount(counts.indices, minlength=len(grams)) >= settings.min_texts
+            self.chars = _numbered([gram for gram, keep in zip(grams, kept, strict=True) if keep])
+        kinds = self._counts(tokens)
+        with_it = np.concatenate(
+            [np.bincount(counts.indices, minlength=counts.shape[1]) for _, counts in kinds]
+        )
+        self.idf = (np.log((1 + len(texts)) / (1 + with_it)) + 1).astype(np.float32)
+        return self._weigh(kinds)
+
+    def transform(self, texts: Sequence[str]) -> csr_matrix:
+        """Features of these texts, float32 (texts, columns); an unknown word counts by its known character
+        n-grams."""
+        return self._weigh(self._counts(tokenize(texts)))
+
+    def contributions(self, text: str, coefficients: Float) -> tuple[Int, NDArray[np.float64]]:
+        """Offsets of the tokens (tokens, 2) and what each adds to `features · coefficients` (tokens, labels).
+
+        coefficients: (columns, labels). Summed over tokens this is the decision without its intercept.
+        """
+        tokens = tokenize([text])
+        kinds = self._counts(tokens)
+        features, counts = self._weigh(kinds), hstack([counts for _, counts in kinds], format="csr")
+        once = np.zeros((len(self.idf), coefficients.shape[1]))  # what one occurrence of a feature adds
+        columns = features.indices
+        once[columns] = (features.data / counts.data)[:, None] * coefficients[columns]
+        parts = np.zeros((len(tokens.row), coefficients.shape[1]))
+        first = 0
+        for length, column, size in self._token_features(tokens):
+            at = np.flatnonzero(column >= 0)
+            for step in range(length):
+                parts[at + step] += once[first + column[at]] / length
+            first += size
+        if self.chars:
+            parts += (self._char_counts(tokens.forms, self.chars) @ once[first:])[tokens.form]
+        return np.stack([tokens.start, tokens.end], axis=1), parts
+
+    def vocabulary(self) -> dict[str, list[str]]:
+        """The strings of the vocabulary, in column order; the rest of what was learnt is in tensors()."""
+        return {"words": list(self.words), "headings": list(self.headings), "chars": list(self.chars)}
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """idf, and the runs and marked words as sorted keys."""
+        runs = {f"runs_{length}": keys for length, keys in enumerate(self.runs, 2)}
+        return {"idf": self.idf, "by_heading": self.by_heading, "by_assertion": self.by_assertion, **runs}
+
+    def restore(self, vocabulary: dict[str, list[str]], tensors: dict[str, np.ndarray]) -> None:
+        """Take back what vocabulary() and tensors() gave."""
+        self.words, self.headings, self.chars = (
+            _numbered(vocabulary[name]) for name in ("words", "headings", "chars")
+        )
+        self.idf, self.by_heading, self.by_assertion = (
+            tensors[name] for name in ("idf", "by_heading", "by_assertion")
+        )
+        self.runs = [tensors[f"runs_{length}"] for length in range(2, self.settings.word_ngrams + 1)]
+
+    def _token_features(self, tokens: Tokens) -> Iterator[tuple[int, Int, int]]:
+        """(words in a feature, its column in the block for the token it starts at or -1, columns) of each
+        block."""
+        word = _numbers(tokens.forms, self.words)[tokens.form]
+        yield 1, word, len(self.words)
+        run = word
+        for length, keys in enumerate(self.runs, 2):
+            run = _find(keys, self._run_keys(tokens, run, word, length))
+            yield length, run, len(keys)
+        if self.settings.heading_weight:
+            heading = _numbers([*tokens.headings, ""], self.headings)[tokens.heading]
+            yield 1, _find(self.by_heading, self._pair_keys(heading, word)), len(self.by_heading)
+        if self.settings.assertion_weight:
+            yield 1, _find(self.by_assertion, self._pair_keys(tokens.assertion, word)), len(self.by_assertion)
+
+    def _counts(self, tokens: Tokens) -> list[tuple[float, csr_matrix]]:
+        """(weight, counts) of each kind of feature, in column order."""
+        blocks = []
+        for _, column, size in self._token_features(tokens):
+            at = column >= 0
+            ones = np.ones(int(at.sum()), np.float32)
+            blocks.append(csr_matrix((ones, (tokens.row[at], column[at])), shape=(tokens.rows, size)))
+        words = self.settings.word_ngrams
+        kinds = [(self.settings.word_weight, hstack(blocks[:words], format="csr"))]
+        weights = [
+            weight for weight in (self.settings.heading_weight, self.settings.assertion_weight) if weight
+        ]
+        kinds += list(zip(weights, blocks[words:], strict=True))
+        if self.settings.char_weight:
+            chars = _form_counts(tokens) @ self._char_counts(tokens.forms, self.chars)
+            kinds.append((self.settings.char_weight, chars))
+        for _, counts in kinds:
+            counts.sort_indices()
+        return kinds
+
+    def _weigh(self, kinds: list[tuple[float, csr_matrix]]) -> csr_matrix:
+        blocks, first = [], 0
+        for weight, counts in kinds:
+            values = (np.log(counts.data) + 1) * self.idf[first + counts.indices]
+            features = csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape)
+            norm = np.sqrt(np.asarray(features.multiply(features).sum(axis=1)).ravel())
+            scale = (weight / np.maximum(norm, 1e-12)).astype(np.float32)
+            features.data *= np.repeat(scale, np.diff(features.indptr))
+            blocks.append(features)
+            first += counts.shape[1]
+        return csr_matrix(hstack(blocks, format="csr", dtype=np.float32))
+
+    def _frequent(self, tokens: Tokens, key: Int) -> Int:
+        """The keys (one per token, -1 for none) that stand in enough texts, sorted."""
+        known = key >= 0
+        distinct = np.unique(key[known] * tokens.rows + tokens.row[known])
+        keys, texts = np.unique(distinct // max(tokens.rows, 1), return_counts=True)
+        return keys[texts >= self.settings.min_texts]
+
+    def _run_keys(self, tokens: Tokens, run: Int, word: Int, length: int) -> Int:
+        """Key of the run of `length` words that starts at each token, from the run one shorter; -1 where
+        none."""
+        shift = length - 1
+        last, row = np.full_like(word, -1), np.full_like(word, -1)
+        last[: max(len(word) - shift, 0)] = word[shift:]
+        row[: max(len(word) - shift, 0)] = tokens.row[shift:]
+        return np.where(row == tokens.row, self._pair_keys(run, last), -1)
+
+    def _pair_keys(self, first: Int, word: Int) -> Int:
+        return np.where((first >= 0) & (word >= 0), first * len(self.words) + word, -1)
+
+    def _cut(self, form: str) -> Iterator[str]:
+        shortest, longest = self.settings.char_ngrams
+        padded = f" {form} "
+        for length in range(shortest, longest + 1):
+            for start in range(len(padded) - length + 1):
+                yield padded[start : start + length]
+
+    def _char_counts(self, forms: list[str], grams: dict[str, int]) -> csr_matrix:
+        """(forms, grams): how often each character n-gram is cut from each form."""
+        columns: list[int] = []
+        ends = [0]
+        for form in forms:
+            columns += [number for gram in self._cut(form) if (number := grams.get(gram)) is not None]
+            ends.append(len(columns))
+        ones = np.ones(len(columns), np.float32)
+        counts = csr_matrix(
+            (ones, np.array(columns, np.int32), np.array(ends, np.int32)), (len(forms), len(grams))
+        )
+        counts.sum_duplicates()
+        return counts
+
+
+def tokenize(texts: Sequence[str]) -> Tokens:
+    """Words and numbers with their offsets, the heading above each and whether it is negated or uncertain."""
+    numbers: dict[str, int] = {}
+    headings: dict[str, int] = {}
+    rows: list[int] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    forms: list[int] = []
+    heading: list[int] = []
+    assertion: list[int] = []
+    for row, text in enumerate(texts):
+        here = []
+        for match in _TOKEN.finditer(text):
+            here.append(match.start())
+            ends.append(match.end())
+            form = match.group().lower().translate(_DIGITS)
+            forms.append(numbers.setdefault(form, len(numbers)))
+        rows += [row] * len(here)
+        starts += here
+        found = [
+            (match.end(), headings.setdefault(match[1].lower(), len(headings)))
+            for match in _HEADING.finditer(text)
+        ]
+        heading += _marks(here, [(start, len(text), number) for start, number in found])
+        assertion += _marks(here, _assertion_scopes(text))
+    return Tokens(
+        rows=len(texts),
+        row=np.array(rows, np.int64),
+        start=np.array(starts, np.int64),
+        end=np.array(ends, np.int64),
+        form=np.array(forms, np.int64),
+        forms=list(numbers),
+        headings=list(headings),
+        heading=np.array(heading, np.int64),
+        assertion=np.array(assertion, np.int64),
+    )
+
+
+def _assertion_scopes(text: str) -> list[tuple[int, int, int]]:
+    """(start, end, kind) after each trigger, to the end of its clause (after NegEx, Chapman et al. 2001)."""
+    scopes = []
+    for kind, trigger in enumerate(_ASSERTIONS):
+        for match in trigger.finditer(text):
+            end = _SCOPE_END.search(text, match.end())
+            scopes.append((match.end(), end.start() if end else len(text), kind))
+    return scopes
+
+
+def _marks(starts: list[int], spans: list[tuple[int, int, int]]) -> list[int]:
+    """The number of the last span that each token starts in, -1 for none."""
+    marks = [-1] * len(starts)
+    for start, end, number in spans:
+        first, last = bisect_left(starts, start), bisect_left(starts, end)
+        marks[first:last] = [number] * (last - first)
+    return marks
+
+
+def _form_counts(tokens: Tokens) -> csr_matrix:
+    ones = np.ones(len(tokens.row), np.float32)
+    return csr_matrix((ones, (tokens.row, tokens.form)), shape=(tokens.rows, len(tokens.forms)))
+
+
+def _numbered(names: Sequence[str]) -> dict[str, int]:
+    return {name: number for number, name in enumerate(names)}
+
+
+def _numbers(names: Sequence[str], numbered: dict[str, int]) -> Int:
+    return np.fromiter((numbered.get(name, -1) for name in names), np.int64, len(names))
+
+
+def _find(keys: Int, key: Int) -> Int:
+    """Where each key stands in the sorted keys, -1 where it does not."""
+    if not len(keys):
+        return np.full_like(key, -1)
+    at = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
+    return np.where(keys[at] == key, at, -1)

@@ -1,0 +1,145 @@
+"""One linear SVM per label over sparse word and character n-grams, with exact evidence."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from rubricator.models.classifier import EvidenceSpan, HeldIn, read_json, write_json
+from rubricator.models.folds import assign_folds
+from rubricator.models.ngrams import NgramFeatures, NgramSettings
+from safetensors.numpy import load_file, save_file
+from scipy.sparse import csr_matrix
+
+_MOST_SPANS = 10
+
+
+class SvmSettings(BaseModel):
+    """Features, and how they are learnt from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    features: NgramSettings = NgramSettings()
+    cost: float = Field(default=0.5, gt=0)  # C of the SVM: the price of an error against a small weight
+    inner_folds: int = Field(default=5, ge=2)  # for the held-in predictions
+    seed: int = 0
+
+
+class SvmClassifier:
+    """Squared-hinge linear SVMs (LIBLINEAR, Fan et al. 2008). Probability = sigmoid(decision), not yet
+    calibrated."""
+
+    def __init__(self, labels: Sequence[str], settings: SvmSettings) -> None:
+        self.labels = list(labels)
+        self.settings = settings
+        self.features = NgramFeatures(settings.features)
+        self.weights: NDArray[np.float32] = np.zeros((0, len(self.labels)), np.float32)
+        self.intercepts: NDArray[np.float32] = np.zeros(len(self.labels), np.float32)
+        self.held_in: HeldIn | None = None
+
+    @staticmethod
+    def default_settings(task: str) -> SvmSettings:
+        """Sentences and notes want different features."""
+        if task == "codes":
+            return SvmSettings(features=NgramSettings(heading_weight=0.5, assertion_weight=0.5))
+        return SvmSettings()
+
+    def fit(self, texts: Sequence[str], targets: csr_matrix, *, groups: NDArray[np.int64]) -> Self:
+        """Learn one SVM per label. Inner folds share the vocabulary and idf of all these texts, nothing else.
+
+        Raises FoldError where there are under two groups.
+        """
+        targets = targets.tocsr()
+        folds = assign_folds(targets, groups, self.settings.inner_folds, seed=self.settings.seed)
+        features = self.features.fit_transform(texts)
+        held_in = np.zeros(targets.shape, np.float32)
+        for fold in range(folds.max() + 1):
+            train, test = folds != fold, folds == fold
+            held_in[test] = _probabilities(features[test], *self._solve(features[train], targets[train]))
+        self.held_in = HeldIn(np.arange(len(texts)), held_in)
+        self.weights, self.intercepts = self._solve(features, targets)
+        return self
+
+    def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """sigmoid of the SVM decisions, float32 (texts, labels); 0 for a label that had no positives."""
+        return _probabilities(self.features.transform(texts), self.weights, self.intercepts)
+
+    def evidence(
+        self, texts: Sequence[str], labels: Sequence[Sequence[int]]
+    ) -> list[list[list[EvidenceSpan]]]:
+        """For each text and asked label: runs of words that spoke for it, strongest first.
+
+        A weight is the run's part of all that spoke for the label in this text. Word n-grams count for their
+        words, character n-grams for the word they are cut from, so the parts sum up to the SVM's decision.
+        """
+        return [
+            [_spans(offsets, part) for part in parts.T]
+            for text, asked in zip(texts, labels, strict=True)
+            for offsets, parts in [self.features.contributions(text, self.weights[:, list(asked)])]
+        ]
+
+    def _solve(
+        self, features: csr_matrix, targets: csr_matrix
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Weights (columns, labels) and intercepts (labels); an intercept of -inf says never, of inf
+        always."""
+        from sklearn.svm import LinearSVC  # takes a second, and prediction does without
+
+        weights = np.zeros((features.shape[1], targets.shape[1]), np.float32)
+        intercepts = np.full(targets.shape[1], -np.inf, np.float32)
+        truth = targets.tocsc()
+        for label in range(targets.shape[1]):
+            positive = truth[:, [label]].toarray().ravel() > 0
+            if positive.all():
+                intercepts[label] = np.inf
+            elif positive.any():
+                svm = LinearSVC(C=self.settings.cost, random_state=self.settings.seed).fit(features, positive)
+                weights[:, label], intercepts[label] = svm.coef_[0], svm.intercept_[0]
+        return weights, intercepts
+
+    def save(self, folder: Path) -> None:
+        """vocabulary.json and weights.safetensors, with the settings in classifier.json."""
+        tensors = {"weights": self.weights, "intercepts": self.intercepts, **self.features.tensors()}
+        save_file(
+            {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()},
+            folder / "weights.safetensors",
+        )
+        write_json(folder / "vocabulary.json", self.features.vocabulary())
+        write_json(
+            folder / "classifier.json",
+            {"labels": self.labels, "settings": self.settings.model_dump(mode="json")},
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """What save wrote."""
+        config = read_json(folder / "classifier.json")
+        loaded = cls(config["labels"], SvmSettings.model_validate(config["settings"]))
+        tensors = load_file(folder / "weights.safetensors")
+        loaded.weights, loaded.intercepts = tensors.pop("weights"), tensors.pop("intercepts")
+        loaded.features.restore(read_json(folder / "vocabulary.json"), tensors)
+        return loaded
+
+
+def _probabilities(
+    features: csr_matrix, weights: NDArray[np.float32], intercepts: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        return (1 / (1 + np.exp(-(features @ weights + intercepts)))).astype(np.float32)
+
+
+def _spans(offsets: NDArray[np.int64], parts: NDArray[np.float64]) -> list[EvidenceSpan]:
+    """Neighbouring words that speak for the label become one span."""
+    speaks = parts > 0
+    total = parts[speaks].sum()
+    starts = np.flatnonzero(speaks & ~np.append(False, speaks[:-1]))
+    ends = np.flatnonzero(speaks & ~np.append(speaks[1:], False))
+    spans = [
+        EvidenceSpan(
+            int(offsets[first, 0]), int(offsets[last, 1]), float(parts[first : last + 1].sum() / total)
+        )
+        for first, last in zip(starts, ends, strict=True)
+    ]
+    return sorted(spans, key=lambda span: (-span.weight, span.start))[:_MOST_SPANS]

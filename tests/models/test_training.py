@@ -1,0 +1,211 @@
+"""Training end to end on made-up sentences and notes, with the traps that real label sets hold."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rubricator.models.classifier import ModelFormatError, TrainedModel, UnknownClassifierError
+from rubricator.models.folds import FoldError, assign_folds
+from rubricator.models.training import cross_validate, train_model
+from scipy.sparse import csr_matrix
+
+FINDINGS = {
+    "R05": ["dry cough", "coughing at night", "productive cough"],
+    "R50": ["fever", "febrile to 39.2", "high temperature"],
+    "N39": ["urinary tract infection", "dysuria and bacteriuria", "UTI"],
+    "J18": ["lobar pneumonia", "pneumonia of the left base", "consolidation"],
+}
+FILLER = [
+    "seen in clinic",
+    "no acute distress",
+    "was brought by her mother",
+    "sleeps well",
+    "walks daily",
+    "eats little",
+]
+LABELS = [*FINDINGS, "Z99"]  # Z99 never occurs
+
+
+def made_up_notes(count: int, seed: int = 0) -> tuple[list[str], csr_matrix]:
+    random = np.random.default_rng(seed)
+    texts, targets = [], np.zeros((count, len(LABELS)), np.uint8)
+    for row in range(count):
+        parts = list(random.choice(FILLER, 2))
+        for label, wordings in enumerate(FINDINGS.values()):
+            if random.random() < 0.3:
+                targets[row, label] = 1
+                parts.append(str(random.choice(wordings)))
+        random.shuffle(parts)
+        texts.append("HISTORY: " + ". ".join(parts) + ".")
+    return texts, csr_matrix(targets)
+
+
+def trained(count: int = 120) -> TrainedModel:
+    texts, targets = made_up_notes(count)
+    groups = np.arange(count) // 2
+    return train_model(
+        task="codes", classifier="svm", texts=texts, targets=targets, groups=groups, labels=LABELS
+    )
+
+
+@pytest.fixture(scope="module")
+def model() -> TrainedModel:
+    return trained()
+
+
+def test_it_learns_and_an_absent_label_is_never_predicted(model: TrainedModel) -> None:
+    texts, targets = made_up_notes(60, seed=1)
+    probabilities = model.predict_proba(texts)
+    assert probabilities.shape == (60, 5)
+    assert probabilities.dtype == np.float32
+    decisions = model.decide(probabilities)
+    assert ((decisions != "reject") == targets.toarray().astype(bool)).mean() > 0.95
+    assert (probabilities[:, 4] == 0).all()
+    assert (decisions[:, 4] == "reject").all()
+
+
+def test_training_twice_gives_the_same_bits(model: TrainedModel) -> None:
+    texts, _ = made_up_notes(40, seed=2)
+    assert (trained().predict_proba(texts) == model.predict_proba(texts)).all()
+
+
+def test_a_saved_model_is_json_and_safetensors_and_gives_the_same_bits(
+    model: TrainedModel, tmp_path: Path
+) -> None:
+    texts, _ = made_up_notes(40, seed=2)
+    folder = tmp_path / "model"
+    model.save(folder)
+    assert {path.suffix for path in folder.iterdir()} == {".json", ".safetensors", ".md"}
+    loaded = TrainedModel.load(folder)
+    assert (loaded.predict_proba(texts) == model.predict_proba(texts)).all()
+    assert (loaded.decide(loaded.predict_proba(texts)) == model.decide(model.predict_proba(texts))).all()
+    assert loaded.evidence(texts, [[0, 1]] * 40) == model.evidence(texts, [[0, 1]] * 40)
+    assert loaded.labels == LABELS
+    assert loaded.settings == model.settings
+
+
+def test_another_process_loads_it_without_the_training_libraries(model: TrainedModel, tmp_path: Path) -> None:
+    texts, _ = made_up_notes(5, seed=3)
+    model.save(tmp_path / "model")
+    program = """
+import json, sys
+from pathlib import Path
+from rubricator.models.classifier import TrainedModel
+model = TrainedModel.load(Path(sys.argv[1]))
+heavy = {"torch", "mlflow", "prefect", "spacy", "sklearn", "pandas"} & set(sys.modules)
+print(json.dumps([model.predict_proba(json.loads(sys.argv[2])).tolist(), sorted(heavy)]))
+"""
+    arguments = [sys.executable, "-c", program, str(tmp_path / "model"), json.dumps(texts)]
+    answer = subprocess.run(arguments, check=True, capture_output=True, text=True, cwd=tmp_path)
+    probabilities, heavy = json.loads(answer.stdout)
+    assert heavy == []
+    assert (np.array(probabilities, np.float32) == model.predict_proba(texts)).all()
+
+
+def test_loading_refuses_what_it_does_not_know(model: TrainedModel, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    model.save(folder)
+    with pytest.raises(ModelFormatError, match="not empty"):
+        model.save(folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"format_version": 99}))
+    with pytest.raises(ModelFormatError, match="format 99"):
+        TrainedModel.load(folder)
+    with pytest.raises(ModelFormatError, match=r"config\.json"):
+        TrainedModel.load(tmp_path / "nowhere")
+
+
+def test_an_unknown_classifier_names_those_there_are() -> None:
+    with pytest.raises(UnknownClassifierError, match="there is: svm"):
+        train_model(
+            task="codes",
+            classifier="oracle",
+            texts=["a", "b"],
+            targets=csr_matrix([[1], [0]]),
+            groups=np.arange(2),
+            labels=["x"],
+        )
+
+
+def test_cross_validation_predicts_every_row_from_the_other_groups() -> None:
+    texts, targets = made_up_notes(100)
+    groups = np.arange(100) // 3
+    seen = []
+    result = cross_validate(
+        task="codes",
+        classifier="svm",
+        texts=texts,
+        targets=targets,
+        groups=groups,
+        labels=LABELS,
+        folds=5,
+        on_fold=lambda fold, metrics: seen.append((fold, metrics["micro_f1"])),
+    )
+    assert [fold for fold, _ in seen] == [0, 1, 2, 3, 4]
+    assert all(len(set(result.folds[groups == group])) == 1 for group in set(groups))
+    assert (result.decisions == targets.toarray().astype(bool)).mean() > 0.9
+    assert not (result.accepted & ~result.decisions).any()
+
+
+def test_a_random_split_sees_copies_that_the_grouped_one_does_not() -> None:
+    # each group: one note copied; what a group's rare word says cannot be learnt from other groups
+    random = np.random.default_rng(0)
+    values = random.integers(2, size=40)
+    words = ["".join(random.choice(list("bcdfghjklmnpqrstvwxz"), 8)) for _ in range(40)]
+    texts = [f"note about {word} and nothing else" for word in words for _ in range(3)]
+    targets = csr_matrix(np.repeat(values, 3)[:, None].astype(np.uint8))
+    common = {
+        "task": "plan",
+        "classifier": "svm",
+        "texts": texts,
+        "targets": targets,
+        "labels": ["x"],
+        "folds": 4,
+    }
+    groups = np.repeat(np.arange(40), 3)
+    score = {
+        grouped: (cross_validate(**common, groups=groups, grouped=grouped).probabilities.ravel() > 0.5)
+        == targets.toarray().ravel().astype(bool)
+        for grouped in (True, False)
+    }
+    assert score[False].mean() > score[True].mean() + 0.2
+
+
+def test_there_are_never_more_folds_than_groups() -> None:
+    targets = csr_matrix(np.ones((6, 1), np.uint8))
+    assert set(assign_folds(targets, np.array([0, 0, 1, 1, 2, 2]), 10, seed=0)) == {0, 1, 2}
+    with pytest.raises(FoldError, match="at least two patients"):
+        assign_folds(targets, np.zeros(6, np.int64), 10, seed=0)
+
+
+def test_folds_spread_every_label() -> None:
+    random = np.random.default_rng(0)
+    targets = csr_matrix((random.random((400, 6)) < [0.5, 0.2, 0.1, 0.05, 0.025, 0.0]).astype(np.uint8))
+    folds = assign_folds(targets, np.arange(400) // 2, 5, seed=3)
+    sizes = np.bincount(folds)
+    assert sizes.max() - sizes.min() <= 8
+    for label in range(5):
+        held = np.bincount(folds, targets[:, [label]].toarray().ravel(), 5)
+        assert held.max() - held.min() <= max(3, 0.25 * held.mean())
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_all_positive_or_all_negative_is_no_error(value: int) -> None:
+    texts, _ = made_up_notes(20)
+    targets = csr_matrix(np.full((20, 1), value, np.uint8))
+    model = train_model(
+        task="plan", classifier="svm", texts=texts, targets=targets, groups=np.arange(20), labels=["x"]
+    )
+    probabilities = model.predict_proba([*texts, "", "zzz"])
+    assert ((model.decide(probabilities) != "reject") == bool(value)).all()
+    assert (probabilities > 0.5).all() if value else (probabilities == 0).all()
+
+
+def test_empty_texts_and_unseen_words_get_a_probability(model: TrainedModel) -> None:
+    probabilities = model.predict_proba(["", "…", "Xyzzy plugh 1234.5", "\n\n"])
+    assert np.isfinite(probabilities).all()
+    assert model.predict_proba([]).shape == (0, 5)
+    assert model.evidence(["", "…"], [[0], [1, 2]]) == [[[]], [[], []]]
