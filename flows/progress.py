@@ -1,0 +1,54 @@
+"""How far a job is, on standard error: a bar on a terminal, a line now and then elsewhere."""
+
+import time
+from typing import Self
+
+BAR_AFTER = 2.0  # seconds: what takes less needs no bar
+LINE_EVERY = 10.0
+
+
+class Progress:
+    """Shown from the first `show` after two seconds on; on what is no terminal a line every ten seconds."""
+
+    def __init__(self, name: str) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            TaskProgressColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+        from rich.progress import Progress as Bar
+
+        self.name = name
+        self.console = Console(stderr=True, highlight=False)
+        self.bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[done]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        )
+        self.task = self.bar.add_task(name, total=1.0, done="")
+        self.started = self.line_shown = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def show(self, fraction: float, done: str) -> None:
+        """fraction: 0 to 1. done: what is done so far, in words."""
+        self.bar.update(self.task, completed=fraction, done=done)
+        now = time.monotonic()
+        if self.console.is_terminal:
+            if now - self.started > BAR_AFTER:
+                self.bar.start()
+        elif now - self.line_shown > LINE_EVERY:
+            self.line_shown = now
+            self.console.print(f"{self.name}: {fraction:.0%}, {done}")
