@@ -77,9 +77,6 @@ _NUMBER = (
 )
 _LETTER = r"\((?P<letter>[A-Za-z]|[ivx]{2,4})\)\s+|(?P<letter2>[A-Za-z]|[ivx]{2,4}|[IVX]{2,4})[.)](?:\s+|$)"
 _MARKER = re.compile(rf"(?:{_RULE}|(?:{_BULLET})*(?:{_NUMBER}|{_LETTER})?(?:{_BULLET})*)")
-_MARKER_START = frozenset(
-    "-–—*•·‣⁃▪▫◦●○■□▢☐☑☒✓➢►▶→>o[(#=_~.+|<0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-)
 
 
 def _blocks(text: str, start: int, end: int) -> Iterator[list[_Line]]:
@@ -101,6 +98,9 @@ def _blocks(text: str, start: int, end: int) -> Iterator[list[_Line]]:
 
 
 def _marker(content: str) -> tuple[int, int | None]:
+    """Length of the leading bullet or enumerator, and its number."""
+    if content[0].isalpha() and "." not in (head := content[1:5]) and ")" not in head and content[0] != "o":
+        return 0, None
     if not (match := _MARKER.match(content)) or not match.end():
         return 0, None
     letter = match["letter2"]
@@ -145,15 +145,12 @@ def _units(block: list[_Line], column: int | None) -> Iterator[tuple[int, int, _
         line = block[0]
         yield line.start + line.marker, line.end, line
         return
-    longest = max(line.width for line in block)
     breaks = list(pairwise(block))
-    full = sum(line.width + 1 + _first_word(following) > longest for line, following in breaks)
-    even = (
-        len(breaks) >= 2 and full >= 0.8 * len(breaks) and longest <= _LONGEST_WRAP
-    )  # every line filled to one column
-    caseless = not any(following.content[0].isupper() != following.content.isupper() for following in block)
-    if even and caseless and longest >= _SHORTEST_WRAP:
-        column = longest
+    longest = max(line.width for line in block)
+    even = len(breaks) > 1 and _SHORTEST_WRAP <= longest <= _LONGEST_WRAP
+    even = even and all(line.width + 1 + _first_word(following) > longest for line, following in breaks)
+    if even and (len(breaks) > 2 or not any(_capitalised(following) for _, following in breaks)):
+        column = longest  # each line was filled up to the same column
     lower_case_list = block[0].content[block[0].marker : block[0].marker + 1].islower() and not even
     first, end = block[0], block[0].end
     for line, following in breaks:
@@ -167,6 +164,10 @@ def _units(block: list[_Line], column: int | None) -> Iterator[tuple[int, int, _
 
 def _first_word(line: _Line) -> int:
     return len(line.content.split(None, 1)[0])
+
+
+def _capitalised(line: _Line) -> bool:
+    return line.content[0].isupper() and not line.content.isupper()
 
 
 def _continues(
@@ -194,9 +195,9 @@ def _continues(
 
 # ---- inside a unit -------------------------------------------------------------------------------
 
-_INLINE_BULLET = re.compile(r"\s*[•‣⁃▪●■➢►]\s*")
-_INLINE_DASH = re.compile(r"\s+[-–*]\s+(?=[A-Z])")
-_INLINE_NUMBER = re.compile(r"(?:(?<=\s)|^)\(?(\d{1,2})(?:\.|\.?\))\s+(?=[^\W\d_]|[\"“(\[])")
+_INLINE_BULLET = re.compile(r"[•‣⁃▪●■➢►]\s*")
+_INLINE_DASH = re.compile(r"[-–*]\s+(?=[A-Z])")
+_INLINE_NUMBER = re.compile(r"([0-9][0-9]?)(?:\.|\.?\))\s+(?=[^\W\d_]|[\"“(\[])")
 _NUMBERED_THING = re.compile(
     r"\b(?:of|to|is|was|at|by|than|about|day|days|grade|stage|type|level|number|no|score|class|para|gravida|phase|"
     r"times|x|and|or|over|age|week|step|dose|from|plus)$",
@@ -209,7 +210,11 @@ def _inline_items(text: str, unit: tuple[int, int, _Line]) -> Iterator[Span]:
     start, end, line = unit
     cuts = [match.span() for match in _INLINE_BULLET.finditer(text, start, end)]
     if line.marker and line.content[0] in "-–*":
-        cuts += [match.span() for match in _INLINE_DASH.finditer(text, start, end)]
+        cuts += [
+            match.span()
+            for match in _INLINE_DASH.finditer(text, start, end)
+            if text[match.start() - 1].isspace()
+        ]
     cuts += _inline_numbers(text, start, end, line.number)
     for cut_start, cut_end in sorted(cuts):
         if start < cut_start:
@@ -225,31 +230,38 @@ def _inline_numbers(text: str, start: int, end: int, own: int | None) -> list[Sp
     for match in _INLINE_NUMBER.finditer(text, start, end):
         if int(match[1]) != expected:
             continue
-        before = text[max(start, match.start() - 30) : match.start()].rstrip()
+        at = match.start() - 1 if text[match.start() - 1] == "(" else match.start()
+        before = text[max(start, at - 30) : at]
+        if before and not before[-1].isspace():
+            continue
+        before = before.rstrip()
         closed = not before or before[-1] in ".;:,)?!"
         if closed or (expected > 1 and text[match.end()].isupper() and not _NUMBERED_THING.search(before)):
-            cuts.append(match.span())
+            cuts.append((at, match.end()))
             expected += 1
     return cuts if own is not None or len(cuts) > 1 else []
 
 
 _MAY_END = re.compile(r"[.!?…](?:[\"'”’)\]]*\s|[A-Z])")
-# Abbreviations that belong to what follows them: whatever it is, or a number.
-_TITLE = re.compile(
-    r"(?:^|[\s(])(?:drs?|mrs?|ms|prof|st|vs?|pts?|approx|ca|cf|e\.g|i\.e|incl|esp|s/p|r/o|[a-z])\.$",
-    re.IGNORECASE,
+
+
+def _words(listing: str) -> frozenset[str]:
+    return frozenset(listing.split())
+
+
+# Abbreviations that the next word completes: always; before a number; unless a sentence may start there.
+_TITLE = _words("dr drs mr mrs ms prof st vs v pt pts approx ca cf e.g i.e incl esp s/p r/o")
+_BEFORE_NUMBER = _words("no nos fig figs wt ht temp resp bp hr rr vol gr")
+_CLOSING = _words(
+    "p.o b.i.d t.i.d q.i.d q.d q.h q.s q.o.d q.h.s q.a.m q.p.m q.wk q.week p.r.n h.s a.c p.c i.v i.m s.c s.q "
+    "bid tid qid qd qhs prn po subq a.m p.m y.o yr yrs o.d o.s o.u mg mcg g gm ml cc kg oz lb lbs ft in cm mm "
+    "tab tabs cap caps sec min mins hr hrs wk wks mo mos etc"
 )
-_BEFORE_NUMBER = re.compile(r"(?:^|[\s(])(?:nos?|figs?|wt|ht|temp|resp|bp|hr|rr|vol|gr)\.$", re.IGNORECASE)
-# Abbreviations that a sentence may end with: it does when a capitalised word follows.
-_CLOSING = re.compile(
-    r"(?:^|[\s(])(?:[pq]\.\s?o\.|[bt]\.i\.d\.|q\.i\.d\.|q\.\s?(?:[dhs]\.|o\.d\.|h\.s\.|a\.m\.|p\.m\.|\d{1,2}\s?h\.?|wk\.|week\.)"
-    r"|p\.r\.n\.|h\.s\.|a\.c\.|p\.c\.|i\.[vm]\.|s\.[cq]\.|subq\.|[ap]\.m\.|y\.o\.|yrs?\.|mg\.|mcg\.|gm?\.|ml\.|cc\.|tabs?\."
-    r"|caps?\.|hrs?\.|min\.|mins\.|sec\.|wks?\.|mos?\.|lbs?\.|kg\.|oz\.|ft\.|in\.|cm\.|mm\.|bid\.|tid\.|qid\.|prn\.|po\.|etc\.)$",
-    re.IGNORECASE,
-)
-_CAPITALISED = re.compile(r"[\"'“(]?[A-Z][a-z]|[\"'“(]?(?:I|A)\s")
+_EVERY_HOURS = re.compile(r"(?:q\.?)?\d{1,2}h")
+_CAPITALISED = re.compile(r"[\"'“(]?(?:[A-Z][a-z]|[IA]\s)")
 _FREQUENCY = re.compile(r"(?:daily|twice|once|every|each|bid|tid|qid|prn|q)\b", re.IGNORECASE)
-_PERIOD = re.compile(r"(?<=[^\W\d_]\.)(\s+)(?=[A-Z])")
+_STARTER = re.compile(r"(?:He|She|They|It|We|I|The|This|That|These|There|Patient|No|On|In|His|Her|Will)\b")
+_PERIOD = re.compile(r"\.\s+(?=[A-Z])")
 
 
 def _sentences(text: str, start: int, end: int) -> Iterator[Span]:
@@ -262,37 +274,53 @@ def _sentences(text: str, start: int, end: int) -> Iterator[Span]:
     if not _MAY_END.search(text, start, end):
         yield start, end
         return
-    unit = text[start:end]
+    unit = text[start:end].replace("\n", " ").replace("\t", " ")
     at = 0
     for cut in _boundaries(unit):
-        piece = unit[at:cut]
-        yield start + at + len(piece) - len(piece.lstrip()), start + at + len(piece.rstrip())
+        yield start + at, start + len(unit[:cut].rstrip())
         at = cut
-    piece = unit[at:]
-    yield start + at + len(piece) - len(piece.lstrip()), end
+    yield start + at, end
 
 
 def _boundaries(unit: str) -> list[int]:
     """Where sentences start inside the unit: sentencex's boundaries, clinical abbreviations mended."""
-    cuts = {found["start_index"] for found in get_sentence_boundaries("en", unit)}
-    for match in _PERIOD.finditer(unit):
-        if len(match[1]) > 1 or _CLOSING.search(unit, max(0, match.start() - 12), match.start()):
-            cuts.add(match.end())
-    return sorted(cut for cut in cuts if cut and not _belongs_together(unit, cut))
+    cuts = [found["start_index"] for found in get_sentence_boundaries("en", unit)[1:]]
+    found = set(cuts)
+    cuts = [cut for cut in cuts if not _belongs_together(unit, cut)]
+    missed = [
+        cut
+        for match in _PERIOD.finditer(unit)
+        if (cut := match.end()) not in found and _ends_sentence(unit, match.start(), cut)
+    ]
+    return sorted(cuts + missed) if missed else cuts
+
+
+def _last_word(unit: str, period: int) -> str:
+    return unit[unit.rfind(" ", 0, period) + 1 : period].lstrip("(\"'").lower()
 
 
 def _belongs_together(unit: str, cut: int) -> bool:
     """Whether an abbreviation stands before the cut that the word after it completes."""
-    before = unit[max(0, cut - 16) : cut].rstrip()
-    if before[-1:] != ".":
+    period = len(unit[:cut].rstrip()) - 1
+    if unit[period] != "." or len(word := _last_word(unit, period)) > 7:
         return False
-    if _TITLE.search(before):
+    if word in _TITLE or (word in _BEFORE_NUMBER and unit[cut].isdigit()):
         return True
-    if unit[cut].isdigit() and _BEFORE_NUMBER.search(before):
+    closing = word in _CLOSING or _EVERY_HOURS.fullmatch(word)
+    return bool(closing) and (not _CAPITALISED.match(unit, cut) or _FREQUENCY.match(unit, cut) is not None)
+
+
+def _ends_sentence(unit: str, period: int, cut: int) -> bool:
+    """Whether a sentence ends at a period that sentencex takes for an abbreviation's."""
+    word = _last_word(unit, period)
+    if word in _TITLE or not word[-1:].isalpha() or _FREQUENCY.match(unit, cut):
+        return False
+    if cut - period > 2:  # two blanks, as transcriptionists type them
         return True
-    return _CLOSING.search(before) is not None and (
-        not _CAPITALISED.match(unit, cut) or _FREQUENCY.match(unit, cut) is not None
-    )
+    if len(word) == 1:  # "hepatitis C. He …", but "J. Smith"
+        return _STARTER.match(unit, cut) is not None
+    closing = word in _CLOSING or _EVERY_HOURS.fullmatch(word)
+    return bool(closing) and _CAPITALISED.match(unit, cut) is not None
 
 
 # ---- spaCy ---------------------------------------------------------------------------------------
