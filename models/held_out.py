@@ -1,4 +1,4 @@
-"""What was decided on each training example while it was held out: what models are compared on before promotion."""
+"""What was decided on each training example while it was held out: what promotion compares models on."""
 
 import json
 from dataclasses import dataclass

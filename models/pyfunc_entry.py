@@ -1,13 +1,13 @@
 """What MLflow runs to serve a registered model, whatever its classifier: each holds a copy of this file.
 
-A bundle holds the saved model and a snapshot of the source that it was trained with, so that a newer Rubricator
-does not change an older model's predictions, and need not be installed. The snapshot is imported under a name
-made from its hash (`rubricator_<hash>`): versions with different source work side by side in one process.
+A bundle holds the saved model and a snapshot of the source that it was trained with, so that a newer
+Rubricator does not change an older model's predictions, and need not be installed. The snapshot is imported
+under a name made from its hash (`rubricator_<hash>`): versions with different source work side by side.
 
-`predict` takes a table with a column `text` (a row is one unit: a sentence, or a note) and gives, per row, the
-labels at or above `min_probability` (default: each label's own threshold), best first and at most `top_k` (0:
-all), in columns `labels`, `probabilities`, `decisions` ("accept", "review", "reject") and `evidence`: per label
-a JSON list of `{"start", "end", "weight"}` with offsets into the text.
+`predict` takes a table with a column `text` (a row is one unit: a sentence, or a note) and gives, per row,
+the labels at or above `min_probability` (default: each label's own threshold), best first and at most `top_k`
+(0: all), in columns `labels`, `probabilities`, `decisions` ("accept", "review", "reject") and `evidence`: per
+label a JSON list of `{"start", "end", "weight"}` with offsets into the text.
 """
 
 import importlib
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from mlflow.models import set_model
-from mlflow.pyfunc import PythonModel, PythonModelContext
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 
 def load_bundle(folder: Path) -> Any:
@@ -68,11 +68,13 @@ class Snapshot(MetaPathFinder, InspectLoader):
         return self.sources.get(fullname, "")
 
 
-class RubricatorModel(PythonModel):  # type: ignore[misc]
+class RubricatorModel(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         self.model = load_bundle(Path(context.artifacts["bundle"]))
 
-    def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+    def predict(  # type: ignore[override]
+        self, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
         params = params or {}
         top_k, least = int(params.get("top_k", 0)), float(params.get("min_probability", -1.0))
         texts = model_input["text"].tolist()

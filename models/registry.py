@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from functools import cache
 from importlib.metadata import version as installed_version
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from rubricator.models.classifier import TrainedModel
 from rubricator.models.held_out import HeldOut, read_held_out, write_held_out
@@ -54,7 +57,7 @@ class ResolvedModel:
     run_id: str | None
     uri: str
     source: str
-    sums: Mapping[str, str] = field(repr=False)
+    sums: Mapping[str, str] = field(repr=False, hash=False)
 
 
 def log_and_register(
@@ -84,14 +87,16 @@ def log_and_register(
         write_held_out(held_out, Path(scratch) / _HELD_OUT)
         client.log_artifact(run.info.run_id, str(Path(scratch) / _HELD_OUT))
         write_bundle(model, Path(scratch) / "bundle")
-        logged = mlflow.pyfunc.log_model(
-            name=name,
-            python_model=str(Path(__file__).with_name("pyfunc_entry.py")),
-            artifacts={"bundle": str(Path(scratch) / "bundle")},
-            signature=_signature(),
-            pip_requirements=[f"{package}=={installed_version(package)}" for package in requirements],
-            metadata={"task": model.task, "classifier": model.classifier_name, "interface": INTERFACE},
-        )
+        with warnings.catch_warnings():  # it asks for an input example, which would store text
+            warnings.filterwarnings("ignore", message=".*input example")
+            logged = mlflow.pyfunc.log_model(
+                name=name,
+                python_model=str(Path(__file__).with_name("pyfunc_entry.py")),
+                artifacts={"bundle": str(Path(scratch) / "bundle")},
+                signature=_signature(),
+                pip_requirements=[f"{package}=={installed_version(package)}" for package in requirements],
+                metadata={"task": model.task, "classifier": model.classifier_name, "interface": INTERFACE},
+            )
     with _local_copy(logged.artifact_path) as folder:
         sums = sha256_sums(folder)
     if not client.search_registered_models(filter_string=f"name = '{name}'"):
@@ -120,10 +125,9 @@ def resolve(model: str) -> ResolvedModel:
 
     client = MlflowClient()
     if run := re.fullmatch(r"runs:/([0-9a-f]{32})(?:/.*)?", model):
-        return _only(client, f"run_id = '{run[1]}'", model)
+        return _only(client, model, "run_id", run[1])
     if logged := re.fullmatch(r"models:/(m-[0-9a-f]{32})", model):
-        run_id = client.get_logged_model(logged[1]).source_run_id
-        return _only(client, f"run_id = '{run_id}'", model, logged[1])
+        return _only(client, model, "model_id", logged[1])
     parts = _SPEC.fullmatch(model.removeprefix("models:/"))
     if parts is None:
         raise RegistryError(
@@ -152,11 +156,18 @@ def resolve(model: str) -> ResolvedModel:
     return _resolved(client, client.get_model_version(name, at))
 
 
+def champion_of(name: str) -> ResolvedModel | None:
+    """The champion of a registered name, if it has one."""
+    client = _client()
+    at = client.get_registered_model(name).aliases.get(CHAMPION)
+    return _resolved(client, client.get_model_version(name, at)) if at else None
+
+
 def load(resolved: ResolvedModel) -> TrainedModel:
     """Load a model of the registry or a folder.
 
-    A registered model runs the source that it was registered with where this differs from what is running now;
-    the object then has TrainedModel's methods under another class. Raises UntrustedModelError, before any of its
+    A registered model runs the source that it was registered with where this differs from what runs now: the
+    object then has TrainedModel's methods under another class. Raises UntrustedModelError, before any of its
     code runs, where files differ from the registered sums or MLmodel would load anything else.
     """
     with _local_copy(resolved.source) as folder:
@@ -300,13 +311,9 @@ def _resolve_folder(folder: Path) -> ResolvedModel:
     )
 
 
-def _only(client: "MlflowClient", where: str, model: str, model_id: str | None = None) -> ResolvedModel:
-    """The one registered version of a run: only registered versions have pinned sums."""
-    found = [
-        version
-        for version in client.search_model_versions(where)
-        if model_id is None or version.model_id == model_id
-    ]
+def _only(client: "MlflowClient", model: str, attribute: str, value: str) -> ResolvedModel:
+    """The one registered version of a run or logged model: only registered versions have pinned sums."""
+    found = [version for version in client.search_model_versions() if getattr(version, attribute) == value]
     if len(found) != 1:
         raise RegistryError(
             f"{model} has {len(found)} registered versions; name one as NAME/VERSION\n{_listing(client)}"
@@ -329,14 +336,12 @@ def _listing(client: "MlflowClient") -> str:
 @contextmanager
 def _local_copy(source: str) -> Iterator[Path]:
     """The files of a model: in place where they are local, else downloaded for as long as the body runs."""
-    from mlflow.artifacts import download_artifacts
-    from mlflow.utils.uri import is_local_uri
-
-    if is_local_uri(source):
-        from mlflow.utils.file_utils import local_file_uri_to_path
-
-        yield Path(local_file_uri_to_path(source))
+    parts = urlsplit(source)
+    if parts.scheme in {"", "file"}:
+        yield Path(url2pathname(parts.path) if parts.scheme else source)
         return
+    from mlflow.artifacts import download_artifacts
+
     with tempfile.TemporaryDirectory() as scratch:
         yield Path(download_artifacts(artifact_uri=source, dst_path=scratch))
 
@@ -361,7 +366,7 @@ def _check_sums(folder: Path, resolved: ResolvedModel) -> None:
 
 def _check_mlmodel(folder: Path, resolved: ResolvedModel) -> str:
     """The bundle's path within the folder, if MLmodel loads code and plain files of its own folder only."""
-    import yaml
+    import yaml  # type: ignore[import-untyped]
 
     content = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
     flavor = content["flavors"]["python_function"]
@@ -386,4 +391,5 @@ def _check_mlmodel(folder: Path, resolved: ResolvedModel) -> str:
 
 
 def _is_added_on_loading(path: Path) -> bool:
-    return path.parent.name == "__pycache__" or path.name == "registered_model_meta"
+    bytecode = path.parent.name == "__pycache__" and path.suffix == ".pyc"
+    return bytecode or path == Path("registered_model_meta")
