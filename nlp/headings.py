@@ -1,0 +1,409 @@
+"""The lexicon of section headings: categories, variants, guards (headings.toml and a user's files of the same shape)."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from rapidfuzz import process
+from rapidfuzz.distance import OSA
+
+Role = Literal["plan", "mixed", "not-plan", "neutral"]
+How = Literal["exact", "qualified", "joined", "typo"]
+UNKNOWN = "unknown"
+
+_BUILT_IN = Path(__file__).with_name("headings.toml")
+_SHORTEST_TYPO = 6  # letters; a shorter word with another letter is too often another word
+_SHORTEST_DOUBLE_TYPO = 12
+_LONGEST_PHRASE = 100  # characters; a longer phrase is prose
+
+
+class LexiconError(ValueError):
+    """A lexicon file is not usable; says which file, which key, and what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    name: str
+    loinc: str | None
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A false friend: where all the given patterns match, the heading is refused for this reason."""
+
+    reason: str
+    categories: frozenset[str]  # empty: any heading
+    heading: re.Pattern[str] | None
+    body: re.Pattern[str] | None
+    before: re.Pattern[str] | None
+
+    def refuses(self, heading: str, text: str, start: int, after: int) -> bool:
+        """Is the normalised heading, standing at `start` in `text` with its body at `after`, a false friend?"""
+        return (
+            (self.heading is None or self.heading.fullmatch(heading) is not None)
+            and (self.body is None or self.body.match(text, after, after + 160) is not None)
+            and (self.before is None or self.before.search(text[max(0, start - 160) : start]) is not None)
+        )
+
+
+class Match(NamedTuple):
+    category: str
+    how: How
+
+
+class Lexicon:
+    """Headings by normalised name. Build with `Lexicon.load`; pickles as its source texts."""
+
+    def __init__(self, sources: Iterable[tuple[str, str]] = ()) -> None:
+        """`sources`: (name, TOML text) of the user's files, read after the built-in one. Raises LexiconError."""
+        self.extra_sources = tuple(sources)
+        self.categories: dict[str, Category] = {}
+        self.variants: dict[str, str] = {}
+        self.guards: list[Guard] = []
+        self.topics: set[str] = set()
+        self._before: set[str] = set()
+        self._after: set[str] = set()
+        self._prepositions: set[str] = set()
+        self._variant_files: dict[str, str] = {}
+        for name, text in ((_BUILT_IN.name, _BUILT_IN.read_text("utf-8")), *self.extra_sources):
+            self._add(name, _parse(name, text))
+        self._squashed = {key.replace(" ", ""): key for key in self.variants if len(key) > 3}
+        self._words = {word for key in self.variants for word in key.split()} | {
+            word
+            for phrase in (*self._before, *self._after, *self._prepositions, *self.topics)
+            for word in phrase.split()
+        }
+        self._long_words = [word for word in self._words if len(word) >= _SHORTEST_TYPO - 1]
+        self._undoubled = {_undouble(word): word for word in self._long_words}
+        self._corrections: dict[str, str] = {}
+
+    @classmethod
+    def load(cls, *extra: Path) -> Lexicon:
+        """The built-in lexicon, extended by the user's TOML files. Raises LexiconError (names file and key)."""
+        if not extra:
+            return _built_in()
+        sources = []
+        for path in extra:
+            try:
+                sources.append((str(path), path.read_text("utf-8")))
+            except (OSError, UnicodeDecodeError) as error:
+                raise LexiconError(f"{path}: cannot be read as UTF-8 text ({type(error).__name__})") from None
+        return cls(sources)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Lexicon, (self.extra_sources,)) if self.extra_sources else (_built_in, ())
+
+    def match(self, phrase: str, *, loose: bool = True) -> Match | None:
+        """The category of a heading phrase, and how it was recognised.
+
+        `loose` also allows qualifiers ("Plan for 4/12/2020"), joined headings ("Impression, plan and follow-up") and
+        typos in long words ("ASSESMENT"); without it only the variants themselves count.
+        """
+        if len(phrase) > _LONGEST_PHRASE:
+            return None
+        without_brackets = _BRACKETS.sub(" ", phrase) if "(" in phrase or "[" in phrase else phrase
+        key = normalise(without_brackets)
+        category = self.variants.get(key)
+        if category is not None:
+            return Match(category, "exact" if without_brackets is phrase else "qualified")
+        if without_brackets is not phrase:
+            category = self.variants.get(normalise(phrase))
+            if category is not None:
+                return Match(category, "exact")
+        category = self._spaced_capitals(phrase)
+        if category is not None:
+            return Match(category, "exact")
+        if not loose or not key:
+            return None
+        undated = normalise(_DATES.sub(" ", without_brackets))
+        found = self._qualified_or_joined(undated)
+        if found is not None:
+            return found
+        corrected = self._correct(undated)
+        if corrected == undated:
+            return None
+        if corrected in self.variants:
+            return Match(self.variants[corrected], "typo")
+        found = self._qualified_or_joined(corrected)
+        return found and Match(found.category, "typo")
+
+    def is_topic(self, phrase: str) -> bool:
+        """Does the phrase name a body system or a usual problem, the content of an examination or a plan?"""
+        key = normalise(phrase)
+        if key in self.topics:
+            return True
+        parts = key.split(" and ")
+        return len(parts) > 1 and all(part in self.topics for part in parts)
+
+    def refusal(self, category: str, phrase: str, text: str, start: int, after: int) -> str | None:
+        """The reason code of the first guard that refuses this heading, or None. Offsets are into `text`."""
+        heading = normalise(phrase, keep_the=True)
+        for guard in self.guards:
+            if (not guard.categories or category in guard.categories) and guard.refuses(
+                heading, text, start, after
+            ):
+                return guard.reason
+        return None
+
+    def _add(self, file: str, content: _File) -> None:
+        for name, entry in content.categories.items():
+            known = self.categories.get(name)
+            if known is None and entry.role is None:
+                raise LexiconError(
+                    f"{file}: categories.{name}: a new category needs a role ({', '.join(get_args(Role))})"
+                )
+            self.categories[name] = Category(
+                name=name,
+                loinc=entry.loinc or (known.loinc if known else None),
+                role=entry.role or (known.role if known else "neutral"),
+            )
+            for variant in entry.variants:
+                for spelling in _expand(variant, f"{file}: categories.{name}"):
+                    self._add_variant(file, name, spelling)
+        for guard in content.guards:
+            unknown = set(guard.categories) - set(self.categories)
+            if unknown:
+                raise LexiconError(f"{file}: guards.{guard.reason}: there is no category {sorted(unknown)}")
+            self.guards.append(
+                Guard(
+                    guard.reason,
+                    frozenset(guard.categories),
+                    *(
+                        pattern and re.compile(pattern, re.IGNORECASE)
+                        for pattern in (guard.heading, guard.body, guard.before)
+                    ),
+                )
+            )
+        self.topics.update(normalise(word) for word in content.topics.words)
+        self._before.update(normalise(word) for word in content.qualifiers.before)
+        self._after.update(normalise(word) for word in content.qualifiers.after)
+        self._prepositions.update(normalise(word) for word in content.qualifiers.prepositions)
+
+    def _add_variant(self, file: str, category: str, spelling: str) -> None:
+        key = normalise(spelling)
+        if not key:
+            raise LexiconError(f"{file}: categories.{category}: an empty variant")
+        other = self.variants.setdefault(key, category)
+        if other != category:
+            raise LexiconError(
+                f"{file}: categories.{category}: variant {key!r} already belongs to {other!r} "
+                f"({self._variant_files[key]}); a heading can have one category only"
+            )
+        self._variant_files.setdefault(key, file)
+
+    def _spaced_capitals(self, phrase: str) -> str | None:
+        if not _SPACED_CAPITALS.fullmatch(phrase):
+            return None
+        key = self._squashed.get(normalise(phrase).replace(" ", ""))
+        return key and self.variants[key]
+
+    def _qualified_or_joined(self, key: str) -> Match | None:
+        category = self._qualified(key)
+        if category is not None:
+            return Match(category, "qualified")
+        parts = [part for part in key.split(" and ") if part]
+        if len(parts) < 2:
+            return None
+        categories = [self._qualified(part) for part in parts]
+        named = [category for category in categories if category is not None]
+        return Match(_join(named), "joined") if len(named) == len(categories) else None
+
+    def _qualified(self, key: str) -> str | None:
+        """The category after setting aside words such as "updated" before and "for tonight" after."""
+        words = key.split()
+        if not words or len(words) > 10:
+            return None
+        for skip in range(len(words)):
+            if skip and not self._all_before(words[:skip]):
+                continue
+            for end in range(len(words), skip, -1):
+                category = self.variants.get(" ".join(words[skip:end]))
+                if category is not None and (end == len(words) or self._may_follow(words[end:])):
+                    return category
+        return None
+
+    def _all_before(self, words: list[str]) -> bool:
+        return " ".join(words) in self._before or all(word in self._before for word in words)
+
+    def _may_follow(self, words: list[str]) -> bool:
+        if " ".join(words) in self._after or all(word in self._after or word.isdigit() for word in words):
+            return True
+        return len(words) <= 5 and (
+            words[0] in self._prepositions or " ".join(words[:2]) in self._prepositions
+        )
+
+    def _correct(self, key: str) -> str:
+        return " ".join(word if word in self._words else self._correct_word(word) for word in key.split())
+
+    def _correct_word(self, word: str) -> str:
+        known = self._corrections.get(word)
+        if known is None:
+            if len(self._corrections) > 50_000:
+                self._corrections.clear()
+            known = self._corrections[word] = self._nearest_word(word)
+        return known
+
+    def _nearest_word(self, word: str) -> str:
+        if len(word) < _SHORTEST_TYPO or not word.isalpha():
+            return _UNSWAPPED.get(word, word)
+        if (plain := _undouble(word)) in self._undoubled:
+            return self._undoubled[plain]
+        cutoff = 2 if len(word) >= _SHORTEST_DOUBLE_TYPO else 1
+        best = process.extractOne(word, self._long_words, scorer=OSA.distance, score_cutoff=cutoff)
+        return best[0] if best else word
+
+
+def normalise(phrase: str, *, keep_the: bool = False) -> str:
+    """The form in which headings are compared: lower case, words only, "&" "+" "/" "," as "and", no inner "the"."""
+    if not phrase.isascii():
+        phrase = unicodedata.normalize("NFKC", phrase)
+    phrase = phrase.lower().replace("'", " ").replace("’", " ")
+    phrase = _INITIALS.sub(r"\1", phrase)
+    phrase = _JOINERS.sub(" and ", phrase)
+    words = _NOT_WORD.sub(" ", phrase).split()
+    if not keep_the and "the" in words[1:]:
+        words = words[:1] + [word for word in words[1:] if word != "the"]
+    if "and" in words:
+        while words and words[-1] == "and":
+            words.pop()
+        while words and words[0] == "and":
+            words.pop(0)
+        words = [word for n, word in enumerate(words) if word != "and" or words[n - 1] != "and"]
+    return " ".join(words)
+
+
+# "A/P", "S&P": joiners. A hyphen inside a word is a blank; one between blanks joins nothing.
+_JOINERS = re.compile(r"[&+/\\,]|(?<=\s)\|(?=\s)")
+_INITIALS = re.compile(r"\b([a-z])\.(?=[a-z]?\b|\s|$)")
+_NOT_WORD = re.compile(r"[\W_]+")
+_BRACKETS = re.compile(r"[(\[][^()\[\]]*[)\]]?")
+_SPACED_CAPITALS = re.compile(r"[A-Z&/](?:[ \t]{1,4}[A-Z&/]){2,}")
+_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec)[a-z]*\.?"
+_DATES = re.compile(
+    rf"\b\d{{1,4}}[/.-]\d{{1,2}}(?:[/.-]\d{{2,4}})?\b|\b{_MONTH}\s+\d{{1,2}}(?:st|nd|rd|th)?(?:,?\s*\d{{4}})?\b"
+    rf"|\b\d{{1,2}}(?:st|nd|rd|th)?\s+{_MONTH}(?:,?\s*\d{{4}})?\b|\b\d{{1,2}}:\d{{2}}(?::\d\d)?(?:\s*[ap]\.?m\b\.?)?"
+    rf"|\b\d{{3,4}}\s?(?:h|hrs?|hours)\b|#\s?\d+|\b(?:19|20)\d\d\b",
+    re.IGNORECASE,
+)
+_UNSWAPPED = {
+    "paln": "plan",
+    "plna": "plan",
+    "lpan": "plan",
+    "plann": "plan",
+    "pllan": "plan",
+    "plaan": "plan",
+    "palns": "plans",
+    "plnas": "plans",
+}
+
+
+def _undouble(word: str) -> str:
+    return "".join(letter for n, letter in enumerate(word) if not n or letter != word[n - 1])
+
+
+def _join(categories: list[str]) -> str:
+    """The category of "X and Y": with a plan it is a plan or, beside a judgement, mixed; else the first one's."""
+    kinds = set(categories)
+    if kinds & _PLANS and kinds <= _PLANS | _PLAN_COMPANIONS | _JUDGEMENTS:
+        return "plan" if kinds <= {"plan"} | _PLAN_COMPANIONS else "assessment_and_plan"
+    if (
+        kinds & _JUDGEMENTS
+        and "recommendations" in kinds
+        and kinds <= _JUDGEMENTS | {"recommendations", "follow_up"}
+    ):
+        return "assessment_and_plan"
+    return categories[0]
+
+
+_PLANS = {"plan", "assessment_and_plan"}
+_PLAN_COMPANIONS = {
+    "recommendations", "follow_up", "disposition", "goals", "patient_instructions", "discharge_instructions",
+    "discharge_medications", "medications", "procedure", "hospital_course",
+}  # fmt: skip
+_JUDGEMENTS = {"assessment", "impression", "diagnosis", "findings", "problem_list", "discharge_diagnosis"}
+
+
+@cache
+def _built_in() -> Lexicon:
+    return Lexicon()
+
+
+def _expand(variant: str, where: str) -> set[str]:
+    """All spellings that shell-like braces stand for: "{chief ,}complaint{,s}"."""
+    group = _INNERMOST_BRACES.search(variant)
+    if group is None:
+        if "{" in variant or "}" in variant:
+            raise LexiconError(f"{where}: unbalanced braces in {variant!r}")
+        return {variant}
+    before, after = variant[: group.start()], variant[group.end() :]
+    return {
+        spelling for choice in group[1].split(",") for spelling in _expand(before + choice + after, where)
+    }
+
+
+_INNERMOST_BRACES = re.compile(r"\{([^{}]*)\}")
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _CategoryEntry(_Model):
+    loinc: str | None = Field(None, pattern=r"^\d{1,7}-\d$")
+    role: Role | None = None
+    variants: list[str] = []
+
+
+class _GuardEntry(_Model):
+    reason: str = Field(pattern=r"^\w+$")
+    categories: list[str] = []
+    heading: str | None = None
+    body: str | None = None
+    before: str | None = None
+
+    @field_validator("heading", "body", "before")
+    @classmethod
+    def _compiles(cls, pattern: str | None) -> str | None:
+        if pattern is not None:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"not a regular expression: {error}") from None
+        return pattern
+
+
+class _Qualifiers(_Model):
+    before: list[str] = []
+    after: list[str] = []
+    prepositions: list[str] = []
+
+
+class _Topics(_Model):
+    words: list[str] = []
+
+
+class _File(_Model):
+    categories: dict[str, _CategoryEntry] = {}
+    guards: list[_GuardEntry] = []
+    qualifiers: _Qualifiers = _Qualifiers()
+    topics: _Topics = _Topics()
+
+
+def _parse(name: str, text: str) -> _File:
+    try:
+        return _File.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise LexiconError(f"{name}: not valid TOML: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise LexiconError(f"{name}: {key}: {first['msg']}") from None
