@@ -1,0 +1,379 @@
+"""One HTML file that shows what a run did: tables, plots, and notes with what was found in them marked.
+
+The file needs nothing else: styles and plots are inside it, it has no script and names no other address. It
+holds note text, says so at its head, and only its owner may read it.
+"""
+
+import base64
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+# Colours of the marked sections: categories in groups, because forty colours cannot be told apart.
+SECTION_GROUPS: dict[str, tuple[str, ...]] = {
+    "plan": (
+        "plan", "recommendations", "goals", "follow_up", "disposition", "discharge_instructions",
+        "patient_instructions", "discharge_medications",
+    ),
+    "assessment": (
+        "assessment", "assessment_and_plan", "impression", "diagnosis", "discharge_diagnosis", "problem_list",
+        "preoperative_diagnosis", "postoperative_diagnosis",
+    ),
+    "history": (
+        "chief_complaint", "reason_for_visit", "history_of_present_illness", "interval_history", "subjective",
+        "past_medical_history", "past_surgical_history", "family_history", "social_history", "allergies",
+        "medications", "immunizations", "review_of_systems", "indication",
+    ),
+    "examination": (
+        "objective", "vital_signs", "physical_exam", "mental_status_exam", "results", "imaging", "findings",
+        "specimens",
+    ),
+    "course": ("hospital_course", "procedure", "anesthesia", "complications", "estimated_blood_loss"),
+}  # fmt: skip
+_GROUP_OF = {category: group for group, members in SECTION_GROUPS.items() for category in members}
+_UNDERLINES = 6  # colours for the evidence of codes; the seventh code has the first colour again
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A figure between 0 and 1 with its confidence interval; shown as a number and a bar."""
+
+    value: float
+    low: float
+    high: float
+
+
+Cell = str | int | float | Interval | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    remark: str = ""
+
+    @property
+    def are_numbers(self) -> list[bool]:
+        """Of each column, so that its cells are set to the right."""
+        return [
+            any(isinstance(cell, int | float) for cell in column) for column in zip(*self.rows, strict=True)
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    title: str
+    png: bytes
+
+    @property
+    def data_uri(self) -> str:
+        return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A chapter of the report."""
+
+    title: str
+    text: str = ""
+    tables: Sequence[Table] = ()
+    plots: Sequence[Plot] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedSection:
+    category: str
+    heading_start: int
+    heading_end: int
+    body_start: int
+    body_end: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedSentence:
+    """A predicted sentence; `decision` is "accept" or "review"."""
+
+    start: int
+    end: int
+    label: str
+    probability: float
+    decision: str
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedCode:
+    """A predicted code; evidence as (start, end, weight) in the note, strongest first."""
+
+    code: str
+    description: str | None
+    probability: float
+    decision: str
+    evidence: Sequence[tuple[int, int, float]]
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarkedNote:
+    """A note with what was found in it; every offset is a half-open Python string offset into `text`.
+
+    known_codes: the codes it is known to have, to compare with; None where they are not known.
+    """
+
+    note_id: str
+    text: str
+    about: str = ""  # one line under its id
+    sections: Sequence[MarkedSection] = ()
+    sentences: Sequence[MarkedSentence] = ()
+    codes: Sequence[MarkedCode] = ()
+    known_codes: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportData:
+    """Everything a report shows, in order: facts as tiles, marked notes, parts, commands to run next."""
+
+    title: str
+    subtitle: str = ""
+    facts: Sequence[tuple[str, str]] = ()  # (figure, what it is)
+    notes_text: str = ""
+    notes: Sequence[MarkedNote] = ()
+    parts: Sequence[Part] = ()
+    commands: Sequence[tuple[str, str]] = ()  # (what for, command)
+
+
+def write_report(path: Path, data: ReportData) -> None:
+    """Write the report; the file is readable by its owner only. The folder is made where it is missing."""
+    page = render(data)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(page)
+    new.replace(path)
+
+
+def render(data: ReportData) -> str:
+    """The report as one HTML page."""
+    notes = [_shown(note) for note in data.notes]
+    return _template().render(data=data, notes=notes, groups=[*SECTION_GROUPS, "other"])
+
+
+@cache
+def _template() -> "Template":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.tests["interval"] = lambda cell: isinstance(cell, Interval)
+    environment.filters["figure"] = _figure
+    return environment.get_template("report.html")
+
+
+def mark_note(
+    *,
+    note_id: str,
+    text: str,
+    about: str = "",
+    sections: Iterable[Mapping[str, Any]] = (),
+    sentences: Iterable[Mapping[str, Any]] = (),
+    codes: Iterable[Mapping[str, Any]] = (),
+    known_codes: Sequence[str] | None = None,
+) -> MarkedNote:
+    """A note with its rows of the sections table and of the predictions of a sentence and a code model.
+
+    Rejected predictions are left out.
+    """
+    marked_sentences = [
+        MarkedSentence(row["start"], row["end"], row["label"], row["probability"], row["decision"])
+        for row in sentences
+        if row["decision"] != "reject"
+    ]
+    marked_codes = [
+        MarkedCode(
+            code=row["label"],
+            description=row["description"],
+            probability=row["probability"],
+            decision=row["decision"],
+            evidence=[(span["start"], span["end"], span["weight"]) for span in row["evidence"]],
+            warnings=row["warnings"],
+        )
+        for row in codes
+        if row["decision"] != "reject"
+    ]
+    marks = [
+        MarkedSection(
+            row["category"], row["heading_start"], row["heading_end"], row["body_start"], row["body_end"]
+        )
+        for row in sections
+    ]
+    return MarkedNote(
+        note_id=note_id,
+        text=text,
+        about=about,
+        sections=sorted(marks, key=lambda mark: mark.heading_start),
+        sentences=sorted(marked_sentences, key=lambda mark: mark.start),
+        codes=sorted(marked_codes, key=lambda mark: -mark.probability),
+        known_codes=known_codes,
+    )
+
+
+# ---- from offsets to pieces of HTML
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A stretch of text over which no mark begins or ends."""
+
+    text: str
+    classes: str
+    style: str = ""
+    tag: str = ""  # shown after it, not part of the text
+    category: str = ""  # shown after the end of a heading
+
+
+@dataclass(frozen=True)
+class _Region:
+    """A section, or what stands before the first one; `is_block` where it has lines of its own."""
+
+    category: str
+    group: str
+    is_block: bool
+    pieces: list[_Piece]
+
+
+@dataclass(frozen=True)
+class _ShownNote:
+    note: MarkedNote
+    regions: list[_Region]
+    cards: list["_Card"]
+    missed: list[str]
+
+
+@dataclass(frozen=True)
+class _Card:
+    code: MarkedCode
+    colour: int
+    quotes: list[tuple[str, float]]
+    known: bool | None
+
+    @property
+    def percent(self) -> str:
+        return f"{self.code.probability:.0%}"
+
+
+def _shown(note: MarkedNote) -> _ShownNote:
+    regions = [
+        _Region(
+            category=section.category if section else "",
+            group=_GROUP_OF.get(section.category, "other") if section else "other",
+            is_block=is_block,
+            pieces=_pieces(note, section, start, end),
+        )
+        for start, end, section, is_block in _stretches(note)
+    ]
+    known = note.known_codes
+    cards = [
+        _Card(
+            code=code,
+            colour=number % _UNDERLINES,
+            quotes=_quotes(note.text, code),
+            known=None if known is None else code.code in known,
+        )
+        for number, code in enumerate(note.codes)
+    ]
+    found = {code.code for code in note.codes}
+    return _ShownNote(note, regions, cards, [code for code in known or () if code not in found])
+
+
+def _quotes(text: str, code: MarkedCode) -> list[tuple[str, float]]:
+    """What the evidence says, each wording once, strongest first."""
+    quotes: dict[str, float] = {}
+    for start, end, weight in code.evidence:
+        quote = " ".join(text[start:end].split())
+        quotes[quote] = max(weight, quotes.get(quote, 0.0))
+    return list(quotes.items())[:5]
+
+
+def _stretches(note: MarkedNote) -> Iterator[tuple[int, int, MarkedSection | None, bool]]:
+    """The whole text as sections (start, end, section, has its own lines) and what stands between them."""
+    text, done = note.text, 0
+    for section in note.sections:
+        line = text.rfind("\n", 0, section.heading_start) + 1
+        # markup and enumerators belong to the line of a heading ("## ", "IV. ", "<b>"), a sentence does not
+        own_line = done <= line and section.heading_start - line <= 12
+        start = line if own_line else max(done, section.heading_start)
+        if start > done:
+            yield done, start, None, own_line
+        gap = _REST_OF_LINE.match(text, max(section.body_end, section.heading_end))
+        done = gap.end() if gap else section.body_end
+        yield start, done, section, own_line and (done == len(text) or text[done - 1] == "\n")
+    if done < len(text):
+        yield done, len(text), None, done == 0 or text[done - 1] == "\n"
+
+
+_REST_OF_LINE = re.compile(r"(?:[^\S\n]*\n)?")
+
+
+def _pieces(note: MarkedNote, section: MarkedSection | None, start: int, end: int) -> list[_Piece]:
+    evidence = [
+        (number, begin, stop, weight)
+        for number, code in enumerate(note.codes)
+        for begin, stop, weight in code.evidence
+    ]
+    strongest = max((weight for *_, weight in evidence), default=0.0) or 1.0
+    cuts = {start, end}
+    cuts.update(at for _, begin, stop, _ in evidence for at in (begin, stop))
+    cuts.update(at for mark in note.sentences for at in (mark.start, mark.end))
+    if section:
+        cuts.update((section.heading_start, section.heading_end))
+    edges = sorted(at for at in cuts if start <= at <= end)
+    pieces = []
+    for left, right in pairwise(edges):
+        classes: list[str] = []
+        tags: list[str] = []
+        style = ""
+        if section and section.heading_start <= left < section.heading_end:
+            classes.append("heading")
+        for mark in note.sentences:
+            if mark.start <= left < mark.end:
+                classes += ["sentence", mark.decision]
+                if mark.end == right:
+                    tags.append(f"{mark.label.replace('_', ' ')} {mark.probability:.2f}")
+        under = {number: weight for number, begin, stop, weight in evidence if begin <= left < stop}
+        if under:
+            classes += ["evidence", *(f"code-{number}" for number in under)]
+            style = f"box-shadow:{_underlines(under, strongest)}"
+        category = section.category.replace("_", " ") if section and right == section.heading_end else ""
+        pieces.append(_Piece(note.text[left:right], " ".join(classes), style, " · ".join(tags), category))
+    return pieces
+
+
+def _underlines(under: Mapping[int, float], strongest: float) -> str:
+    """One line under the other, a thicker one for more weight."""
+    lines, depth = [], 0.0
+    for number, weight in under.items():
+        thick = 1.5 + 2.0 * max(weight, 0.0) / strongest
+        lines.append(f"0 {depth + thick:.1f}px 0 var(--code-{number % _UNDERLINES})")
+        lines.append(f"0 {depth + thick + 1:.1f}px 0 var(--card)")
+        depth += thick + 1
+    return ",".join(lines[:-1])
+
+
+def _figure(value: float) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.3f}" if abs(value) < 10 else re.sub(r"\.0$", "", f"{value:,.1f}")
