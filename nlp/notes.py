@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
+from rubricator.nlp.fhir import find_fhir
+from rubricator.nlp.mimic import find_mimic
 from rubricator.nlp.note_files import (
     DeadLetter,
     NoteFormatError,
@@ -86,10 +88,10 @@ class NoteReader:
         self._source = _detect(source, settings)
         self._on_dead_letter = on_dead_letter
         self._batch_size = batch_size
-        self._sizes = [path.stat().st_size for path in self._source.note_files]
+        self._sizes = [path.stat().st_size for path in self._source.files]
         self._files_done = 0
         self._progress = Progress()
-        self.files: list[Path] = [*self._source.note_files, *self._source.other_files]
+        self.files = self._source.files
 
     @property
     def fraction_read(self) -> float:
@@ -103,7 +105,7 @@ class NoteReader:
         rows: list[ValidNote] = []
         characters = 0
         with _SeenIds() as seen:
-            for path in self._source.note_files:
+            for path in self.files:
                 self._progress.position = float
                 for item in _guarded(path, self._source, self._progress):
                     note = item if isinstance(item, DeadLetter) else _validated(path, item, seen)
@@ -132,27 +134,32 @@ def read_notes(
 
 
 def _detect(source: str | Path, settings: NoteSettings) -> NoteSource:
-    """The format of a source, from the names of its files (and the first line of JSON lines, for FHIR)."""
+    """The format of a source, from the names of its files; a header or a first line tells MIMIC and FHIR."""
     files, root = _files(Path(source).expanduser())
     kinds: dict[str, list[Path]] = {}
     for path in files:
         if kind := TABLES.get(plain_name(path).suffix.lower()):
             kinds.setdefault(kind, []).append(path)
-    if not kinds:
-        suffixes = Counter("".join(path.suffixes[-2:]) or "no suffix" for path in files)
-        found = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(5)) or "no file"
-        raise NoteFormatError(
-            f"{source}: nothing to read; notes are {' '.join(TABLES)} (each also .gz, .zst); found {found}"
-        )
-    if len(kinds) > 1:
-        found = ", ".join(f"{len(paths)} {kind}" for kind, paths in kinds.items())
-        raise NoteFormatError(
-            f"{source}: mixes formats ({found}); name one with a glob such as '{root}/**/*.txt'"
-        )
-    [(kind, paths)] = kinds.items()
-    if kind == "text":
-        return TextFiles(paths, root)
-    return TableFiles(kind, paths, settings)
+    found: NoteSource | None = find_mimic(kinds.get("CSV", [])) or find_fhir(kinds.get("JSON lines", []))
+    if found is None:
+        if not kinds:
+            suffixes = Counter("".join(path.suffixes[-2:]) or "no suffix" for path in files)
+            what = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(5)) or "no file"
+            raise NoteFormatError(
+                f"{source}: nothing to read; notes are {' '.join(TABLES)} (each also .gz, .zst); found {what}"
+            )
+        if len(kinds) > 1:
+            what = ", ".join(f"{len(paths)} {kind}" for kind, paths in kinds.items())
+            raise NoteFormatError(
+                f"{source}: mixes formats ({what}); choose with a glob such as '{root}/**/*.txt'"
+            )
+        [(kind, paths)] = kinds.items()
+        if kind != "text":
+            return TableFiles(kind, paths, settings)
+        found = TextFiles(paths, root)
+    if settings != NoteSettings():
+        raise NoteFormatError(f"{source}: is {found.name}; column options are for tables only")
+    return found
 
 
 def _files(source: Path) -> tuple[list[Path], Path]:

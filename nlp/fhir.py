@@ -1,0 +1,203 @@
+"""Notes of a FHIR R4 bulk export: folders of ndjson, one resource type a file (https://hl7.org/fhir/uv/bulkdata).
+
+- DocumentReference with an inline attachment (base64): text/plain is taken as it is, else text/html is
+  converted with inscriptis. Composition: each section's title as a heading line, then its narrative
+  converted. Offsets refer to the converted text.
+- `note_id` is "DocumentReference/<id>" or "Composition/<id>", for ids are unique within a type only;
+  `patient_id` is the id in the subject's reference.
+- Codes: the ICD codings of the Conditions and Procedures of the note's encounter, linked by their own
+  `encounter` or by `Encounter.diagnosis`, in the order of its rank. Problem list items and refuted
+  conditions are no codes of the encounter. Null for a note without an encounter, or where that has none.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rubricator.nlp.note_files import DeadLetter, NoteFormatError, Progress, RawNote
+from rubricator.nlp.note_tables import json_rows
+
+CODES = ("Encounter", "Condition", "Procedure")  # read in this order, then the notes
+NOTES = ("DocumentReference", "Composition")
+ICD_SYSTEMS = {
+    "http://hl7.org/fhir/sid/icd-10-cm",
+    "http://hl7.org/fhir/sid/icd-10",
+    "http://hl7.org/fhir/sid/icd-9-cm",
+    "http://www.cms.gov/Medicare/Coding/ICD10",  # ICD-10-PCS
+    "http://www.icd10data.com/icd10pcs",
+    "http://terminology.hl7.org/CodeSystem/icd9cm",
+    "urn:oid:2.16.840.1.113883.6.90",  # ICD-10-CM
+    "urn:oid:2.16.840.1.113883.6.4",  # ICD-10-PCS
+    "urn:oid:2.16.840.1.113883.6.103",  # ICD-9-CM diagnoses
+    "urn:oid:2.16.840.1.113883.6.104",  # ICD-9-CM procedures
+}
+NOT_OF_THE_ENCOUNTER = {"problem-list-item", "health-concern"}
+NOT_TRUE = {"refuted", "entered-in-error"}
+UNRANKED = 1 << 15
+
+Resource = dict[str, Any]
+
+
+def find_fhir(files: list[Path]) -> FhirExport | None:
+    """The export that the JSON lines files are, if their first line is a FHIR resource.
+
+    Raises NoteFormatError where it has no notes.
+    """
+    kinds: dict[str | None, list[Path]] = {}
+    for path in files:
+        if path.stat().st_size == 0:
+            continue
+        kind = _resource_type(path)
+        if kind is None and not kinds:
+            return None
+        kinds.setdefault(kind, []).append(path)
+    if not kinds:
+        return None
+    if None in kinds:
+        raise NoteFormatError(f"{kinds[None][0]}: is no FHIR, but other files here are; keep them apart")
+    if not kinds.keys() & set(NOTES):
+        found = ", ".join(sorted(filter(None, kinds)))
+        raise NoteFormatError(f"{files[0].parent}: has neither {' nor '.join(NOTES)}, only {found}")
+    return FhirExport({path: kind for kind in (*CODES, *NOTES) for path in kinds.get(kind, [])})
+
+
+def _resource_type(path: Path) -> str | None:
+    row: object = None
+    with contextlib.suppress(OSError, ValueError):  # a broken file is reported when it is read
+        _, row = next(json_rows(path), (0, None))
+    kind = row.get("resourceType") if isinstance(row, dict) else None
+    return kind if isinstance(kind, str) and kind.isalpha() else None
+
+
+class FhirExport:
+    """Encounters and codes, which are held in memory, then the notes."""
+
+    name = "FHIR R4 bulk export"
+
+    def __init__(self, kinds: dict[Path, str]) -> None:
+        self.files = list(kinds)
+        self._kinds = kinds
+        self._ranks: dict[str, tuple[str, int]] = {}  # Condition/id → its encounter, and its place there
+        self._codes: dict[str, list[tuple[int, str]]] = {}  # encounter → place and code
+
+    def read(self, path: Path, progress: Progress) -> Iterator[RawNote | DeadLetter]:
+        if path == self.files[0]:
+            self._ranks, self._codes = {}, {}
+        for number, resource in json_rows(path, progress):
+            if isinstance(resource, str):
+                yield DeadLetter(str(path), number, None, resource)
+                continue
+            kind, name = resource.get("resourceType"), f"{self._kinds[path]}/{resource.get('id')}"
+            try:
+                if kind != self._kinds[path]:
+                    item: RawNote | str | None = f"no {self._kinds[path]}, as the file's first line is"
+                elif kind in NOTES:
+                    item = self._note(number, resource)
+                else:
+                    item = self._remember(resource)
+            except Exception:  # of any decoder: it must not stop the job, and its message can quote the note
+                item = f"not a valid {self._kinds[path]}"
+            if isinstance(item, str):
+                yield DeadLetter(str(path), number, name if "id" in resource else None, item)
+            elif item is not None:
+                yield item
+
+    def _remember(self, resource: Resource) -> None:
+        name = f"{resource['resourceType']}/{resource.get('id')}"
+        if resource["resourceType"] == "Encounter":
+            for diagnosis in resource.get("diagnosis", []):
+                rank = diagnosis.get("rank", UNRANKED)
+                self._ranks[_reference(diagnosis.get("condition"))] = (name, rank)
+            return
+        if NOT_TRUE & {*_codings(resource.get("verificationStatus")), resource.get("status")}:
+            return
+        encounter, rank = self._ranks.get(name, ("", UNRANKED))
+        encounter = _reference(resource.get("encounter")) or encounter
+        categories = {code for category in _listed(resource.get("category")) for code in _codings(category)}
+        if encounter and not (name not in self._ranks and categories and categories <= NOT_OF_THE_ENCOUNTER):
+            codes = self._codes.setdefault(encounter, [])
+            for coding in resource.get("code", {}).get("coding", []):
+                if coding.get("system") in ICD_SYSTEMS and coding.get("code"):
+                    codes.append((rank, sys.intern(coding["code"])))
+
+    def _note(self, number: int, resource: Resource) -> RawNote | str:
+        kind = resource["resourceType"]
+        if "entered-in-error" in (resource.get("status"), resource.get("docStatus")):
+            return "marked as entered in error"
+        if resource.get("status") == "superseded":
+            return "superseded by another document"
+        text = _attached_text(resource) if kind == "DocumentReference" else _headed_text(resource["section"])
+        if text is None:
+            return "no inline attachment of text/plain or text/html"
+        context = resource.get("context", {}) if kind == "DocumentReference" else resource
+        encounters = map(_reference, _listed(context.get("encounter")))
+        ranked = [item for encounter in encounters for item in self._codes.get(encounter, [])]
+        return RawNote(
+            number,
+            f"{kind}/{resource['id']}",
+            _reference(resource.get("subject")).removeprefix("Patient/") or None,
+            text,
+            resource.get("date") or context.get("period", {}).get("start"),
+            _display(resource.get("type", {})),
+            [code for _, code in sorted(ranked, key=lambda item: item[0])] or None,
+        )
+
+
+def _attached_text(document: Resource) -> str | None:
+    attachments = {}
+    for content in document["content"]:
+        kind, _, parameters = content["attachment"].get("contentType", "").lower().partition(";")
+        if content["attachment"].get("data"):
+            attachments.setdefault(kind.strip(), (content["attachment"]["data"], parameters))
+    for kind in ("text/plain", "text/html", "application/xhtml+xml"):
+        if kind in attachments:
+            data, parameters = attachments[kind]
+            charset = re.search(r"charset=\"?([\w.:-]+)", parameters)
+            text = base64.b64decode(data, validate=True).decode(charset[1] if charset else "utf-8")
+            text = text.removeprefix("\ufeff")
+            return text if kind == "text/plain" else _html_text(text)
+    return None
+
+
+def _headed_text(sections: list[Resource]) -> str:
+    parts = []
+    for section in sections:
+        title = (section.get("title") or _display(section.get("code", {})) or "").strip().rstrip(":")
+        body = _html_text(section.get("text", {}).get("div", "")).strip("\n")
+        inner = _headed_text(section.get("section", []))
+        parts.append("\n".join(filter(None, (f"{title}:" if title else "", body, inner))))
+    return "\n\n".join(filter(None, parts))
+
+
+def _html_text(html: str) -> str:
+    from inscriptis import ParserConfig, get_text
+    from inscriptis.css_profiles import CSS_PROFILES
+
+    text: str = get_text(html, ParserConfig(css=CSS_PROFILES["strict"]))  # strict: no indentation for <div>
+    return text
+
+
+def _reference(reference: Resource | None) -> str:
+    """ "Patient/1" from "https://server/fhir/Patient/1/_history/2"; "" where there is none."""
+    value: str = (reference or {}).get("reference", "")
+    relative = re.search(r"(?:^|/)([A-Z][A-Za-z]+/[A-Za-z0-9.-]+)(?:/_history/[^/]+)?$", value)
+    return relative[1] if relative else value
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _codings(concept: Resource | None) -> set[str]:
+    return {coding.get("code", "") for coding in (concept or {}).get("coding", [])}
+
+
+def _display(concept: Resource) -> str | None:
+    displays = (coding.get("display") for coding in concept.get("coding", []))
+    return concept.get("text") or next(filter(None, displays), None)
