@@ -58,7 +58,7 @@ class _Line:
     indent: int
     content: str  # stripped, the marker included
     marker: int  # length of the leading bullet or enumerator with its blanks; 0 for none
-    number: int | None  # of a numeric enumerator
+    number: int | None  # of an enumerator: 3 for "3." and "c)"
 
     @property
     def width(self) -> int:
@@ -107,36 +107,50 @@ def _marker(content: str) -> tuple[int, int | None]:
     after = content[match.end() : match.end() + 1]
     if letter and letter.isupper() and after.islower():  # "E. coli", "A. fib"
         return 0, None
-    number = match["number"] or match["hash"]
-    return match.end(), int(number) if number else None
+    if number := match["number"] or match["hash"]:
+        return match.end(), int(number)
+    letter = letter or match["letter"]
+    return match.end(), ord(letter.lower()) - 96 if letter and len(letter) == 1 else None
+
+
+def _words(listing: str) -> frozenset[str]:
+    return frozenset(listing.split())
 
 
 # ---- hard wraps ----------------------------------------------------------------------------------
 
 _LONGEST_WRAP = 130
 _SHORTEST_WRAP = 40
+_RAGGED = 8
 _TERMINAL = frozenset(".!?:;")
-_DANGLING_WORD = re.compile(
-    r"(?:^|[\s(])(?:a|an|the|of|and|or|nor|but|with|without|to|for|from|in|on|at|by|as|than|that|which|who|whose|is|are|was"
-    r"|were|be|been|has|have|had|will|would|should|may|can|could|his|her|their|this|these|if|when|while|into|per|"
-    r"after|before|due|not|no|Dr|Mr|Mrs|Ms)\.?$"
+_DANGLING = _words(  # a line that ends with one of these runs on
+    "a an the of and or nor but with without to for from in on at by as than that which who whose is are was "
+    "were be been has have had will would should may can could his her their this these if when while into "
+    "through between about until since because including per after before due not no x dr mr mrs ms"
 )
+_INNER_END = re.compile(r"\.\s")
 _LABEL = re.compile(r"[A-Z][\w/&() -]{0,40}:(?:\s|$)")
 
 
 def _wrap_column(blocks: Iterable[list[_Line]]) -> int | None:
-    """The column at which the note's lines were broken: the widest line that runs on in a lower-case word."""
+    """The column at which the note's lines were broken, or None for lines that all stand for themselves.
+
+    It is near the widest line that runs on: into a lower-case word, or after a word that cannot end a line.
+    """
+    widths = []
     widest = 0
     for block in blocks:
         for line, following in pairwise(block):
-            if (
-                _SHORTEST_WRAP <= (width := line.width) <= _LONGEST_WRAP
-                and line.content[-1] not in _TERMINAL
-                and following.content[0].islower()
-                and not following.marker
-            ):
-                widest = max(widest, width)
-    return widest or None
+            width = line.width
+            if _SHORTEST_WRAP <= width <= _LONGEST_WRAP and not following.marker:
+                widths.append(width)
+                if (
+                    width > widest
+                    and line.content[-1] not in _TERMINAL
+                    and (following.content[0].islower() or (line.content.isupper() and _dangling(line)))
+                ):
+                    widest = width
+    return max(width for width in widths if width <= widest + _RAGGED) if widest else None
 
 
 def _units(block: list[_Line], column: int | None) -> Iterator[tuple[int, int, _Line]]:
@@ -154,7 +168,7 @@ def _units(block: list[_Line], column: int | None) -> Iterator[tuple[int, int, _
     lower_case_list = block[0].content[block[0].marker : block[0].marker + 1].islower() and not even
     first, end = block[0], block[0].end
     for line, following in breaks:
-        if _continues(line, following, column, lower_case_list=lower_case_list, even=even):
+        if _continues(first, line, following, column, lower_case_list=lower_case_list, even=even):
             end = following.end
         else:
             yield first.start + first.marker, end, first
@@ -166,30 +180,36 @@ def _first_word(line: _Line) -> int:
     return len(line.content.split(None, 1)[0])
 
 
+def _dangling(line: _Line) -> bool:
+    return line.content[line.content.rfind(" ") + 1 :].rstrip(".").lower() in _DANGLING
+
+
 def _capitalised(line: _Line) -> bool:
     return line.content[0].isupper() and not line.content.isupper()
 
 
 def _continues(
-    line: _Line, following: _Line, column: int | None, *, lower_case_list: bool, even: bool
+    first: _Line, line: _Line, following: _Line, column: int | None, *, lower_case_list: bool, even: bool
 ) -> bool:
-    """Whether the break between two lines is a hard wrap and no boundary."""
+    """Whether the break between two lines is a hard wrap; first is the first line of their unit."""
     last = line.content[-1]
     terminal = last in _TERMINAL
     full = column is not None and column >= line.width > column - 1 - _first_word(following)
-    dangling = last in ",&/(" or _DANGLING_WORD.search(line.content) is not None
-    if following.marker:
-        # a number that the wrap has pushed to the start of a line: "GCS of / 15. She …"
-        return following.number not in (None, 1) and not terminal and dangling and not line.number
+    dangling = last in ",&/(" or _dangling(line)
+    if (
+        following.marker
+    ):  # perhaps a number that the wrap has pushed to the start of a line: "GCS of / 15. She …"
+        listed = first.number is not None and following.number == first.number + 1
+        return (full or dangling) and not terminal and following.number is not None and not listed
     lower = following.content[0].islower()
-    if (terminal and last != ".") or (not terminal and line.width > _LONGEST_WRAP and not dangling):
-        return full and lower
+    if terminal and last != ".":
+        return full and (lower or _INNER_END.search(line.content) is not None)
     if terminal:
         return full or dangling
     if dangling and (lower or full) and line.width >= _SHORTEST_WRAP // 2:
         return True
-    if lower:
-        return full or (not lower_case_list and line.width >= _SHORTEST_WRAP) or even
+    if lower and line.width <= _LONGEST_WRAP:
+        return full or even or (not lower_case_list and line.width >= _SHORTEST_WRAP)
     return full and not _LABEL.match(following.content)
 
 
@@ -245,17 +265,13 @@ def _inline_numbers(text: str, start: int, end: int, own: int | None) -> list[Sp
 _MAY_END = re.compile(r"[.!?…](?:[\"'”’)\]]*\s|[A-Z])")
 
 
-def _words(listing: str) -> frozenset[str]:
-    return frozenset(listing.split())
-
-
 # Abbreviations that the next word completes: always; before a number; unless a sentence may start there.
 _TITLE = _words("dr drs mr mrs ms prof st vs v pt pts approx ca cf e.g i.e incl esp s/p r/o")
 _BEFORE_NUMBER = _words("no nos fig figs wt ht temp resp bp hr rr vol gr")
 _CLOSING = _words(
     "p.o b.i.d t.i.d q.i.d q.d q.h q.s q.o.d q.h.s q.a.m q.p.m q.wk q.week p.r.n h.s a.c p.c i.v i.m s.c s.q "
-    "bid tid qid qd qhs prn po subq a.m p.m y.o yr yrs o.d o.s o.u mg mcg g gm ml cc kg oz lb lbs ft in cm mm "
-    "tab tabs cap caps sec min mins hr hrs wk wks mo mos etc"
+    "bid tid qid qd qhs prn po subq a.m p.m y.o yr yrs o.d o.s o.u mg mcg g gm ml cc kg oz lb lbs ft in cm "
+    "mm tab tabs cap caps sec min mins hr hrs wk wks mo mos etc"
 )
 _EVERY_HOURS = re.compile(r"(?:q\.?)?\d{1,2}h")
 _CAPITALISED = re.compile(r"[\"'“(]?(?:[A-Z][a-z]|[IA]\s)")

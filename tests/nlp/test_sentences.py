@@ -4,12 +4,16 @@ In the two case files each expected sentence or item stands in [[ ]]; "=== name"
 written before the rules were tuned on the other one.
 """
 
+import pickle
 import re
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rubricator.nlp.sentences import split_sentences
 
 Span = tuple[int, int]
@@ -65,9 +69,6 @@ def tally(case: Case, found: list[Span]) -> Counter[str]:
     return counts
 
 
-CASES = load_cases("sentences_development.txt") + load_cases("sentences_blind.txt")
-
-
 @pytest.mark.parametrize("file", ["sentences_development.txt", "sentences_blind.txt"])
 def test_items_and_lines_are_kept_apart_and_wraps_joined(file: str) -> None:
     counts: Counter[str] = Counter()
@@ -77,3 +78,91 @@ def test_items_and_lines_are_kept_apart_and_wraps_joined(file: str) -> None:
     assert counts["lines apart"] >= 0.95 * counts["lines"]
     assert counts["wraps split"] <= 0.02 * counts["wraps"]
     assert counts["sentences exact"] >= 0.95 * counts["sentences"]
+
+
+PIECES = st.sampled_from(
+    [
+        "Aspirin",
+        "follow up",
+        "Dr.",
+        "b.i.d.",
+        "98.6",
+        "is",
+        ".",
+        ". ",
+        "; ",
+        ": ",
+        ", ",
+        "1.",
+        "2.",
+        "3)",
+        "a.",
+        "IV.",
+        "(1) ",
+        "- ",
+        "• ",
+        "[ ] ",
+        "# ",
+        "** ",
+        ">",
+        "-----",
+        "E. coli",
+        "p.o.",
+        "q.6h.",
+        "He",
+        "\n",
+        "\n\n",
+        "\r\n",
+        "\t",
+        "  ",
+        " ",
+        "\xa0",
+        "é",
+        "“Go.”",
+        "(no.",
+        "x 3",
+        "<b>",
+        "_",
+    ]
+)
+MARKER = re.compile(r"[\s\-–*•>|#=_~.+()\[\]<xX]|[A-Za-z0-9]{1,4}(?=[.):]|\s*[-–])|#\s*\d+|\bo(?=\s)")
+
+
+@given(st.lists(PIECES, max_size=60).map("".join), st.data())
+def test_spans_cover_everything_but_blanks_and_markers(text: str, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, len(text)))
+    at = start
+    for span_start, span_end in split_sentences(text, start, end):
+        assert at <= span_start < span_end <= end
+        assert text[span_start:span_end] == text[span_start:span_end].strip()
+        assert not MARKER.sub("", text[at:span_start]).strip()
+        at = span_end
+    assert not MARKER.sub("", text[at:end]).strip()
+
+
+@given(st.text())
+def test_any_text_is_split_without_overlap(text: str) -> None:
+    spans = split_sentences(text)
+    assert all(0 <= start < end <= len(text) for start, end in spans)
+    assert all(before[1] <= span[0] for before, span in pairwise(spans))
+
+
+def test_a_part_of_a_note_has_the_spans_of_that_part_only() -> None:
+    text = "HPI: Well. PLAN: Rest. Call us."
+    assert [text[start:end] for start, end in split_sentences(text, 16, 28)] == ["Rest.", "Call"]
+
+
+def test_spacy_component_sets_the_sentences_in_worker_processes_and_survives_serialising() -> None:
+    import spacy
+
+    text = "Seen by Dr. Lowe.  Takes aspirin 81 mg p.o. daily.\n\n1. Rest.Call us\n - ice\n\n"
+    nlp = spacy.blank("en")
+    nlp.add_pipe("clinical_sentences")
+    expected = ["Seen by Dr. Lowe.", "Takes aspirin 81 mg p.o. daily.", "1. Rest.", "Call us", "- ice"]
+    loaded = spacy.blank("en")
+    loaded.add_pipe("clinical_sentences")
+    loaded.from_bytes(nlp.to_bytes())
+    for doc in [*nlp.pipe([text] * 4, n_process=2), loaded(text), pickle.loads(pickle.dumps(nlp))(text)]:
+        assert [sent.text.strip() for sent in doc.sents] == expected
+    assert list(nlp("").sents) == []
