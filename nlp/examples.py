@@ -1,0 +1,292 @@
+"""Labelled examples: what every classifier is trained and scored on, whatever the task.
+
+An example is a unit of text (a sentence, or a whole note), the group that keeps it on one side of every split
+(patient ∪ near-duplicate notes), and its labels. A task only says where units and labels come from: headed
+sections for plan sentences, billed codes for ICD coding, an annotation file for gold units.
+"""
+
+import gzip
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from rubricator.nlp.duplicates import group_notes
+from rubricator.nlp.errors import RubricatorError
+from rubricator.nlp.headings import Lexicon
+from rubricator.nlp.sections import SectionFinder
+from rubricator.nlp.weak_labels import WeakLabelSettings, label_note
+from scipy.sparse import csr_matrix
+
+_WINDOW = 2  # sentences on either side
+_WORD = re.compile(r"[^\W_]")
+
+
+class ExampleError(RubricatorError):
+    """Notes, labels or annotations that cannot be made into examples; the message says what is missing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """Units of text with their labels.
+
+    ids: one per example, `note_id` or `note_id:start:end`. groups: int64 (n,), examples of one group never stand on
+    both sides of a split. texts: n strings. contexts: what stands around each text (`sentence_contexts`), None where
+    the text is the whole note. targets: 0/1 matrix (n, labels). labels: column names of targets. strata: name of a
+    stratum per example, where the annotations give one. counts: what became of the notes, for the report.
+    """
+
+    ids: list[str]
+    groups: np.ndarray
+    texts: list[str]
+    contexts: list[str] | None
+    targets: csr_matrix
+    labels: list[str]
+    counts: dict[str, int]
+    strata: list[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: np.ndarray) -> "Examples":
+        """The examples at these row numbers (or where this boolean mask holds)."""
+        index = np.flatnonzero(rows) if rows.dtype == bool else rows
+        return Examples(
+            ids=[self.ids[row] for row in index],
+            groups=self.groups[index],
+            texts=[self.texts[row] for row in index],
+            contexts=[self.contexts[row] for row in index] if self.contexts is not None else None,
+            targets=self.targets[index],
+            labels=self.labels,
+            counts=self.counts,
+            strata=[self.strata[row] for row in index] if self.strata is not None else None,
+        )
+
+    def fingerprint(self) -> str:
+        """sha256 over ids, texts, groups and labels: the same data gives the same 64 hex digits."""
+        digest = hashlib.sha256(json.dumps([self.labels, self.ids]).encode())
+        for text in self.texts:
+            digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
+        targets = self.targets.tocsr().sorted_indices()
+        for array in (self.groups, targets.indptr, targets.indices):
+            digest.update(np.ascontiguousarray(array, dtype=np.int64).tobytes())
+        return digest.hexdigest()
+
+
+def section_examples(
+    batches: Iterable[pa.RecordBatch],
+    *,
+    settings: WeakLabelSettings,
+    lexicon: Lexicon,
+    exclude: Collection[str] = (),
+    label: str = "plan",
+) -> Examples:
+    """Sentences labelled by the headed section they stand under (FACTS: weak labels without leakage).
+
+    exclude: note ids left out, together with every note of their groups (near duplicates, same patient).
+    Raises ExampleError where no sentence is positive or none is negative.
+    """
+    finder = SectionFinder(lexicon)
+    counts: Counter[str] = Counter()
+    note_ids, patient_ids, note_texts, units = [], [], [], []
+    for note_id, patient_id, text in _note_rows(batches, ("note_id", "patient_id", "text")):
+        counts["notes"] += 1
+        sentences = label_note(text, finder.find(text), settings, lexicon)
+        labelled = [index for index, sentence in enumerate(sentences) if sentence.label is not None]
+        counts["notes with labels"] += bool(labelled)
+        if labelled or note_id in exclude:
+            note_ids.append(note_id)
+            patient_ids.append(patient_id)
+            note_texts.append(text)
+            contexts = sentence_contexts(text, [(sentence.start, sentence.end) for sentence in sentences])
+            units.append([(sentences[index], contexts[index]) for index in labelled])
+    groups, kept = _groups_without(exclude, note_ids, patient_ids, note_texts)
+    counts["notes left out"] = len(note_ids) - len(kept)
+    rows = [(row, sentence, context) for row in kept for sentence, context in units[row]]
+    values = [sentence.label for _, sentence, _ in rows]
+    counts["sentences"], counts["positive sentences"] = len(rows), sum(values)
+    if not 0 < sum(values) < len(values):
+        raise ExampleError(
+            f"{counts['notes']} notes gave {sum(values)} positive and {len(values) - sum(values)} negative sentences for "
+            f"'{label}'; both are needed. `rubricator extract` shows which headings were found and which were not: "
+            "add your site's headings with --lexicon"
+        )
+    return Examples(
+        ids=[f"{note_ids[row]}:{sentence.start}:{sentence.end}" for row, sentence, _ in rows],
+        groups=np.array([groups[row] for row, *_ in rows], dtype=np.int64),
+        texts=[note_texts[row][sentence.start : sentence.end] for row, sentence, _ in rows],
+        contexts=[context for *_, context in rows],
+        targets=csr_matrix(np.array(values, dtype=np.uint8).reshape(-1, 1)),
+        labels=[label],
+        counts=dict(counts),
+    )
+
+
+def code_examples(
+    batches: Iterable[pa.RecordBatch], *, exclude: Collection[str] = (), top_labels: int | None = None
+) -> Examples:
+    """Whole notes with their codes. Notes whose codes are null are unlabelled and left out; an empty list is a label.
+
+    top_labels: keep only the N most frequent codes (ties by code), as the public top-50 splits do.
+    Raises ExampleError where no note has a code.
+    """
+    counts: Counter[str] = Counter()
+    note_ids, patient_ids, texts, code_lists = [], [], [], []
+    for note_id, patient_id, text, codes in _note_rows(batches, ("note_id", "patient_id", "text", "codes")):
+        counts["notes"] += 1
+        if codes is None and note_id not in exclude:
+            counts["notes without codes"] += 1
+            continue
+        note_ids.append(note_id)
+        patient_ids.append(patient_id)
+        texts.append(text)
+        code_lists.append(list(dict.fromkeys(codes or [])))
+    groups, kept = _groups_without(exclude, note_ids, patient_ids, texts)
+    counts["notes left out"] = len(note_ids) - len(kept)
+    frequency = Counter(code for row in kept for code in code_lists[row])
+    if not frequency:
+        raise ExampleError(
+            f"none of {counts['notes']} notes has codes; name the column that holds them with --codes-column"
+        )
+    ranked = sorted(frequency, key=lambda code: (-frequency[code], code))
+    labels = sorted(ranked[:top_labels])
+    counts["labels"] = len(labels)
+    return Examples(
+        ids=[note_ids[row] for row in kept],
+        groups=groups[kept],
+        texts=[texts[row] for row in kept],
+        contexts=None,
+        targets=label_matrix([code_lists[row] for row in kept], labels),
+        labels=labels,
+        counts=dict(counts),
+    )
+
+
+def annotated_examples(
+    batches: Iterable[pa.RecordBatch], annotations: Path, *, lexicon: Lexicon, label: str = "plan"
+) -> Examples:
+    """Gold units of an annotation file: JSON lines (also .gz) of `note_id`, `units` ([[start, end, 0 or 1], …]) and,
+    where given, `kind`, a stratum.
+
+    As everywhere, words of a heading do not reach the features: where a unit holds one, its text is what stands
+    beside the heading; a unit that is nothing but a heading has the empty text, which no model predicts.
+    Raises ExampleError for a unit outside its note, or a note that is missing.
+    """
+    finder = SectionFinder(lexicon)
+    units = {row["note_id"]: row for row in _json_rows(annotations)}
+    counts: Counter[str] = Counter()
+    ids, groups, texts, contexts, values, strata = [], [], [], [], [], []
+    for note_id, text in _note_rows(batches, ("note_id", "text")):
+        annotation = units.pop(note_id, None)
+        if annotation is None:
+            continue
+        counts["notes"] += 1
+        spans = [(start, end) for start, end, _ in annotation["units"]]
+        if not all(0 <= start < end <= len(text) for start, end in spans):
+            raise ExampleError(
+                f"{annotations}: note {note_id}: a unit is outside its note of {len(text)} characters"
+            )
+        headings = [(section.heading_start, section.heading_end) for section in finder.find(text)]
+        unit_texts = [_without(headings, text, start, end) for start, end in spans]
+        ids += [f"{note_id}:{start}:{end}" for start, end in spans]
+        groups += [counts["notes"]] * len(spans)
+        texts += unit_texts
+        contexts += _windows(unit_texts)
+        values += [value for *_, value in annotation["units"]]
+        strata += [str(annotation.get("kind", "all"))] * len(spans)
+    if units:
+        raise ExampleError(
+            f"{annotations}: {len(units)} annotated notes are not among the notes, first {min(units)!r}"
+        )
+    counts["sentences"], counts["positive sentences"] = len(ids), sum(values)
+    return Examples(
+        ids=ids,
+        groups=np.array(groups, dtype=np.int64),
+        texts=texts,
+        contexts=contexts,
+        targets=csr_matrix(np.array(values, dtype=np.uint8).reshape(-1, 1)),
+        labels=[label],
+        counts=dict(counts),
+        strata=strata,
+    )
+
+
+def sentence_contexts(text: str, spans: Sequence[tuple[int, int]]) -> list[str]:
+    """For each sentence, the two before and the two after it in the same note, joined by blanks.
+
+    The window looks across section ends, so that it does not tell where a section begins; headings are no sentences
+    and never in it.
+    """
+    return _windows([text[start:end] for start, end in spans])
+
+
+def label_matrix(label_lists: Sequence[Collection[str]], labels: Sequence[str]) -> csr_matrix:
+    """0/1 matrix (n, labels); labels that are not in the columns are left out."""
+    column = {label: index for index, label in enumerate(labels)}
+    cells = [
+        (row, column[label]) for row, found in enumerate(label_lists) for label in found if label in column
+    ]
+    rows, columns = zip(*cells, strict=True) if cells else ((), ())
+    return csr_matrix((np.ones(len(cells), np.uint8), (rows, columns)), shape=(len(label_lists), len(labels)))
+
+
+def note_ids_in(path: Path) -> set[str]:
+    """The note ids of a JSON lines file (also .gz) with a `note_id` in each line: an annotation file, say."""
+    return {row["note_id"] for row in _json_rows(path)}
+
+
+def _windows(sentences: Sequence[str]) -> list[str]:
+    return [
+        " ".join([*sentences[max(0, index - _WINDOW) : index], *sentences[index + 1 : index + 1 + _WINDOW]])
+        for index in range(len(sentences))
+    ]
+
+
+def _without(headings: Sequence[tuple[int, int]], text: str, start: int, end: int) -> str:
+    kept, at = [], start
+    for heading_start, heading_end in headings:
+        if heading_start < end and start < heading_end:
+            kept.append(text[at : max(at, heading_start)])
+            at = heading_end
+    kept.append(text[at:end])
+    return " ".join(part.strip(" \t\n:-–—") for part in kept if _WORD.search(part))
+
+
+def _groups_without(
+    exclude: Collection[str], note_ids: Sequence[str], patient_ids: Sequence[str], texts: Sequence[str]
+) -> tuple[np.ndarray, list[int]]:
+    """Group of each note, and the rows of the notes whose group holds no excluded note."""
+    groups = group_notes(note_ids, patient_ids, texts) if note_ids else np.zeros(0, np.int64)
+    left_out = {group for group, note_id in zip(groups, note_ids, strict=True) if note_id in exclude}
+    return groups, [row for row, group in enumerate(groups) if group not in left_out]
+
+
+def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rt", encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                row = json.loads(line) if line.strip() else None
+                if row is None:
+                    continue
+                if not isinstance(row, dict) or not isinstance(row.get("note_id"), str):
+                    raise ExampleError(
+                        f"{path}, line {number}: an object with a 'note_id' string is expected"
+                    )
+                yield row
+    except (OSError, ValueError) as error:
+        reason = type(error).__name__
+    else:
+        return
+    raise ExampleError(f"{path} cannot be read as JSON lines: {reason}")
+
+
+def _note_rows(batches: Iterable[pa.RecordBatch], columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    for batch in batches:
+        yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
