@@ -103,9 +103,8 @@ def log_and_register(
         client.create_registered_model(name)
     registered = client.create_model_version(
         name,
-        source=logged.artifact_path,
+        source=logged.model_uri,
         run_id=run.info.run_id,
-        model_id=logged.model_id,
         tags={**(tags or {}), _SUMS: json.dumps(sums)},
         description=description,
     )
@@ -126,8 +125,8 @@ def resolve(model: str) -> ResolvedModel:
     client = MlflowClient()
     if run := re.fullmatch(r"runs:/([0-9a-f]{32})(?:/.*)?", model):
         return _only(client, model, "run_id", run[1])
-    if logged := re.fullmatch(r"models:/(m-[0-9a-f]{32})", model):
-        return _only(client, model, "model_id", logged[1])
+    if re.fullmatch(r"models:/m-[0-9a-f]{32}", model):
+        return _only(client, model, "source", model)
     parts = _SPEC.fullmatch(model.removeprefix("models:/"))
     if parts is None:
         raise RegistryError(

@@ -1,0 +1,320 @@
+"""Models in a real MLflow store on SQLite: registered, found, checked, loaded; text stays out."""
+
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from rubricator.models import registry
+from rubricator.models.classifier import TrainedModel
+from rubricator.models.held_out import HeldOut
+from rubricator.models.registry import RegistryError, ResolvedModel, UntrustedModelError
+from rubricator.models.training import train_model
+from scipy.sparse import csr_matrix
+
+PLANS = ["Follow up in two weeks.", "Start aspirin 81 mg daily.", "Will repeat the chest film."]
+OTHERS = ["Had a cough for three days.", "Lungs are clear.", "Denies fever and chills.", "Walks daily."]
+TEXTS = [(PLANS if i % 3 == 0 else OTHERS)[i % 7 % 3] for i in range(90)]
+TARGETS = csr_matrix([[int(i % 3 == 0)] for i in range(90)])
+GROUPS = np.arange(90) // 2
+CANARY = "zyxcanaryword"
+
+
+@pytest.fixture(scope="module")
+def model() -> TrainedModel:
+    texts = [*TEXTS[:-1], f"{TEXTS[-1]} {CANARY} came to see us."]
+    return train_model(
+        task="plan", classifier="svm", texts=texts, targets=TARGETS, groups=GROUPS, labels=["plan"]
+    )
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An initialised, empty database: making one takes seconds."""
+    path = tmp_path_factory.mktemp("template") / "mlflow.db"
+    mlflow.MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def store(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    folder = tmp_path / "a store, 100%"
+    folder.mkdir()
+    shutil.copy(template, folder / "mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "test")
+    monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    mlflow.MlflowClient().create_experiment("test", artifact_location=str(folder / "artifacts"))
+    yield folder
+    mlflow.set_tracking_uri(None)
+
+
+def register(model: TrainedModel, name: str = "plan-svm") -> ResolvedModel:
+    held_out = HeldOut(["plan"], [f"note{i}:0:9" for i in range(90)], GROUPS, TARGETS, TARGETS)
+    with mlflow.start_run():
+        return registry.log_and_register(model, name=name, held_out=held_out)
+
+
+def files_of(resolved: ResolvedModel) -> Path:
+    return Path(resolved.source)
+
+
+def test_a_registered_model_predicts_as_it_did_before(store: Path, model: TrainedModel) -> None:
+    resolved = register(model)
+    loaded = registry.load(resolved)
+    assert (resolved.name, resolved.version, resolved.uri) == ("plan-svm", "1", "models:/plan-svm/1")
+    assert loaded.labels == ["plan"]
+    np.testing.assert_array_equal(loaded.predict_proba(TEXTS), model.predict_proba(TEXTS))
+    assert loaded.evidence(PLANS, [[0]] * 3) == model.evidence(PLANS, [[0]] * 3)
+
+
+def test_every_way_to_name_a_model_finds_it(
+    store: Path, model: TrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = register(model), register(model)
+    registry.set_alias("plan-svm", "champion", "1")
+    assert registry.resolve("plan-svm") == first
+    assert registry.resolve("plan-svm@champion") == first
+    assert registry.resolve("plan-svm@challenger") == second
+    for way in ("plan-svm/2", "models:/plan-svm/2", "models:/plan-svm@challenger", f"runs:/{second.run_id}"):
+        assert registry.resolve(way) == second
+    [logged] = mlflow.search_logged_models(
+        filter_string=f"source_run_id = '{second.run_id}'", output_format="list"
+    )
+    assert registry.resolve(logged.model_uri) == second
+
+    monkeypatch.chdir(tmp_path)
+    for folder in ("plan-svm", "other"):
+        model.save(tmp_path / folder)
+    assert registry.resolve("plan-svm") == first, "a folder of the same name does not hide a registered model"
+    for way in ("./plan-svm", "other", str(tmp_path / "other")):
+        found = registry.resolve(way)
+        assert (found.run_id, found.name) == (None, Path(way).name)
+        np.testing.assert_array_equal(registry.load(found).predict_proba(TEXTS), model.predict_proba(TEXTS))
+
+
+def test_an_alias_is_looked_up_once(store: Path, model: TrainedModel) -> None:
+    register(model)
+    asked = registry.resolve("plan-svm@challenger")
+    register(model)
+    assert asked.version == "1"
+    assert registry.resolve("plan-svm@challenger").version == "2"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("plan-svm", "'plan-svm' has no champion; promote a version with `rubricator promote plan-svm"),
+        ("plan-svm@night", "'plan-svm' has no night"),
+        ("plan-svm/7", "'plan-svm' has no version 7"),
+        ("icd", "no model is registered as 'icd'"),
+        ("models:/m-" + "0" * 32, "has 0 registered versions"),
+        ("what is this", "is no model; give NAME, NAME@ALIAS, NAME/VERSION"),
+    ],
+)
+def test_a_missing_model_is_told_with_what_there_is(
+    store: Path, model: TrainedModel, name: str, message: str
+) -> None:
+    register(model)
+    register(model)
+    with pytest.raises(RegistryError) as caught:
+        registry.resolve(name)
+    assert message in str(caught.value)
+    assert "plan-svm: version 1, 2 (challenger)" in str(caught.value)
+
+
+def test_an_empty_registry_says_to_train_first(store: Path) -> None:
+    with pytest.raises(RegistryError, match="train one first"):
+        registry.resolve("icd-codes")
+
+
+def test_mlflow_serves_the_same_predictions(store: Path, model: TrainedModel) -> None:
+    served = mlflow.pyfunc.load_model(register(model).uri)
+    table = pd.DataFrame({"text": [PLANS[0], OTHERS[0]]})
+    first, second = served.predict(table).to_dict("records")
+    assert (first["labels"], second["labels"]) == (["plan"], [])
+    assert first["probabilities"] == pytest.approx(model.predict_proba(PLANS[:1])[0].tolist())
+    spans = json.loads(first["evidence"][0])
+    assert all(0 <= span["start"] < span["end"] <= len(PLANS[0]) for span in spans)
+    assert [row["labels"] for row in served.predict(table, {"min_probability": 0.0}).to_dict("records")] == [
+        ["plan"],
+        ["plan"],
+    ]
+
+
+def test_a_model_works_in_another_process_without_rubricator_installed(
+    store: Path, model: TrainedModel
+) -> None:
+    resolved = register(model)
+    script = f"""
+import sys, json
+sys.modules["rubricator"] = None  # importing it fails
+import mlflow, pandas
+model = mlflow.pyfunc.load_model({resolved.uri!r})
+print(json.dumps(model.predict(pandas.DataFrame({{"text": {PLANS!r}}})).probabilities.tolist()))
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd="/", capture_output=True, text=True, check=True)
+    np.testing.assert_allclose(json.loads(done.stdout), model.predict_proba(PLANS), rtol=1e-6)
+
+
+def test_versions_with_different_source_work_side_by_side(
+    store: Path, model: TrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = register(model)
+    package, sources = registry.snapshot()
+    changed = {
+        path: text.replace("return self.calibration.apply(", "return 0.5 * self.calibration.apply(")
+        for path, text in sources.items()
+    }
+    monkeypatch.setattr(registry, "snapshot", lambda: ("rubricator_0123456789ab", changed))
+    old = register(model)
+    monkeypatch.setattr(registry, "snapshot", lambda: (package, sources))
+
+    expected = model.predict_proba(TEXTS)
+    table = pd.DataFrame({"text": PLANS})
+    by_mlflow = {resolved.version: mlflow.pyfunc.load_model(resolved.uri) for resolved in (new, old)}
+    for resolved, factor in ((new, 1.0), (old, 0.5), (new, 1.0)):
+        np.testing.assert_allclose(registry.load(resolved).predict_proba(TEXTS), factor * expected, rtol=1e-6)
+        served = by_mlflow[resolved.version].predict(table, {"min_probability": 0.0})
+        assert served.probabilities.map(lambda found: found[0]).tolist() == pytest.approx(
+            (factor * model.predict_proba(PLANS)[:, 0]).tolist()
+        )
+
+
+def test_loading_an_older_source_survives_its_folder_and_writes_nothing_into_it(
+    store: Path, model: TrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, sources = registry.snapshot()
+    marked = {path: text + "\n# older\n" for path, text in sources.items()}
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "snapshot", lambda: ("rubricator_aaaaaaaaaaaa", marked))
+        patch.setattr(sys, "dont_write_bytecode", False)
+        resolved = register(model)
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    loaded = registry.load(resolved)
+    assert type(loaded).__module__ == "rubricator_aaaaaaaaaaaa.models.classifier"
+    assert not list((files_of(resolved) / "artifacts").rglob("__pycache__"))
+    shutil.rmtree(files_of(resolved))
+    np.testing.assert_array_equal(loaded.predict_proba(TEXTS), model.predict_proba(TEXTS))
+
+
+def tamper_weights(folder: Path) -> None:
+    path = next(folder.rglob("weights.safetensors"))
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+
+
+def tamper_source(folder: Path) -> None:
+    path = next(folder.rglob("classifier.py"))
+    path.write_text(path.read_text() + "\nraise SystemExit('tampered code ran')\n")
+
+
+def add_a_file(folder: Path) -> None:
+    (next(folder.rglob("source")) / "sitecustomize.py").write_text("raise SystemExit('tampered code ran')")
+
+
+def replace_by_a_link(folder: Path) -> None:
+    path = next(folder.rglob("labels.json"))
+    copy = folder.parent / "labels.json"
+    path.rename(copy)
+    path.symlink_to(copy)
+
+
+def remove_a_file(folder: Path) -> None:
+    next(folder.rglob("labels.json")).unlink()
+
+
+@pytest.mark.parametrize(
+    "tamper", [tamper_weights, tamper_source, add_a_file, replace_by_a_link, remove_a_file]
+)
+def test_a_model_whose_files_changed_is_not_loaded(store: Path, model: TrainedModel, tamper) -> None:
+    resolved = register(model)
+    tamper(files_of(resolved))
+    with pytest.raises(UntrustedModelError, match=r"differ from those registered.*not loaded"):
+        registry.load(registry.resolve("plan-svm/1"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("mlflow.pyfunc.loaders.code_model", "mlflow.sklearn"),
+        ("path: artifacts/bundle", "path: /etc"),
+        ("path: artifacts/bundle", "path: artifacts/../../elsewhere"),
+        ("    code: null", "    code: code"),
+        ("    code: null", "    code: null\n    python_model: python_model.pkl"),
+    ],
+)
+def test_an_mlmodel_that_would_load_anything_else_is_refused(
+    store: Path, model: TrainedModel, old: str, new: str
+) -> None:
+    resolved = register(model)
+    path = files_of(resolved) / "MLmodel"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    registered_so = replace(resolved, sums=registry.sha256_sums(files_of(resolved)))
+    with pytest.raises(UntrustedModelError, match="another loader or other files"):
+        registry.load(registered_so)
+
+
+def test_a_model_that_others_registered_is_refused(store: Path) -> None:
+    mlflow.MlflowClient().create_registered_model("foreign")
+    mlflow.MlflowClient().create_model_version("foreign", source=str(store))
+    with pytest.raises(UntrustedModelError, match="not registered by Rubricator"):
+        registry.load(registry.resolve("foreign/1"))
+
+
+def test_registering_needs_a_run_and_a_plain_name(store: Path, model: TrainedModel) -> None:
+    held_out = HeldOut(["plan"], [], GROUPS[:0], TARGETS[:0], TARGETS[:0])
+    with pytest.raises(RegistryError, match="no MLflow run is active"):
+        registry.log_and_register(model, name="plan-svm", held_out=held_out)
+    with mlflow.start_run(), pytest.raises(RegistryError, match="cannot name a model"):
+        registry.log_and_register(model, name="plan' or '1'='1", held_out=held_out)
+
+
+def test_held_out_decisions_come_back(store: Path, model: TrainedModel) -> None:
+    targets, decisions = csr_matrix([[1, 0], [0, 0], [1, 1]]), csr_matrix([[0, 0], [0, 1], [1, 1]])
+    given = HeldOut(["A01", "B02"], ["n1", "n2:0:5", "n3"], np.array([7, 7, 9]), targets, decisions)
+    with mlflow.start_run():
+        resolved = registry.log_and_register(model, name="plan-svm", held_out=given)
+    found = registry.held_out_of(resolved)
+    assert (found.labels, found.example_ids) == (given.labels, given.example_ids)
+    assert found.groups[0] == found.groups[1] != found.groups[2]
+    np.testing.assert_array_equal(found.targets.toarray(), targets.toarray())
+    np.testing.assert_array_equal(found.decisions.toarray(), decisions.toarray())
+
+
+def test_a_rare_word_of_a_note_is_nowhere_in_the_store(store: Path, model: TrainedModel) -> None:
+    register(model)
+    mlflow.pyfunc.load_model(registry.resolve("plan-svm/1").uri)
+    found = subprocess.run(["grep", "-rlaF", CANARY, str(store)], check=False, capture_output=True, text=True)
+    assert found.stdout == ""
+    assert len(list(store.rglob("*.json"))) > 2, "nothing was stored, so nothing was searched"
+
+
+def test_loading_in_a_worker_needs_neither_mlflow_nor_the_database(store: Path, model: TrainedModel) -> None:
+    resolved = register(model)
+    script = """
+import pickle, sys
+from rubricator.models import registry
+model = registry.load(pickle.loads(sys.stdin.buffer.read()))
+print(len(model.labels), "mlflow" in sys.modules)
+"""
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        check=False,
+        input=pickle.dumps(resolved),
+        capture_output=True,
+        env=environment,
+    )
+    assert done.stdout.decode() == "1 False\n", done.stderr.decode()
