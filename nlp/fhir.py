@@ -20,6 +20,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import inscriptis
+from inscriptis.css_profiles import CSS_PROFILES
+from inscriptis.model.config import ParserConfig
 from rubricator.nlp.note_files import DeadLetter, NoteFormatError, Progress, RawNote
 from rubricator.nlp.note_tables import json_rows
 
@@ -176,10 +179,7 @@ def _headed_text(sections: list[Resource]) -> str:
 
 
 def _html_text(html: str) -> str:
-    from inscriptis import ParserConfig, get_text
-    from inscriptis.css_profiles import CSS_PROFILES
-
-    text: str = get_text(html, ParserConfig(css=CSS_PROFILES["strict"]))  # strict: no indentation for <div>
+    text: str = inscriptis.get_text(html, ParserConfig(css=CSS_PROFILES["strict"]))  # <div> is not indented
     return text
 
 
