@@ -25,6 +25,9 @@ _SHORTEST_DOUBLE_TYPO = 12
 _LONGEST_PHRASE = 100  # characters; a longer phrase is prose
 
 
+_CACHE_SIZE = 50_000
+
+
 class LexiconError(ValueError):
     """A lexicon file is not usable; says which file, which key, and what to change."""
 
@@ -46,13 +49,17 @@ class Guard:
     body: re.Pattern[str] | None
     before: re.Pattern[str] | None
 
-    def refuses(self, heading: str, text: str, start: int, after: int) -> bool:
-        """Is the normalised heading, standing at `start` in `text` with its body at `after`, a false friend?"""
-        return (
-            (self.heading is None or self.heading.fullmatch(heading) is not None)
-            and (self.body is None or self.body.match(text, after, after + 160) is not None)
-            and (self.before is None or self.before.search(text[max(0, start - 160) : start]) is not None)
+    def concerns(self, category: str, heading: str) -> bool:
+        """May it refuse this normalised heading of this category?"""
+        return (not self.categories or category in self.categories) and (
+            self.heading is None or self.heading.fullmatch(heading) is not None
         )
+
+    def refuses(self, text: str, start: int, after: int) -> bool:
+        """Does what stands before `start` and from `after` on make a heading it concerns a false friend?"""
+        return (
+            self.body is None or self.body.match(text, _blanks_end(text, after), after + 160) is not None
+        ) and (self.before is None or self.before.search(text[max(0, start - 160) : start]) is not None)
 
 
 class Match(NamedTuple):
@@ -70,6 +77,7 @@ class Lexicon:
         self.variants: dict[str, str] = {}
         self.guards: list[Guard] = []
         self.topics: set[str] = set()
+        self._with_colon: set[str] = set()
         self._before: set[str] = set()
         self._after: set[str] = set()
         self._prepositions: set[str] = set()
@@ -84,7 +92,16 @@ class Lexicon:
         }
         self._long_words = [word for word in self._words if len(word) >= _SHORTEST_TYPO - 1]
         self._undoubled = {_undouble(word): word for word in self._long_words}
+        # a word one letter away shares with it a form that has one letter less
+        self._shortened = {short: word for word in self._long_words for short in (word, *_shorten(word))}
+        self._first = {key.split(" ", 1)[0] for key in self.variants}
+        self._before_starts = {key[: blank.start()] for key in self._before for blank in re.finditer(" ", key)}
         self._corrections: dict[str, str] = {}
+        self._exact_matches: dict[str, Match | None] = {}
+        self._loose_matches: dict[str, Match | None] = {}
+        self.last_words = {key.rsplit(" ", 1)[-1] for key in self.variants}
+        starts = self._first | {key.split(" ", 1)[0] for key in self._before}
+        self.first_words = {form for word in starts for form in (word, word.capitalize(), word.upper())}
 
     @classmethod
     def load(cls, *extra: Path) -> Lexicon:
@@ -110,30 +127,41 @@ class Lexicon:
         """
         if len(phrase) > _LONGEST_PHRASE:
             return None
-        without_brackets = _BRACKETS.sub(" ", phrase) if "(" in phrase or "[" in phrase else phrase
-        key = normalise(without_brackets)
+        memory = self._loose_matches if loose else self._exact_matches
+        if phrase not in memory:
+            if len(memory) > _CACHE_SIZE:
+                memory.clear()
+            memory[phrase] = self._match(phrase, loose)
+        return memory[phrase]
+
+    def _match(self, phrase: str, loose: bool) -> Match | None:
+        key = normalise(phrase)
         category = self.variants.get(key)
         if category is not None:
-            return Match(category, "exact" if without_brackets is phrase else "qualified")
-        if without_brackets is not phrase:
-            category = self.variants.get(normalise(phrase))
-            if category is not None:
-                return Match(category, "exact")
-        category = self._spaced_capitals(phrase)
-        if category is not None:
             return Match(category, "exact")
+        if _SPACED_CAPITALS.fullmatch(phrase):
+            spelled = self._squashed.get(key.replace(" ", ""))
+            return Match(self.variants[spelled], "exact") if spelled else None
         if not loose or not key:
             return None
-        undated = normalise(_DATES.sub(" ", without_brackets))
-        found = self._qualified_or_joined(undated)
+        plain = phrase
+        if "(" in plain or "[" in plain:
+            plain = _BRACKETS.sub(" ", plain)
+        if any(map(str.isdigit, plain)):
+            plain = _DATES.sub(" ", plain)
+        if plain is not phrase:
+            key = normalise(plain)
+            if (category := self.variants.get(key)) is not None:
+                return Match(category, "qualified")
+        found = self._qualified_or_joined(key, plain)
         if found is not None:
             return found
-        corrected = self._correct(undated)
-        if corrected == undated:
+        corrected = self._correct(key)
+        if corrected == key:
             return None
-        if corrected in self.variants:
-            return Match(self.variants[corrected], "typo")
-        found = self._qualified_or_joined(corrected)
+        if (category := self.variants.get(corrected)) is not None:
+            return Match(category, "typo")
+        found = self._qualified_or_joined(corrected, "")
         return found and Match(found.category, "typo")
 
     def is_topic(self, phrase: str) -> bool:
@@ -144,15 +172,9 @@ class Lexicon:
         parts = key.split(" and ")
         return len(parts) > 1 and all(part in self.topics for part in parts)
 
-    def refusal(self, category: str, phrase: str, text: str, start: int, after: int) -> str | None:
-        """The reason code of the first guard that refuses this heading, or None. Offsets are into `text`."""
-        heading = normalise(phrase, keep_the=True)
-        for guard in self.guards:
-            if (not guard.categories or category in guard.categories) and guard.refuses(
-                heading, text, start, after
-            ):
-                return guard.reason
-        return None
+    def needs_colon(self, phrase: str) -> bool:
+        """Is the phrase too common a word to be a heading without a colon or markup?"""
+        return normalise(phrase) in self._with_colon
 
     def _add(self, file: str, content: _File) -> None:
         for name, entry in content.categories.items():
@@ -166,9 +188,11 @@ class Lexicon:
                 loinc=entry.loinc or (known.loinc if known else None),
                 role=entry.role or (known.role if known else "neutral"),
             )
-            for variant in entry.variants:
+            for variant in (*entry.variants, *entry.with_colon):
                 for spelling in _expand(variant, f"{file}: categories.{name}"):
                     self._add_variant(file, name, spelling)
+                    if variant in entry.with_colon:
+                        self._with_colon.add(normalise(spelling))
         for guard in content.guards:
             unknown = set(guard.categories) - set(self.categories)
             if unknown:
@@ -200,39 +224,46 @@ class Lexicon:
             )
         self._variant_files.setdefault(key, file)
 
-    def _spaced_capitals(self, phrase: str) -> str | None:
-        if not _SPACED_CAPITALS.fullmatch(phrase):
-            return None
-        key = self._squashed.get(normalise(phrase).replace(" ", ""))
-        return key and self.variants[key]
-
-    def _qualified_or_joined(self, key: str) -> Match | None:
+    def _qualified_or_joined(self, key: str, phrase: str) -> Match | None:
         category = self._qualified(key)
         if category is not None:
             return Match(category, "qualified")
+        if (
+            dash := _DASH.search(phrase)
+        ) is not None:  # "Plan - cardiology", "Recommendations - plan of treatment"
+            category = self._qualified(normalise(phrase[: dash.start()]))
+            rest = normalise(phrase[dash.end() :])
+            other = self._qualified(rest)
+            if category is not None and (other is not None or rest.count(" ") < 3):
+                return Match(_join([category, other]), "joined") if other else Match(category, "qualified")
         parts = [part for part in key.split(" and ") if part]
         if len(parts) < 2:
             return None
-        categories = [self._qualified(part) for part in parts]
-        named = [category for category in categories if category is not None]
-        return Match(_join(named), "joined") if len(named) == len(categories) else None
+        named: list[str] = []
+        for part in parts:
+            category = self._qualified(part)
+            if category is None:
+                return None
+            named.append(category)
+        return Match(_join(named), "joined")
 
     def _qualified(self, key: str) -> str | None:
         """The category after setting aside words such as "updated" before and "for tonight" after."""
         words = key.split()
         if not words or len(words) > 10:
             return None
-        for skip in range(len(words)):
-            if skip and not self._all_before(words[:skip]):
-                continue
-            for end in range(len(words), skip, -1):
-                category = self.variants.get(" ".join(words[skip:end]))
-                if category is not None and (end == len(words) or self._may_follow(words[end:])):
-                    return category
+        for skip, word in enumerate(words):
+            if word in self._first:
+                for end in range(len(words), skip, -1):
+                    category = self.variants.get(" ".join(words[skip:end]))
+                    if category is not None and (end == len(words) or self._may_follow(words[end:])):
+                        return category
+            if not self._all_before(words[: skip + 1]) and " ".join(words[: skip + 1]) not in self._before_starts:
+                return None
         return None
 
     def _all_before(self, words: list[str]) -> bool:
-        return " ".join(words) in self._before or all(word in self._before for word in words)
+        return all(word in self._before for word in words) or " ".join(words) in self._before
 
     def _may_follow(self, words: list[str]) -> bool:
         if " ".join(words) in self._after or all(word in self._after or word.isdigit() for word in words):
@@ -247,7 +278,7 @@ class Lexicon:
     def _correct_word(self, word: str) -> str:
         known = self._corrections.get(word)
         if known is None:
-            if len(self._corrections) > 50_000:
+            if len(self._corrections) > _CACHE_SIZE:
                 self._corrections.clear()
             known = self._corrections[word] = self._nearest_word(word)
         return known
@@ -257,16 +288,24 @@ class Lexicon:
             return _UNSWAPPED.get(word, word)
         if (plain := _undouble(word)) in self._undoubled:
             return self._undoubled[plain]
-        cutoff = 2 if len(word) >= _SHORTEST_DOUBLE_TYPO else 1
-        best = process.extractOne(word, self._long_words, scorer=OSA.distance, score_cutoff=cutoff)
-        return best[0] if best else word
+        near = {self._shortened[short] for short in (word, *_shorten(word)) if short in self._shortened}
+        for other in near:
+            if OSA.distance(word, other) == 1:
+                return other
+        if len(word) >= _SHORTEST_DOUBLE_TYPO:
+            best = process.extractOne(word, self._long_words, scorer=OSA.distance, score_cutoff=2)
+            return best[0] if best else word
+        return word
 
 
 def normalise(phrase: str, *, keep_the: bool = False) -> str:
     """The form in which headings are compared: lower case, words only, "&" "+" "/" "," as "and", no inner "the"."""
     if not phrase.isascii():
         phrase = unicodedata.normalize("NFKC", phrase)
-    phrase = phrase.lower().replace("'", " ").replace("’", " ")
+    phrase = phrase.lower()
+    if phrase.isalpha():
+        return phrase
+    phrase = phrase.replace("'", " ").replace("’", " ")
     phrase = _INITIALS.sub(r"\1", phrase)
     phrase = _JOINERS.sub(" and ", phrase)
     words = _NOT_WORD.sub(" ", phrase).split()
@@ -285,6 +324,7 @@ def normalise(phrase: str, *, keep_the: bool = False) -> str:
 _JOINERS = re.compile(r"[&+/\\,]|(?<=\s)\|(?=\s)")
 _INITIALS = re.compile(r"\b([a-z])\.(?=[a-z]?\b|\s|$)")
 _NOT_WORD = re.compile(r"[\W_]+")
+_DASH = re.compile(r"\s[-–—]\s|\s?--+\s?|\s?[–—]\s?")
 _BRACKETS = re.compile(r"[(\[][^()\[\]]*[)\]]?")
 _SPACED_CAPITALS = re.compile(r"[A-Z&/](?:[ \t]{1,4}[A-Z&/]){2,}")
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec)[a-z]*\.?"
@@ -304,6 +344,20 @@ _UNSWAPPED = {
     "palns": "plans",
     "plnas": "plans",
 }
+
+
+def _blanks_end(text: str, start: int) -> int:
+    """The offset of the first non-blank character from `start` on."""
+    blanks = _BLANKS.match(text, start)
+    return blanks.end() if blanks else start
+
+
+_BLANKS = re.compile(r"[\s:*_]*")
+
+
+def _shorten(word: str) -> Iterable[str]:
+    """The word with any one letter left out."""
+    return (word[:n] + word[n + 1 :] for n in range(len(word)))
 
 
 def _undouble(word: str) -> str:
@@ -361,6 +415,7 @@ class _CategoryEntry(_Model):
     loinc: str | None = Field(None, pattern=r"^\d{1,7}-\d$")
     role: Role | None = None
     variants: list[str] = []
+    with_colon: list[str] = []  # variants that are headings only before a colon or when marked
 
 
 class _GuardEntry(_Model):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
-from rubricator.nlp.headings import UNKNOWN, Lexicon
+from rubricator.nlp.headings import UNKNOWN, Guard, Lexicon, Match, normalise
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -81,9 +81,9 @@ CONFIDENCE = {
 
 
 class _Phrase(NamedTuple):
-    """What the first characters of a line say; offsets count from the start of the line."""
+    """What the beginning of a line says; offsets count from the start of the line."""
 
-    lead: int  # where enumerator, bullet or markup begins
+    lead: int  # where the bullet, enumerator or markup begins
     start: int
     end: int
     after: int
@@ -94,15 +94,24 @@ class _Phrase(NamedTuple):
     item: bool  # stands behind a bullet or an enumerator
     depth: int  # level of a markdown heading, 0 for none
     marked: bool  # bold, markdown or HTML heading
-    letter: str  # S, O, A or P
     topic: bool
+    guards: tuple[Guard, ...]  # those that may still refuse it, by what stands around it
 
 
-class _Candidate(NamedTuple):
-    phrase: _Phrase
-    line: int  # offset of the line (or of the inline phrase) that the phrase's offsets count from
-    alone: bool
-    after_blank: bool
+# a phrase, the offset its offsets count from, nothing after it on its line, stands after a blank line
+_Candidate = tuple[_Phrase, int, bool, bool]
+
+
+class _Heading(NamedTuple):
+    """A candidate that became a heading; offsets into the note."""
+
+    lead: int
+    start: int
+    end: int
+    after: int
+    category: str
+    rule: str
+    nested: bool  # an item under a mixed heading: its body ends with its paragraph
 
 
 class SectionFinder:
@@ -111,7 +120,6 @@ class SectionFinder:
     def __init__(self, lexicon: Lexicon | None = None) -> None:
         self.lexicon = Lexicon.load() if lexicon is None else lexicon
         self._phrases: dict[str, _Phrase | None] = {}
-        self._last_words = {key.rsplit(" ", 1)[-1] for key in self.lexicon.variants}
 
     def __reduce__(self) -> tuple[type[SectionFinder], tuple[Lexicon]]:
         return SectionFinder, (self.lexicon,)
@@ -121,161 +129,187 @@ class SectionFinder:
         return self.find_with_rejected(text)[0]
 
     def find_with_rejected(self, text: str) -> tuple[list[Section], list[RejectedHeading]]:
-        """The sections, and the headings that a guard or their place refused."""
+        """The sections, and the headings of the lexicon that a guard or their place refused."""
         view = _view(text)
-        rejected: list[RejectedHeading] = []
-        headings = self._resolve(view, self._candidates(view), rejected)
-        return self._with_bodies(text, view, headings), rejected
+        candidates, closings = self._candidates(view)
+        headings, rejected = self._resolve(view, candidates)
+        return self._sections(text, view, headings, closings), rejected
 
-    def _candidates(self, view: str) -> list[_Candidate]:
+    # -- candidates: phrases that look like headings, wherever they stand --------------------------------------------
+
+    def _candidates(self, view: str) -> tuple[list[_Candidate], list[int]]:
+        """Heading candidates in order, and the offsets of signatures and end rules."""
         found: list[_Candidate] = []
+        closings: list[int] = []
         phrases = self._phrases
         if len(phrases) > _CACHE_SIZE:
             phrases.clear()
-        start = 0
-        after_blank = True
+        first_words = self.lexicon.first_words
         flat = len(view) > _FLAT_LINE * (view.count("\n") + 1)
+        start = -1
+        length = 0
+        after_blank = True
         for line in view.split("\n"):
+            start += length + 1
             length = len(line)
-            if length < 2 or line.isspace():
-                letter = line.strip()
-                if letter in _LETTERS:
-                    found.append(_Candidate(self._parse(line), start, True, after_blank))
-                elif not letter or length > 1:
-                    after_blank = True
-                start += length + 1
+            if not length or line.isspace():
+                after_blank = True
                 continue
-            colon = line.find(":", 0, _LONGEST_LEAD)
             phrase: _Phrase | None = None
-            if colon > 0:
+            colon = line.find(":", 0, _LONGEST_LEAD)
+            if colon >= 0:
                 key = line[: colon + 1]
-                try:
+                if key in phrases:
                     phrase = phrases[key]
-                except KeyError:
+                else:
                     phrase = phrases[key] = self._parse(key)
-            if phrase is None and length <= _LONGEST_LEAD and (colon < 0 or line[colon - 1].isdigit()):
-                try:
-                    phrase = phrases[line]
-                except KeyError:
-                    phrase = phrases[line] = self._parse(line)
-            if phrase is None and (weak := _WEAK_SEPARATOR.match(line)) is not None:
-                key = weak[0]
-                try:
-                    phrase = phrases[key]
-                except KeyError:
-                    phrase = phrases[key] = self._parse_weak(key)
+            if phrase is None:
+                word = _FIRST_WORD.match(line)
+                if word is None:
+                    if _END_RULE.match(line):
+                        closings.append(start)
+                elif word[1] in first_words or (
+                    length < _LONGEST_LEAD and (line.isupper() or _TITLE_LINE.match(line))
+                ):
+                    phrase = self._parse_line(line, length, word.end())
+                if (
+                    phrase is None
+                    and word is not None
+                    and word[1][:4].lower() in _CLOSING_WORDS
+                    and _CLOSING.match(line)
+                ):
+                    closings.append(start)
             position = 0
             if phrase is not None:
-                alone = phrase.after >= length or not line[phrase.after :].strip(_EDGE)
-                found.append(_Candidate(phrase, start, alone, after_blank))
                 position = phrase.after
+                alone = position >= length or not line[position : position + 16].strip(_EDGE)
+                found.append((phrase, start, alone and not line[position:].strip(_EDGE), after_blank))
             if length - position > 4 and line.find(":", position) >= 0:
                 self._inline(line, position, start, found)
             if flat and length > _FLAT_LINE:
                 self._inline_capitals(line, position, start, found)
             after_blank = False
-            start += length + 1
         if flat:
-            found.sort(key=lambda candidate: candidate.line + candidate.phrase.start)
-        return found
+            found.sort(key=lambda candidate: candidate[1] + candidate[0].start)
+        return found, closings
+
+    def _parse_line(self, line: str, length: int, word_end: int) -> _Phrase | None:
+        """A line with no heading before a colon: a short line as a whole, else its beginning up to a weaker separator."""
+        phrases = self._phrases
+        if length < _LONGEST_LEAD:
+            if line not in phrases:
+                phrases[line] = self._parse(line)
+            if (phrase := phrases[line]) is not None:
+                return phrase
+        separator = _SEPARATOR.search(line, word_end, _LONGEST_LEAD)
+        if separator is not None:
+            stop, after, visible = (
+                separator.start(),
+                separator.end(),
+                not separator[0].isspace() or "\t" in separator[0],
+            )
+        elif (capitals := _CAPITALS_LEAD.match(line)) is not None:
+            stop, after, visible = capitals.end(1), capitals.end(), None
+        else:
+            return None
+        key = f"{stop}\0{line[:after]}"  # the same characters may also be a whole line
+        if key not in phrases:
+            phrases[key] = self._parse_weak(line[:stop], after, visible)
+        return phrases[key]
 
     def _parse(self, key: str) -> _Phrase | None:
         """Reads a line's beginning up to its colon, or a whole short line, as a heading phrase."""
         lead = _LEAD.match(key)
         assert lead is not None  # every part of it is optional
-        first = lead.end("blank")
-        marked = lead["markup"] or ""
+        bullet_end, begin = lead.end("bullet"), lead.end()
+        if begin == len(key) or not (key[begin].isalnum() or key[begin] == "("):
+            return None
         tail = _TAIL.search(key)
         end = tail.start() if tail else len(key)
-        colon = ":" in key[end:]
-        depth = len(marked.strip()) if marked.lstrip().startswith("#") else 0
-        bold = (
-            depth > 1 or any(mark in marked for mark in ("**", "__", "==")) or (depth == 1 and " " in marked)
-        )
-        bullet = bool(lead["bullet"])
-        for begin, numbered in ((lead.end("bullet"), False), (lead.end(), True)):
-            if numbered and begin == lead.end("bullet"):
-                break
-            stop = _close_bracket(key, begin, end)
-            phrase = key[begin:stop]
-            if not 0 < len(phrase) <= _LONGEST_PHRASE or not phrase[0].isalnum():
-                continue
-            letter = phrase if phrase in _LETTERS else ""
-            found = None if letter else self.lexicon.match(phrase, loose=colon or bold or phrase.isupper())
-            if found is not None or letter or begin == lead.end():
-                break
-        else:
+        if end - begin > _LONGEST_PHRASE or key.count(" ", begin, end) > _MOST_BLANKS:
             return None
-        if not 0 < len(phrase) <= _LONGEST_PHRASE or not phrase[0].isalnum():
+        colon = ":" in key[end:]
+        markup = lead["markup"]
+        depth = len(markup.strip()) if markup.startswith("#") else 0
+        marked = depth > 0 or markup[:2] in _STRONG_MARKS
+        end = _close_bracket(key, begin, end)
+        found: Match | None = None
+        if bullet_end < begin and not markup:  # "P.E." and "H.P.I." only look like enumerators
+            found = self.lexicon.match(key[bullet_end:end], loose=False)
+            if found is not None:
+                begin = bullet_end
+        phrase = key[begin:end]
+        if not phrase:
             return None
         caps = phrase.isupper()
-        item = bullet or (numbered and lead.end() > lead.end("bullet"))
-        if letter:
-            rule = "soap_letter"
+        capitalised = caps or phrase[0].isupper()
+        if found is None and phrase not in _LETTER_CATEGORY:
+            found = self.lexicon.match(
+                phrase, loose=(colon or marked or caps or (capitalised and len(phrase) < 40))
+            )
+        if phrase in _LETTER_CATEGORY:
+            category, rule = None, "soap_letter"
         elif found is not None:
-            if not (colon or bold or caps or phrase[0].isupper()):
-                if found.how != "exact" or key.strip() != phrase:
-                    return None
-            form = "line_colon" if colon else "markup" if bold else "line_alone"
-            rule = form if found.how == "exact" else found.how
-        elif self._looks_like_heading(phrase, colon=colon, bold=bold, caps=caps):
-            rule = "unknown"
+            if not (colon or marked) and (
+                self.lexicon.needs_colon(phrase) or not (capitalised or begin == lead.end("blank"))
+            ):
+                return None
+            if not (colon or marked or caps) and found.how != "exact" and len(phrase.split()) > 6:
+                return None
+            category = found.category
+            rule = (
+                ("line_colon" if colon else "markup" if marked else "line_alone")
+                if found.how == "exact"
+                else found.how
+            )
+        elif _looks_like_heading(phrase, colon=colon, marked=marked, caps=caps):
+            category, rule = None, "unknown"
         else:
             return None
-        return _Phrase(
-            lead=first,
-            start=begin,
-            end=stop,
+        return self._phrase(
+            phrase,
+            lead=lead.end("blank"),
+            begin=begin,
             after=len(key),
-            text=phrase,
-            category=found.category if found else None,
+            category=category,
             rule=rule,
-            caps=caps,
-            item=item,
+            item=bool(lead["bullet"] or (lead["number"] and begin == lead.end())),
             depth=depth,
-            marked=bold,
-            letter=letter,
-            topic=found is None and self.lexicon.is_topic(phrase),
+            marked=marked,
         )
 
-    def _looks_like_heading(self, phrase: str, *, colon: bool, bold: bool, caps: bool) -> bool:
-        words = phrase.split()
-        if len(words) > 12 or sum(map(str.isalpha, phrase)) < max(2, len(phrase) // 2):
-            return False
-        if caps:
-            return True
-        if bold:
-            return phrase[0].isupper() and phrase[-1] not in ".,;" and len(words) <= 10
-        return colon and len(words) <= 8 and all(word[0].isupper() or word in _SMALL_WORDS for word in words)
+    def _parse_weak(self, key: str, after: int, visible: bool | None) -> _Phrase | None:
+        """Reads "PLAN - ", "Plan<tab>", "PLAN .....", "PLAN Continue": only the lexicon's own variants count there.
 
-    def _parse_weak(self, key: str) -> _Phrase | None:
-        """Reads "PLAN - ", "Plan<tab>", "PLAN ....": only phrases of the lexicon count before such a separator."""
-        separator = _SEPARATOR_TAIL.search(key)
-        stop = separator.start() if separator else len(key.rstrip())
-        phrase = self._parse(key[:stop])
-        if phrase is None or phrase.rule == "unknown" or phrase.after - phrase.end > 6:
+        `visible`: the separator is more than blanks; None: there is none.
+        """
+        phrase = self._parse(key)
+        if phrase is None or phrase.rule not in ("line_alone", "markup", "soap_letter"):
             return None
-        if phrase.rule not in ("line_alone", "markup", "soap_letter"):
+        if not visible and (phrase.rule == "soap_letter" or not (phrase.caps or phrase.marked)):
             return None
-        blank = not separator or not separator[0].strip()
-        if phrase.rule == "soap_letter" and blank:
+        if self.lexicon.needs_colon(phrase.text) or (
+            not visible and len(phrase.text) < 4 and not phrase.marked
+        ):
             return None
-        if blank and not (phrase.caps or phrase.marked or "\t" in key):
-            return None
-        rule = phrase.rule if phrase.rule != "line_alone" else "separator" if separator else "caps_lead"
-        return phrase._replace(after=len(key), rule=rule)
+        if phrase.rule == "line_alone":
+            phrase = phrase._replace(rule="caps_lead" if visible is None else "separator")
+        return phrase._replace(after=after)
 
     def _inline(self, line: str, position: int, start: int, found: list[_Candidate]) -> None:
         """Headings before the further colons of a line."""
+        last_words = self.lexicon.last_words
         colon = line.find(":", position)
         while colon >= 0:
             word = line[max(line.rfind(" ", position, colon) + 1, position) : colon]
-            if len(word) <= 24 and (
-                word.isupper() or word.strip("*_()/").lower() in self._last_words or word.endswith(")")
+            if (
+                word
+                and len(word) < 30
+                and (word.isupper() or word.strip("*_()/.•-").lower() in last_words or word[-1] in ")*")
             ):
-                candidate = self._parse_inline(line, max(position, colon - _LONGEST_PHRASE), colon)
-                if candidate is not None:
-                    found.append(_Candidate(candidate, start, False, False))
+                phrase = self._parse_inline(line, max(position, colon - _LONGEST_PHRASE), colon)
+                if phrase is not None:
+                    found.append((phrase, start, False, False))
                     position = colon + 1
             colon = line.find(":", colon + 1)
 
@@ -283,150 +317,282 @@ class SectionFinder:
         chunk = line[low:colon]
         inner = len(chunk.rstrip("*_ "))
         boundary = 0 if low == 0 or line[low - 1] == ":" else -1
-        double = False
-        for match in _BOUNDARY.finditer(chunk, 0, inner):
-            if match.end() < inner:
-                boundary = match.end()
-        if boundary >= 0:
+        strong = boundary == 0
+        for mark in _BOUNDARY.finditer(chunk, 0, inner):
+            if mark.end() < inner:
+                boundary, strong = mark.end(), True
+        begin = -1
+        if strong:
+            number = _ENUMERATOR.match(chunk, boundary, inner)
+            boundary = number.end() if number else boundary
             phrase = chunk[boundary:inner]
-            letter = phrase if phrase in _LETTERS else ""
-            match_ = None if letter else self.lexicon.match(phrase, loose=phrase[:1].isupper())
-            if letter or match_ is not None:
-                return self._inline_phrase(
-                    phrase, low + boundary, colon, match_.category if match_ else None, letter
+            if phrase in _LETTER_CATEGORY:
+                return self._phrase(
+                    phrase,
+                    lead=low + boundary,
+                    begin=low + boundary,
+                    after=colon + 1,
+                    category=None,
+                    rule="soap_letter",
+                )
+            match = self.lexicon.match(phrase, loose=phrase[:1].isupper())
+            if match is not None:
+                return self._phrase(
+                    phrase,
+                    lead=low + boundary,
+                    begin=low + boundary,
+                    after=colon + 1,
+                    category=match.category,
+                    rule="inline",
                 )
         capitals = _CAPITALS_BEFORE.search(chunk, 0, inner)
         if capitals is None:
             return None
         begin = capitals.start()
-        words = list(re.finditer(r"\S+", chunk[begin:inner]))
-        for word in words:
-            phrase = chunk[begin + word.start() : inner]
-            match_ = self.lexicon.match(phrase, loose=word.start() == 0)
-            if match_ is not None and len(phrase) > 2:
-                return self._inline_phrase(phrase, low + begin + word.start(), colon, match_.category, "")
-        if begin == boundary and sum(map(str.isalpha, chunk[begin:inner])) > 3 and not double:
-            return self._inline_phrase(chunk[begin:inner], low + begin, colon, None, "")
+        for word in _WORD.finditer(
+            chunk, begin, inner
+        ):  # the longest end of the run of capitals that is a heading
+            phrase = chunk[word.start() : inner]
+            if (
+                len(phrase) > 2
+                and (match := self.lexicon.match(phrase, loose=word.start() == begin)) is not None
+            ):
+                if self._guards("plan", chunk[begin:inner]) and match.category == "plan":
+                    return None
+                return self._phrase(
+                    phrase,
+                    lead=low + word.start(),
+                    begin=low + word.start(),
+                    after=colon + 1,
+                    category=match.category,
+                    rule="inline",
+                )
+        phrase = chunk[begin:inner]
+        if begin == boundary and sum(map(str.isalpha, phrase)) > 3:
+            return self._phrase(
+                phrase, lead=low + begin, begin=low + begin, after=colon + 1, category=None, rule="unknown"
+            )
         return None
-
-    def _inline_phrase(
-        self, phrase: str, begin: int, colon: int, category: str | None, letter: str
-    ) -> _Phrase:
-        return _Phrase(
-            lead=begin,
-            start=begin,
-            end=begin + len(phrase),
-            after=colon + 1,
-            text=phrase,
-            category=category,
-            rule="soap_letter" if letter else "inline" if category else "unknown",
-            caps=phrase.isupper(),
-            item=False,
-            depth=0,
-            marked=False,
-            letter=letter,
-            topic=category is None and self.lexicon.is_topic(phrase),
-        )
 
     def _inline_capitals(self, line: str, position: int, start: int, found: list[_Candidate]) -> None:
         """Headings in capitals without a colon, in a note that lost its line breaks."""
-        for match in _CAPITALS_INSIDE.finditer(line, position):
-            phrase = match[0]
-            if len(phrase) > 3 and (known := self.lexicon.match(phrase, loose=False)) is not None:
-                inline = self._inline_phrase(phrase, match.start(), match.end(), known.category, "")
+        for capitals in _CAPITALS_INSIDE.finditer(line, position):
+            phrase = capitals[0]
+            if (
+                len(phrase) > 3
+                and (match := self.lexicon.match(phrase, loose=False))
+                and not self.lexicon.needs_colon(phrase)
+            ):
+                begin, after = capitals.span()
                 found.append(
-                    _Candidate(inline._replace(after=match.end(), rule="inline_caps"), start, False, False)
+                    (
+                        self._phrase(
+                            phrase,
+                            lead=begin,
+                            begin=begin,
+                            after=after,
+                            category=match.category,
+                            rule="inline_caps",
+                        ),
+                        start,
+                        False,
+                        False,
+                    )
                 )
 
+    def _phrase(
+        self,
+        text: str,
+        *,
+        lead: int,
+        begin: int,
+        after: int,
+        category: str | None,
+        rule: str,
+        item: bool = False,
+        depth: int = 0,
+        marked: bool = False,
+    ) -> _Phrase:
+        named = category or _LETTER_CATEGORY.get(text)
+        return _Phrase(
+            lead=lead,
+            start=begin,
+            end=begin + len(text),
+            after=after,
+            text=text,
+            category=category,
+            rule=rule,
+            caps=text.isupper(),
+            item=item,
+            depth=depth,
+            marked=marked,
+            topic=category is None and self.lexicon.is_topic(text),
+            guards=self._guards(named, text) if named else (),
+        )
+
+    def _guards(self, category: str, phrase: str) -> tuple[Guard, ...]:
+        heading = normalise(phrase, keep_the=True)
+        return tuple(guard for guard in self.lexicon.guards if guard.concerns(category, heading))
+
+    # -- from candidates to headings: what the place of each decides --------------------------------------------------
+
     def _resolve(
-        self, view: str, candidates: list[_Candidate], rejected: list[RejectedHeading]
-    ) -> list[_Candidate]:
+        self, view: str, candidates: list[_Candidate]
+    ) -> tuple[list[_Heading], list[RejectedHeading]]:
         """Decides from the context which candidates are headings of sections."""
-        letters = _soap_letters(view, candidates)
-        kept: list[_Candidate] = []
-        current: _Candidate | None = None
-        role = ""
-        for candidate in candidates:
-            phrase = candidate.phrase
-            if phrase.letter:
-                category = letters.get(candidate.line + phrase.start)
+        headings: list[_Heading] = []
+        rejected: list[RejectedHeading] = []
+        letters: dict[int, str] | None = None
+        parent: _Phrase | None = None  # the last heading that is no item under another
+        parent_category = parent_role = ""
+        for phrase, line, alone, after_blank in candidates:
+            begin, after = line + phrase.start, line + phrase.after
+            category = phrase.category
+            if phrase.rule == "soap_letter":
+                if letters is None:
+                    letters = _soap_letters(view, candidates)
+                category = letters.get(begin)
                 if category is None:
                     continue
-                phrase = phrase._replace(category=category)
-            category = phrase.category
-            begin, after = candidate.line + phrase.start, candidate.line + phrase.after
-            if category is not None:
-                reason = self.lexicon.refusal(category, phrase.text, view, begin, after)
-                if reason is not None:
-                    rejected.append(RejectedHeading(begin, candidate.line + phrase.end, reason))
+            for guard in phrase.guards:
+                if guard.refuses(view, begin, after):
+                    rejected.append(RejectedHeading(begin, line + phrase.end, guard.reason))
                     category = None
+                    break
+            nested = False
             if category is None:
-                if not self._ends_section(phrase, candidate, current, role):
+                if not _begins_unknown(phrase, parent, parent_role, alone=alone, after_blank=after_blank):
                     continue
                 category = UNKNOWN
-            elif self._is_content(phrase, candidate, current, role):
-                rejected.append(
-                    RejectedHeading(
-                        begin, candidate.line + phrase.end, "part_of_" + (current.phrase.category or "")
-                    )
-                )  # type: ignore[union-attr]
-                continue
-            current = candidate._replace(phrase=phrase._replace(category=category))
-            role = self.lexicon.categories[category].role
-            kept.append(current)
-        return kept
+            elif parent is not None:
+                weaker = _is_weaker(phrase, parent)
+                if _is_part_of(
+                    category, parent_category, parent_role, weaker=weaker, after_blank=after_blank
+                ):
+                    rejected.append(RejectedHeading(begin, line + phrase.end, "part_of_" + parent_category))
+                    continue
+                nested = weaker and parent_role == "mixed"
+            if not nested:
+                parent, parent_category = phrase, category
+                parent_role = self.lexicon.categories[category].role
+            headings.append(
+                _Heading(line + phrase.lead, begin, line + phrase.end, after, category, phrase.rule, nested)
+            )
+        return headings, rejected
 
-    def _ends_section(
-        self, phrase: _Phrase, candidate: _Candidate, current: _Candidate | None, role: str
-    ) -> bool:
-        """Does this heading, which the lexicon does not know, begin a section of its own?"""
-        if phrase.topic:
-            return False
-        if phrase.item and not phrase.depth:
-            return False
-        if role in ("plan", "mixed"):
-            assert current is not None
-            return candidate.after_blank and phrase.caps and current.phrase.caps
-        return phrase.caps or phrase.marked or candidate.alone
-
-    def _is_content(
-        self, phrase: _Phrase, candidate: _Candidate, current: _Candidate | None, role: str
-    ) -> bool:
-        """Is this heading of the lexicon a part of the section it stands in?"""
-        if current is None:
-            return False
-        if phrase.item and not current.phrase.item:
-            if role == "mixed":
-                return phrase.category not in ("plan", "assessment", "assessment_and_plan")
-            return not (phrase.caps and candidate.after_blank)
-        return False
-
-    def _with_bodies(self, text: str, view: str, headings: list[_Candidate]) -> list[Section]:
-        sections = []
+    def _sections(self, text: str, view: str, headings: list[_Heading], closings: list[int]) -> list[Section]:
+        sections: list[Section] = []
         categories = self.lexicon.categories
-        for n, heading in enumerate(headings):
-            phrase = heading.phrase
-            begin, end = heading.line + phrase.start, heading.line + phrase.end
-            limit = len(text)
-            if n + 1 < len(headings):
-                following = headings[n + 1]
-                limit = following.line + following.phrase.lead
-            low, high = _body(view, heading.line + phrase.after, limit)
-            category = phrase.category or UNKNOWN
+        limits = [heading.lead for heading in headings[1:]]
+        limits.append(len(text))
+        for (_, start, end, after, category, rule, nested), high in zip(headings, limits, strict=False):
+            low = after
+            for closing in closings:
+                if low < closing < high and view[low:closing].strip(_EDGE):
+                    high = closing
+            body = view[low:high]
+            low += len(body) - len(body.lstrip(_EDGE))
+            if nested and (paragraph := _BLANK_LINE.search(view, low, high)):
+                high = paragraph.start()
+            body = view[low:high].rstrip()
             sections.append(
                 Section(
                     category,
                     categories[category].loinc,
-                    text[begin:end],
-                    begin,
+                    text[start:end],
+                    start,
                     end,
                     low,
-                    high,
-                    phrase.rule,
-                    CONFIDENCE[phrase.rule],
+                    low + len(body),
+                    rule,
+                    CONFIDENCE[rule],
                 )
             )
         return sections
+
+
+def _begins_unknown(
+    phrase: _Phrase, parent: _Phrase | None, parent_role: str, *, alone: bool, after_blank: bool
+) -> bool:
+    """Does this heading, which the lexicon does not know, begin a section of its own?"""
+    if phrase.topic or (phrase.item and not phrase.depth):
+        return False
+    if parent is not None and parent_role in ("plan", "mixed"):
+        return after_blank and phrase.caps and parent.caps
+    return phrase.caps or phrase.marked or alone
+
+
+def _is_weaker(phrase: _Phrase, parent: _Phrase) -> bool:
+    """Is the heading set with less weight than the one it follows, as a sub-heading is?"""
+    if phrase.item != parent.item:
+        return phrase.item
+    if phrase.depth or parent.depth:
+        return phrase.depth > parent.depth > 0 or (parent.depth > 0 and not phrase.depth)
+    if phrase.marked != parent.marked:
+        return parent.marked
+    return parent.caps and not phrase.caps
+
+
+def _is_part_of(
+    category: str, parent_category: str, parent_role: str, *, weaker: bool, after_blank: bool
+) -> bool:
+    """Is this heading of the lexicon a part of the section it stands in?"""
+    if parent_category == "physical_exam" and category in _EXAMINATION:
+        return weaker or not after_blank
+    if category == parent_category and not after_blank:
+        return weaker
+    if not weaker:
+        return False
+    if parent_role == "plan":
+        return True
+    if parent_role == "mixed":
+        return category not in _PARTS_OF_MIXED
+    return False
+
+
+def _looks_like_heading(phrase: str, *, colon: bool, marked: bool, caps: bool) -> bool:
+    """Could a phrase that the lexicon does not know be a heading?"""
+    words = phrase.split()
+    if len(words) > 12 or sum(map(str.isalpha, phrase)) < max(2, len(phrase) // 2):
+        return False
+    if caps:
+        return True
+    if marked:
+        return phrase[0].isupper() and len(words) <= 10
+    return colon and len(words) <= 8 and all(word[0].isupper() or word in _SMALL_WORDS for word in words)
+
+
+def _close_bracket(key: str, begin: int, end: int) -> int:
+    """The end of the phrase, with the bracket that closes one opened inside it."""
+    opened = {")": "(", "]": "["}.get(key[end : end + 1])
+    return end + 1 if opened and opened in key[begin:end] else end
+
+
+def _soap_letters(view: str, candidates: list[_Candidate]) -> dict[int, str]:
+    """Offsets of the single letters that make an ordered S/O/A/P set, with their categories."""
+    accepted: dict[int, str] = {}
+    run: list[tuple[str, int]] = []
+
+    def close() -> None:
+        names = "".join(name for name, _ in run)
+        if len(set(names)) >= 3 or "AP" in names:
+            accepted.update((offset, _LETTER_CATEGORY[name]) for name, offset in run if offset >= 0)
+        run.clear()
+
+    for phrase, line, _, _ in candidates:
+        if phrase.rule == "soap_letter":
+            if phrase.text == "P" and _NUMBER.match(view, line + phrase.after):  # a pulse
+                continue
+            name, offset = phrase.text, line + phrase.start
+        elif phrase.category in _CATEGORY_LETTER:
+            name, offset = _CATEGORY_LETTER[phrase.category], -1
+        else:
+            continue
+        if run and "SOAP".index(name[0]) <= "SOAP".index(run[-1][0][-1]):
+            close()
+        run.append((name, offset))
+    close()
+    return accepted
 
 
 def _view(text: str) -> str:
@@ -448,57 +614,10 @@ def _view(text: str) -> str:
 def _plain_tag(tag: re.Match[str]) -> str:
     name, width = tag["name"].lower(), len(tag[0])
     if name in _BOLD_TAGS:
-        return ("**" if tag["slash"] else " **").ljust(width) if width > 2 else tag[0]
+        return ("**" if tag["slash"] else "**".rjust(width)).ljust(width)
     if name in _HEADING_TAGS and not tag["slash"]:
         return "\n##".ljust(width)
     return ("\n" if name in _BLOCK_TAGS or name in _HEADING_TAGS else " ").ljust(width)
-
-
-def _close_bracket(key: str, begin: int, end: int) -> int:
-    """The end of the phrase, with the bracket that closes one opened inside it."""
-    if key[end : end + 1] in (")", "]") and {")": "(", "]": "["}[key[end]] in key[begin:end]:
-        return end + 1
-    return end
-
-
-def _soap_letters(view: str, candidates: list[_Candidate]) -> dict[int, str]:
-    """Offsets of the single letters that make an ordered S/O/A/P set, with their categories."""
-    accepted: dict[int, str] = {}
-    run: list[tuple[str, int]] = []
-
-    def close() -> None:
-        names = "".join(name for name, _ in run)
-        if len(set(names)) >= 3 or "AP" in names:
-            accepted.update((offset, _LETTER_CATEGORY[name]) for name, offset in run if offset >= 0)
-        run.clear()
-
-    for candidate in candidates:
-        phrase = candidate.phrase
-        if phrase.letter:
-            after = candidate.line + phrase.after
-            if phrase.letter == "P" and _NUMBER.match(view, after):
-                continue
-            name, offset = phrase.letter, candidate.line + phrase.start
-        elif phrase.category in _CATEGORY_LETTER:
-            name, offset = _CATEGORY_LETTER[phrase.category], -1
-        else:
-            continue
-        if run and "SOAP".index(name[0]) <= "SOAP".index(run[-1][0][-1]):
-            close()
-        run.append((name, offset))
-    close()
-    return accepted
-
-
-def _body(view: str, low: int, high: int) -> tuple[int, int]:
-    """The body between two headings: blanks set aside, cut at a signature or an end rule."""
-    body = view[low:high]
-    closing = _CLOSING.search(body)
-    if closing is not None and closing.start() > 0:
-        body = body[: closing.start()]
-    stripped = body.lstrip(_EDGE)
-    low += len(body) - len(stripped)
-    return low, low + len(stripped.rstrip())
 
 
 def make_headed_sections(nlp: Language, name: str, lexicon_files: list[str]) -> HeadedSections:
@@ -533,11 +652,11 @@ class HeadedSections:
 
 
 _CACHE_SIZE = 50_000
-_LONGEST_LEAD = 100
+_LONGEST_LEAD = 100  # characters of a line in which a heading before a colon is looked for
 _LONGEST_PHRASE = 80
+_MOST_BLANKS = 14
 _FLAT_LINE = 800  # characters a line on average, above which a note has lost its line breaks
 _EDGE = " \t\n:*_"
-_LETTERS = frozenset("SOAP")
 _LETTER_CATEGORY = {"S": "subjective", "O": "objective", "A": "assessment", "P": "plan"}
 _CATEGORY_LETTER = {
     "subjective": "S",
@@ -546,34 +665,64 @@ _CATEGORY_LETTER = {
     "plan": "P",
     "assessment_and_plan": "AP",
 }
-_SMALL_WORDS = frozenset("a an and at by during for from in of on or per the to with".split())
+_EXAMINATION = frozenset({"physical_exam", "vital_signs", "mental_status_exam"})
+_PARTS_OF_MIXED = frozenset({"plan", "assessment", "assessment_and_plan"})
+_SMALL_WORDS = frozenset(
+    {
+        "a",
+        "an",
+        "and",
+        "at",
+        "by",
+        "during",
+        "for",
+        "from",
+        "in",
+        "of",
+        "on",
+        "or",
+        "per",
+        "the",
+        "to",
+        "with",
+    }
+)
 _LEAD = re.compile(
-    r"(?P<blank>\s*)(?P<bullet>(?:[-–—+•·●▪◦○■□►➢✓✔→>|*](?=\s|[•·●▪◦○■□►➢])\s*)*)"
-    r"(?P<markup>(?:[#*_=~\-<>{\[\"“(|.]+\s*)?)(?P<number>(?:\(?(?:\d{1,2}(?:\.\d{1,2})*|[ivxIVX]{1,5}|[A-Za-z])[.)]\s*)?)(?:[*_]+\s*)?"
+    r"(?P<blank>\s*)(?P<bullet>(?:(?:[-–—+*>|](?=\s)|[•·●▪◦○■□►➢✓✔→])\s*)*)"
+    r"(?P<markup>[#*_=~\-<{\[\"“(|.]*)\s*(?P<number>(?:\(?(?:\d{1,2}(?:\.\d{1,2})*|[ivxIVX]{1,5}|[A-Za-z])[.)](?!\w)\s*)?)[*_]*"
 )
 _TAIL = re.compile(r"[\s:;.,*_=~#\-–—|<>}\])\"”…]+$")
-_WEAK_SEPARATOR = re.compile(
-    r"\s*(?:[^\s:]+[ ]){0,7}?[^\s:]+?(?:\s*\t\s*|[ ]+[-–—=|>~]+[ ]+|[ ]*(?:--+|\.{3,}|…|[–—])[ ]*|[ ]{2,}(?=\S)|;[ ])"
-    r"|\s*(?:[A-Z]{3,}[A-Z/&,\-]*[ ]){1,6}(?=[A-Z][a-z]|\d|-|\()"
-)
-_SEPARATOR_TAIL = re.compile(r"(?:\s*\t\s*|\s+[-–—=|>~]+\s+|\s*(?:--+|\.{3,}|…|[–—])\s*|\s{2,}|;\s)$")
+_STRONG_MARKS = frozenset({"**", "__", "==", "--", "[", "<<", "{", "~~", "_", "*"})
+_FIRST_WORD = re.compile(r"[^A-Za-z]{0,16}(?:\(?(?:\d{1,2}|[ivxIVX]{1,5}|[A-Za-z])[.)]\W{0,4})?([A-Za-z]+)")
+_TITLE_LINE = re.compile(r"\W{0,6}[A-Z][a-z]+(?: (?:[A-Z][a-z]+|and|of|for|&|/)){0,4}\s*$")
+_SEPARATOR = re.compile(r"[ ]*\t\s*|[ ]+[-–—=|>~]+[ ]+|[ ]*(?:--+|\.{3,}|…|[–—])[ ]*|[ ]{2,}|;[ ]")
+_CAPITALS_LEAD = re.compile(r"([^a-z]{0,8}[A-Z]{3}[A-Z/&,\- ]*[A-Z]) (?=[A-Z][a-z]|\d|-|\()")
 _BOUNDARY = re.compile(r"[.!?;)\]>|•*_]\s*|--+\s*|\s{2,}|\t|\s[-–—]\s+")
+_ENUMERATOR = re.compile(r"\(?(?:\d{1,2}|[ivxIVX]{1,5}|[A-Za-z])[.)]\s+")
+_WORD = re.compile(r"\S+")
 _CAPITALS_BEFORE = re.compile(r"(?<![A-Za-z])[A-Z][A-Z/&,()' \-]*$")
 _CAPITALS_INSIDE = re.compile(
     r"(?<=[.!?:;)] |  )[A-Z]{2}[A-Z/&]*(?: (?:[A-Z/&]{2,}|&|/))*(?=\s+(?:\d|[A-Z][a-z]|[-–—]))"
 )
 _NUMBER = re.compile(r"\s*\d{2,3}\b(?!\.\s)")
+_BLANK_LINE = re.compile(r"\n\s*\n")
+_END_RULE = re.compile(r"\s*(?:[-_=*~]\s?){4,}\s*$")
+_CLOSING_WORDS = frozenset(
+    {"elec", "digi", "sign", "dict", "sinc", "kind", "best", "warm", "with", "your", "than", "resp"}
+)
 _CLOSING = re.compile(
-    r"^[ \t]*(?:[-_=*~]{4,}[ \t]*$|(?:(?:electronically|digitally) signed|signed(?: by)?:|dictated (?:by|but)|sincerely|"
-    r"(?:kind|best|warm|with) (?:\w+ )?(?:regards|wishes)|yours (?:sincerely|faithfully|truly)|thank you for (?:allowing|referring|asking)|"
-    r"D:\s|T:\s|DD:|DT:|cc:\s))",
-    re.IGNORECASE | re.MULTILINE,
+    r"\s*(?:(?:electronically|digitally) (?:signed|authenticated)|signed\b|dictated (?:by|but)|sincerely|respectfully|"
+    r"(?:kind|best|warm|warmest|with)(?: \w+){0,2} (?:regards|wishes)|yours (?:sincerely|faithfully|truly)|"
+    r"thank you (?:for|very much for) (?:allowing|referring|asking|involving|this))",
+    re.IGNORECASE,
 )
 _ODD_CHARACTERS = (
     ("\xa0", " "), ("\u2007", " "), ("\u2009", " "), ("\u202f", " "), ("\u3000", " "), ("\u200b", " "), ("\ufeff", " "),
     ("\u2028", "\n"), ("\u2029", "\n"), ("\x85", "\n"), ("：", ":"),
 )  # fmt: skip
 _TAG = re.compile(r"<(?P<slash>/?)(?P<name>[A-Za-z][A-Za-z0-9]*)(?:\s[^<>]{0,200})?/?>")
-_BOLD_TAGS = frozenset("b strong u i em th font".split())
-_HEADING_TAGS = frozenset("h1 h2 h3 h4 h5 h6 title caption legend dt".split())
-_BLOCK_TAGS = frozenset("p br div li ul ol td tr table section text hr dd span body html".split())
+_BOLD_TAGS = frozenset({"b", "strong", "u", "i", "em", "th", "font"})
+_HEADING_TAGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6", "title", "caption", "legend", "dt"})
+_BLOCK_TAGS = frozenset(
+    {"p", "br", "div", "li", "ul", "ol", "td", "tr", "table", "section", "text", "hr", "dd", "body", "html"}
+)
