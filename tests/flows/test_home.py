@@ -1,0 +1,159 @@
+"""The state folder: private, initialised once, also by several processes at a time and on PostgreSQL."""
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rubricator.flows.home import open_home
+
+OURS = ("RUBRICATOR_HOME", "MLFLOW_TRACKING_URI", "PREFECT_HOME", "PREFECT_API_URL", "MLFLOW_EXPERIMENT_NAME")
+OPEN_AND_LIST = """
+import sys
+from rubricator.flows.home import open_home
+open_home(sys.argv[1]).init_mlflow()
+import mlflow
+print([e.artifact_location for e in mlflow.MlflowClient().search_experiments() if e.name == "rubricator"])
+"""
+
+
+@pytest.fixture(autouse=True)
+def _environment() -> Iterator[None]:
+    before, mask = dict(os.environ), os.umask(0o022)
+    for name in OURS:
+        os.environ.pop(name, None)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+    os.umask(mask)
+
+
+def test_the_folder_and_new_files_are_private(tmp_path: Path) -> None:
+    home = open_home(tmp_path / "deep" / "home")
+    (home.path / "new").touch()
+    assert stat.S_IMODE(home.path.stat().st_mode) == 0o700
+    assert stat.S_IMODE((home.path / "new").stat().st_mode) == 0o600
+
+
+def test_nothing_is_sent_home_and_no_pickle_is_read(tmp_path: Path) -> None:
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "true"
+    open_home(tmp_path)
+    expected = {
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_DISABLE_SCHEMA_DETAILS": "true",
+    }
+    assert {name: os.environ[name] for name in expected} == expected
+
+
+def test_it_is_found_by_argument_then_environment_then_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert open_home().path == tmp_path / ".rubricator"
+    os.environ["RUBRICATOR_HOME"] = str(tmp_path / "b")
+    assert open_home().path == tmp_path / "b"
+    assert open_home("c").path == tmp_path / "c"
+    assert os.environ["RUBRICATOR_HOME"] == str(tmp_path / "c"), "child processes use the same"
+
+
+def test_a_second_home_does_not_keep_the_databases_of_the_first(tmp_path: Path) -> None:
+    open_home(tmp_path / "a")
+    open_home(tmp_path / "b")
+    assert os.environ["MLFLOW_TRACKING_URI"] == f"sqlite:///{tmp_path}/b/mlflow.db"
+    assert os.environ["PREFECT_HOME"] == str(tmp_path / "b" / "prefect")
+
+
+def test_servers_of_the_user_are_kept(tmp_path: Path) -> None:
+    servers = {"MLFLOW_TRACKING_URI": "http://mlflow:5000", "PREFECT_API_URL": "http://prefect:4200/api"}
+    os.environ.update(servers)
+    for folder in ("a", "b"):
+        open_home(tmp_path / folder)
+        assert {name: os.environ[name] for name in servers} == servers
+        assert "PREFECT_HOME" not in os.environ, "the login to a server is in the user's own Prefect profile"
+
+
+def test_opening_imports_neither_mlflow_nor_prefect(tmp_path: Path) -> None:
+    script = "import sys\nfrom rubricator.flows.home import open_home\nopen_home(sys.argv[1])\n"
+    script += "print({'mlflow', 'prefect', 'pandas', 'numpy'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"
+
+
+def test_several_processes_may_initialise_at_once(tmp_path: Path) -> None:
+    home = tmp_path / "a home, 100% öffentlich"
+
+    def start() -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-c", OPEN_AND_LIST, home], stdout=subprocess.PIPE, text=True
+        )
+
+    expected = f"[{str(home / 'artifacts')!r}]\n"
+    assert [process.communicate()[0] for process in (start(), start())] == [expected] * 2
+    (home / "mlflow.db").unlink()
+    assert start().communicate()[0] == expected, "a database that was deleted is made again"
+
+
+def test_initialising_again_is_free(tmp_path: Path) -> None:
+    home = open_home(tmp_path)
+    home.init_mlflow()
+    began = time.perf_counter()
+    home.init_mlflow()
+    assert time.perf_counter() - began < 0.05
+
+
+@pytest.fixture
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URI of an empty database of a server of its own, which is gone afterwards."""
+    initdb = shutil.which("initdb") or next(Path("/usr/lib/postgresql").glob("*/bin/initdb"), None)
+    if initdb is None:
+        pytest.skip("no PostgreSQL server here (apt install postgresql)")
+    programs = Path(initdb).resolve().parent
+    data = Path(tempfile.mkdtemp(dir="/tmp", prefix="postgresql-"))  # a socket's path: at most 107 characters
+    # the server refuses to run as root
+    as_user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
+    if as_user:
+        shutil.chown(data, "nobody", "nogroup")
+
+    def run(program: str, *arguments: str) -> None:
+        command = [*as_user, str(programs / program), *arguments]
+        subprocess.run(command, cwd="/", check=True, capture_output=True, timeout=60)
+
+    try:
+        run("initdb", "-D", f"{data}/db", "-U", "rubricator", "--auth=trust", "--no-sync")
+        run("pg_ctl", "-D", f"{data}/db", "-w", "-o", f"-k {data} -h '' -F", "-l", f"{data}/log", "start")
+        yield f"postgresql+psycopg2://rubricator@/postgres?host={data}"
+        run("pg_ctl", "-D", f"{data}/db", "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(data)
+
+
+def test_mlflow_may_live_in_postgresql(tmp_path: Path, postgresql: str) -> None:
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": postgresql}
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", OPEN_AND_LIST, tmp_path],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == f"[{str(tmp_path / 'artifacts')!r}]\n"
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_a_password_of_a_database_is_not_written_down(tmp_path: Path, postgresql: str) -> None:
+    os.environ["MLFLOW_TRACKING_URI"] = postgresql.replace("rubricator@", "rubricator:s3cret@")
+    open_home(tmp_path).init_mlflow()
+    assert not any(b"s3cret" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
