@@ -16,7 +16,7 @@ from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
 Role = Literal["plan", "mixed", "not-plan", "neutral"]
-How = Literal["exact", "qualified", "joined", "typo"]
+How = Literal["exact", "dated", "qualified", "joined", "typo"]
 UNKNOWN = "unknown"
 
 _BUILT_IN = Path(__file__).with_name("headings.toml")
@@ -95,7 +95,9 @@ class Lexicon:
         # a word one letter away shares with it a form that has one letter less
         self._shortened = {short: word for word in self._long_words for short in (word, *_shorten(word))}
         self._first = {key.split(" ", 1)[0] for key in self.variants}
-        self._before_starts = {key[: blank.start()] for key in self._before for blank in re.finditer(" ", key)}
+        self._before_starts = {
+            key[: blank.start()] for key in self._before for blank in re.finditer(" ", key)
+        }
         self._corrections: dict[str, str] = {}
         self._exact_matches: dict[str, Match | None] = {}
         self._loose_matches: dict[str, Match | None] = {}
@@ -122,7 +124,7 @@ class Lexicon:
     def match(self, phrase: str, *, loose: bool = True) -> Match | None:
         """The category of a heading phrase, and how it was recognised.
 
-        `loose` also allows qualifiers ("Plan for 4/12/2020"), joined headings ("Impression, plan and follow-up") and
+        `loose` also allows dates and brackets ("Plan 4/12", "Plan (cont.)"), qualifiers ("Plan for tonight"), joined headings ("Impression, plan and follow-up") and
         typos in long words ("ASSESMENT"); without it only the variants themselves count.
         """
         if len(phrase) > _LONGEST_PHRASE:
@@ -152,7 +154,7 @@ class Lexicon:
         if plain is not phrase:
             key = normalise(plain)
             if (category := self.variants.get(key)) is not None:
-                return Match(category, "qualified")
+                return Match(category, "dated")
         found = self._qualified_or_joined(key, plain)
         if found is not None:
             return found
@@ -258,7 +260,10 @@ class Lexicon:
                     category = self.variants.get(" ".join(words[skip:end]))
                     if category is not None and (end == len(words) or self._may_follow(words[end:])):
                         return category
-            if not self._all_before(words[: skip + 1]) and " ".join(words[: skip + 1]) not in self._before_starts:
+            if (
+                not self._all_before(words[: skip + 1])
+                and " ".join(words[: skip + 1]) not in self._before_starts
+            ):
                 return None
         return None
 

@@ -67,7 +67,8 @@ CONFIDENCE = {
     "line_colon": 1.0,  # "PLAN:" at the start of a line
     "line_alone": 0.95,  # "PLAN" alone on its line
     "markup": 0.95,  # "## Plan", "**Plan**", "<h3>Plan</h3>"
-    "qualified": 0.9,  # "Plan for 4/12/2020:"
+    "dated": 0.95,  # "Plan 4/12/2020:", "Assessment and plan (continued):"
+    "qualified": 0.9,  # "Plan for tonight:", "Neurosurgery plan:"
     "joined": 0.9,  # "Impression, plan and follow-up:"
     "separator": 0.9,  # "PLAN - ", "Plan<tab>", "PLAN ....."
     "soap_letter": 0.85,  # "P:" in an S/O/A/P note
@@ -94,7 +95,8 @@ class _Phrase(NamedTuple):
     item: bool  # stands behind a bullet or an enumerator
     depth: int  # level of a markdown heading, 0 for none
     marked: bool  # bold, markdown or HTML heading
-    topic: bool
+    topic: bool  # a body system or a usual problem
+    ends_as_heading: bool  # its last word ends headings of the lexicon too
     guards: tuple[Guard, ...]  # those that may still refuse it, by what stands around it
 
 
@@ -254,7 +256,7 @@ class SectionFinder:
                 self.lexicon.needs_colon(phrase) or not (capitalised or begin == lead.end("blank"))
             ):
                 return None
-            if not (colon or marked or caps) and found.how != "exact" and len(phrase.split()) > 6:
+            if not (colon or marked or caps) and found.how == "qualified":
                 return None
             category = found.category
             rule = (
@@ -314,65 +316,49 @@ class SectionFinder:
             colon = line.find(":", colon + 1)
 
     def _parse_inline(self, line: str, low: int, colon: int) -> _Phrase | None:
+        """The heading that ends at a colon inside a line: it begins after a sentence, a blank of two or in capitals."""
         chunk = line[low:colon]
         inner = len(chunk.rstrip("*_ "))
-        boundary = 0 if low == 0 or line[low - 1] == ":" else -1
-        strong = boundary == 0
+        starts = [0] if low == 0 or line[low - 1] == ":" else []
+        after_sentence = False
         for mark in _BOUNDARY.finditer(chunk, 0, inner):
             if mark.end() < inner:
-                boundary, strong = mark.end(), True
-        begin = -1
-        if strong:
-            number = _ENUMERATOR.match(chunk, boundary, inner)
-            boundary = number.end() if number else boundary
-            phrase = chunk[boundary:inner]
+                if (
+                    mark[0].strip() not in _DASHES or not starts
+                ):  # what stands before a dash may belong to the heading
+                    starts.clear()
+                starts.append(mark.end())
+                after_sentence = True
+        for start in starts:
+            number = _ENUMERATOR.match(chunk, start, inner)
+            start = _skip_blanks(chunk, number.end() if number else start)
+            phrase = chunk[start:inner]
             if phrase in _LETTER_CATEGORY:
-                return self._phrase(
-                    phrase,
-                    lead=low + boundary,
-                    begin=low + boundary,
-                    after=colon + 1,
-                    category=None,
-                    rule="soap_letter",
-                )
-            match = self.lexicon.match(phrase, loose=phrase[:1].isupper())
-            if match is not None:
-                return self._phrase(
-                    phrase,
-                    lead=low + boundary,
-                    begin=low + boundary,
-                    after=colon + 1,
-                    category=match.category,
-                    rule="inline",
-                )
+                return self._inline_phrase(phrase, low + start, colon, None, "soap_letter")
+            if phrase and (match := self.lexicon.match(phrase, loose=phrase[0].isupper())) is not None:
+                return self._inline_phrase(phrase, low + start, colon, match.category, "inline")
         capitals = _CAPITALS_BEFORE.search(chunk, 0, inner)
         if capitals is None:
             return None
         begin = capitals.start()
-        for word in _WORD.finditer(
-            chunk, begin, inner
-        ):  # the longest end of the run of capitals that is a heading
+        phrase = chunk[begin:inner]
+        if after_sentence and begin in starts:  # the whole run is one heading, known or not
+            if sum(map(str.isalpha, phrase)) > 3:
+                return self._inline_phrase(phrase, low + begin, colon, None, "unknown")
+            return None
+        if self._guards("plan", phrase):
+            return None
+        for word in _WORD.finditer(chunk, begin, inner):  # the longest end of the run that is a heading
             phrase = chunk[word.start() : inner]
             if (
                 len(phrase) > 2
                 and (match := self.lexicon.match(phrase, loose=word.start() == begin)) is not None
             ):
-                if self._guards("plan", chunk[begin:inner]) and match.category == "plan":
-                    return None
-                return self._phrase(
-                    phrase,
-                    lead=low + word.start(),
-                    begin=low + word.start(),
-                    after=colon + 1,
-                    category=match.category,
-                    rule="inline",
-                )
-        phrase = chunk[begin:inner]
-        if begin == boundary and sum(map(str.isalpha, phrase)) > 3:
-            return self._phrase(
-                phrase, lead=low + begin, begin=low + begin, after=colon + 1, category=None, rule="unknown"
-            )
+                return self._inline_phrase(phrase, low + word.start(), colon, match.category, "inline")
         return None
+
+    def _inline_phrase(self, phrase: str, begin: int, colon: int, category: str | None, rule: str) -> _Phrase:
+        return self._phrase(phrase, lead=begin, begin=begin, after=colon + 1, category=category, rule=rule)
 
     def _inline_capitals(self, line: str, position: int, start: int, found: list[_Candidate]) -> None:
         """Headings in capitals without a colon, in a note that lost its line breaks."""
@@ -427,6 +413,7 @@ class SectionFinder:
             depth=depth,
             marked=marked,
             topic=category is None and self.lexicon.is_topic(text),
+            ends_as_heading=text.rsplit(None, 1)[-1].lower() in self.lexicon.last_words,
             guards=self._guards(named, text) if named else (),
         )
 
@@ -461,7 +448,9 @@ class SectionFinder:
                     break
             nested = False
             if category is None:
-                if not _begins_unknown(phrase, parent, parent_role, alone=alone, after_blank=after_blank):
+                if not _begins_unknown(
+                    phrase, parent, parent_category, parent_role, alone=alone, after_blank=after_blank
+                ):
                     continue
                 category = UNKNOWN
             elif parent is not None:
@@ -512,13 +501,25 @@ class SectionFinder:
 
 
 def _begins_unknown(
-    phrase: _Phrase, parent: _Phrase | None, parent_role: str, *, alone: bool, after_blank: bool
+    phrase: _Phrase,
+    parent: _Phrase | None,
+    parent_category: str,
+    parent_role: str,
+    *,
+    alone: bool,
+    after_blank: bool,
 ) -> bool:
     """Does this heading, which the lexicon does not know, begin a section of its own?"""
-    if phrase.topic or (phrase.item and not phrase.depth):
+    if phrase.item and not phrase.depth:
         return False
-    if parent is not None and parent_role in ("plan", "mixed"):
-        return after_blank and phrase.caps and parent.caps
+    if parent is None:
+        return phrase.caps or phrase.marked or (alone and not phrase.topic)
+    if phrase.topic:
+        return phrase.caps and after_blank and parent_category in _WITHOUT_TOPICS
+    if parent_role in ("plan", "mixed"):  # the titles of problems stay in the plan
+        return after_blank and phrase.caps and parent.caps and phrase.ends_as_heading
+    if parent_category in _EXAMINATION and not after_blank:
+        return False
     return phrase.caps or phrase.marked or alone
 
 
@@ -537,10 +538,10 @@ def _is_part_of(
     category: str, parent_category: str, parent_role: str, *, weaker: bool, after_blank: bool
 ) -> bool:
     """Is this heading of the lexicon a part of the section it stands in?"""
-    if parent_category == "physical_exam" and category in _EXAMINATION:
+    if parent_category == "physical_exam" and category in _PARTS_OF_EXAM:
         return weaker or not after_blank
     if category == parent_category and not after_blank:
-        return weaker
+        return weaker or category in ("diagnosis", "social_history")
     if not weaker:
         return False
     if parent_role == "plan":
@@ -550,10 +551,18 @@ def _is_part_of(
     return False
 
 
+def _skip_blanks(text: str, start: int) -> int:
+    return len(text) - len(text[start:].lstrip())
+
+
 def _looks_like_heading(phrase: str, *, colon: bool, marked: bool, caps: bool) -> bool:
     """Could a phrase that the lexicon does not know be a heading?"""
     words = phrase.split()
-    if len(words) > 12 or sum(map(str.isalpha, phrase)) < max(2, len(phrase) // 2):
+    if (
+        len(words) > 12
+        or words[0].lower() == "dear"
+        or sum(map(str.isalpha, phrase)) < max(4, len(phrase) // 2)
+    ):
         return False
     if caps:
         return True
@@ -665,7 +674,20 @@ _CATEGORY_LETTER = {
     "plan": "P",
     "assessment_and_plan": "AP",
 }
-_EXAMINATION = frozenset({"physical_exam", "vital_signs", "mental_status_exam"})
+_EXAMINATION = frozenset({"physical_exam", "vital_signs", "mental_status_exam", "review_of_systems"})
+_PARTS_OF_EXAM = _EXAMINATION - {"review_of_systems"}
+_WITHOUT_TOPICS = frozenset(
+    {
+        "unknown",
+        "allergies",
+        "medications",
+        "discharge_medications",
+        "goals",
+        "indication",
+        "social_history",
+        "disposition",
+    }
+)
 _PARTS_OF_MIXED = frozenset({"plan", "assessment", "assessment_and_plan"})
 _SMALL_WORDS = frozenset(
     {
@@ -698,6 +720,7 @@ _TITLE_LINE = re.compile(r"\W{0,6}[A-Z][a-z]+(?: (?:[A-Z][a-z]+|and|of|for|&|/))
 _SEPARATOR = re.compile(r"[ ]*\t\s*|[ ]+[-–—=|>~]+[ ]+|[ ]*(?:--+|\.{3,}|…|[–—])[ ]*|[ ]{2,}|;[ ]")
 _CAPITALS_LEAD = re.compile(r"([^a-z]{0,8}[A-Z]{3}[A-Z/&,\- ]*[A-Z]) (?=[A-Z][a-z]|\d|-|\()")
 _BOUNDARY = re.compile(r"[.!?;)\]>|•*_]\s*|--+\s*|\s{2,}|\t|\s[-–—]\s+")
+_DASHES = frozenset({"-", "–", "—", "--"})
 _ENUMERATOR = re.compile(r"\(?(?:\d{1,2}|[ivxIVX]{1,5}|[A-Za-z])[.)]\s+")
 _WORD = re.compile(r"\S+")
 _CAPITALS_BEFORE = re.compile(r"(?<![A-Za-z])[A-Z][A-Z/&,()' \-]*$")
