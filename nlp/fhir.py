@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
 import re
 import sys
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from typing import Any
 import inscriptis
 from inscriptis.css_profiles import CSS_PROFILES
 from inscriptis.model.config import ParserConfig
+
 from rubricator.nlp.note_files import DeadLetter, NoteFormatError, Progress, RawNote
 from rubricator.nlp.note_tables import json_rows
 
@@ -48,7 +50,7 @@ Resource = dict[str, Any]
 
 
 def find_fhir(files: list[Path]) -> FhirExport | None:
-    """The export that the JSON lines files are, if their first line is a FHIR resource.
+    """The export that the JSON lines files are, if their first lines are FHIR resources.
 
     Raises NoteFormatError where it has no notes.
     """
@@ -71,11 +73,13 @@ def find_fhir(files: list[Path]) -> FhirExport | None:
 
 
 def _resource_type(path: Path) -> str | None:
-    row: object = None
-    with contextlib.suppress(OSError, ValueError):  # a broken file is reported when it is read
-        _, row = next(json_rows(path), (0, None))
-    kind = row.get("resourceType") if isinstance(row, dict) else None
-    return kind if isinstance(kind, str) and kind.isalpha() else None
+    """The type of the first resource; a broken line or two before it are reported when the file is read."""
+    with contextlib.suppress(OSError, ValueError):
+        for _, row in itertools.islice(json_rows(path), 10):
+            if isinstance(row, dict):
+                kind = row.get("resourceType")
+                return kind if isinstance(kind, str) and kind.isalpha() else None
+    return None
 
 
 class FhirExport:
@@ -99,11 +103,12 @@ class FhirExport:
             kind, name = resource.get("resourceType"), f"{self._kinds[path]}/{resource.get('id')}"
             try:
                 if kind != self._kinds[path]:
-                    item: RawNote | str | None = f"no {self._kinds[path]}, as the file's first line is"
+                    item: RawNote | str | None = f"no {self._kinds[path]}, as the file's other lines are"
                 elif kind in NOTES:
                     item = self._note(number, resource)
                 else:
-                    item = self._remember(resource)
+                    item = None
+                    self._remember(resource)
             except Exception:  # of any decoder: it must not stop the job, and its message can quote the note
                 item = f"not a valid {self._kinds[path]}"
             if isinstance(item, str):
@@ -153,7 +158,7 @@ class FhirExport:
 
 
 def _attached_text(document: Resource) -> str | None:
-    attachments = {}
+    attachments: dict[str, tuple[str, str]] = {}
     for content in document["content"]:
         kind, _, parameters = content["attachment"].get("contentType", "").lower().partition(";")
         if content["attachment"].get("data"):

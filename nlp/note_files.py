@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -108,6 +109,7 @@ def is_unicode(value: str) -> bool:
 
 def listed(names: list[str]) -> str:
     """Column names for an error; hidden where they could be the first note of a table without a header."""
-    if any(len(name) > 60 or len(name.split()) > 5 or not name.isprintable() for name in names):
+    names_only = re.compile(r"(?!\d)\w[\w .:/#()-]{0,39}")
+    if any(not names_only.fullmatch(name) or len(name.split()) > 3 for name in names):
         return "not shown, for they do not look like names (has the file a header line?)"
     return ", ".join(names) or "none"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
+
 from rubricator.nlp.note_files import (
     DeadLetter,
     NoteFormatError,
@@ -299,35 +300,26 @@ def _parquet_notes(path: Path, settings: NoteSettings, progress: Progress) -> It
     import pyarrow.parquet as pq
 
     size = path.stat().st_size
-    with open_seekable(path) as plain:
-        # buffered: a column chunk is read page by page, so that one huge row group does not fill the memory
-        file = pq.ParquetFile(plain, buffer_size=1 << 20, pre_buffer=False)
+    # buffered: a column chunk is read page by page, so that one huge row group does not fill the memory
+    with open_seekable(path) as plain, pq.ParquetFile(plain, buffer_size=1 << 20, pre_buffer=False) as file:
         columns = choose_columns(path, file.schema_arrow.names, settings)
-        names = [columns.note_id, columns.text]
-        names += [
-            name
-            for name in (columns.patient_id, columns.codes, columns.written_on, columns.note_type)
-            if name
-        ]
         _check_types(path, file.schema_arrow, columns)
+        fields = (  # as RawNote has them
+            columns.note_id,
+            columns.patient_id,
+            columns.text,
+            columns.written_on,
+            columns.note_type,
+            columns.codes,
+        )
         number, total = 0, max(1, file.metadata.num_rows)
         progress.position = lambda: size * number / total
-        for batch in file.iter_batches(batch_size=500, columns=names):
-
-            def values(name: str | None, batch: Any = batch) -> Iterable[object]:
-                return itertools.repeat(None, batch.num_rows) if name is None else _values(batch.column(name))
-
-            for fields in zip(
-                values(columns.note_id),
-                values(columns.patient_id),
-                values(columns.text),
-                values(columns.written_on),
-                values(columns.note_type),
-                values(columns.codes),
-                strict=True,
-            ):
+        for batch in file.iter_batches(500, columns=list(filter(None, dict.fromkeys(fields)))):
+            absent = [None] * batch.num_rows
+            values = (_values(batch.column(name)) if name else absent for name in fields)
+            for row in zip(*values, strict=True):
                 number += 1
-                yield RawNote(number, *fields)
+                yield RawNote(number, *row)
 
 
 def _values(column: Any) -> list[object]:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
+
 from rubricator.nlp.fhir import find_fhir
 from rubricator.nlp.mimic import find_mimic
 from rubricator.nlp.note_files import (
@@ -143,7 +144,7 @@ def _detect(source: str | Path, settings: NoteSettings) -> NoteSource:
     found: NoteSource | None = find_mimic(kinds.get("CSV", [])) or find_fhir(kinds.get("JSON lines", []))
     if found is None:
         if not kinds:
-            suffixes = Counter("".join(path.suffixes[-2:]) or "no suffix" for path in files)
+            suffixes = Counter(plain_name(path).suffix or "no suffix" for path in files)
             what = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(5)) or "no file"
             raise NoteFormatError(
                 f"{source}: nothing to read; notes are {' '.join(TABLES)} (each also .gz, .zst); found {what}"
@@ -284,7 +285,7 @@ def _codes(value: object) -> list[str] | str | _NotStrings | None:
     return list(dict.fromkeys(filter(None, codes)))
 
 
-def _split_codes(value: str) -> list[str] | _NotStrings | None:
+def _split_codes(value: str) -> list[str] | str | _NotStrings | None:
     """Codes in one string: separated by ; | , or white space, or a list as JSON, Python or numpy print it."""
     value = value.strip()
     if not value:
@@ -292,7 +293,9 @@ def _split_codes(value: str) -> list[str] | _NotStrings | None:
     if value[0] == "[" and value[-1] == "]":
         quoted = re.findall(r"\"([^\"]*)\"|'([^']*)'", value)
         rest = re.sub(r"\"[^\"]*\"|'[^']*'", "", value[1:-1])
-        return _NotStrings() if rest.strip(" ,\n") else [double or single for double, single in quoted]
+        if rest.strip(" ,\n"):
+            return _NotStrings() if re.fullmatch(r"[\d.,\s]+", rest) else "the codes are no list of strings"
+        return [double or single for double, single in quoted]
     return re.split(r"[;|,\s]+", value)
 
 

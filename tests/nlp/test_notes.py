@@ -200,6 +200,7 @@ def test_broken_csv_rows_are_dead_letters(tmp_path: Path) -> None:
         b"",
         b"d," + text + b"\xff,I10",
         b'e,"line one\r\nline two","I10; E11.9"',
+        b'g,x,"[I10, ""I11""]"',
         b'f,"never closed ' + text,
     ]
     path.write_bytes(b"\r\n".join(rows))
@@ -211,7 +212,8 @@ def test_broken_csv_rows_are_dead_letters(tmp_path: Path) -> None:
         (2, None, "4 fields, but the header has 3"),
         (3, None, broken),
         (4, "d", "the text is invalid UTF-8"),
-        (6, None, broken),
+        (6, "g", "the codes are no list of strings"),
+        (7, None, broken),
     ]
 
 
@@ -317,8 +319,9 @@ def test_a_missing_column_is_an_error_that_lists_the_columns(tmp_path: Path, suf
 
 
 def test_a_table_without_header_does_not_show_its_first_note(tmp_path: Path) -> None:
-    (tmp_path / "n.csv").write_text(f'17,"The patient {CANARY} came in walking and left running."\n')
-    assert "has the file a header line?" in refusal(tmp_path / "n.csv")
+    for first in (f'n17,"The patient {CANARY} came in walking."', f"17,{CANARY}", f'n17,"{CANARY}\nb"'):
+        (tmp_path / "n.csv").write_text(f"{first}\n")
+        assert "has the file a header line?" in refusal(tmp_path / "n.csv")
 
 
 def test_fields_that_the_first_lines_leave_out_are_found_later(tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ def test_documents_that_cannot_be_used_are_dead_letters(tmp_path: Path) -> None:
         ("DocumentReference/shape", invalid),
         ("DocumentReference/bare", invalid),
         ("DocumentReference/ok", "the note id stands for an earlier note already"),
-        ("DocumentReference/o", "no DocumentReference, as the file's first line is"),
+        ("DocumentReference/o", "no DocumentReference, as the file's other lines are"),
         (None, "not valid JSON"),
     ]
 
