@@ -63,7 +63,12 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         "--no-prefect",
     ]
     run = subprocess.run(
-        command, capture_output=True, text=True, timeout=500, env={**os.environ, "COLUMNS": "200"}
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=500,
+        env={**os.environ, "COLUMNS": "200"},
     )
     assert run.returncode == 0, run.stderr[-2000:]
     return home, run.stdout + run.stderr

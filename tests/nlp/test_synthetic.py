@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import simple_icd_10_cm
+
 from rubricator.nlp.synthetic import (
     LETTERHEAD,
     SyntheticNote,
