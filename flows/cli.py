@@ -15,7 +15,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    help="Headed sections of clinical notes as weak labels; classifiers for plan sentences and ICD codes, with evidence.",
+    help="Headed sections of clinical notes as weak labels; classifiers for plans and ICD codes, with evidence.",
     epilog="State lives under --home (default ./.rubricator, or RUBRICATOR_HOME). Start with: `rubricator demo`",
 )
 

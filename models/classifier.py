@@ -1,6 +1,7 @@
 """What every classifier offers, the table of their names, and the trained model that is saved and loaded."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -10,13 +11,15 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
+from scipy.sparse import csr_matrix
+
 from rubricator.models.calibration import Calibration
 from rubricator.nlp.errors import RubricatorError
-from scipy.sparse import csr_matrix
 
 # Import paths, so that naming one classifier does not import the libraries of the others.
 CLASSIFIERS = {"svm": "rubricator.models.svm:SvmClassifier"}
 FORMAT_VERSION = 1
+_WORD = re.compile(r"[^\W_]")
 
 
 class UnknownClassifierError(RubricatorError):
@@ -58,12 +61,24 @@ class TextClassifier(Protocol):
 
     def __init__(self, labels: Sequence[str], settings: Any) -> None: ...
 
-    def fit(self, texts: Sequence[str], targets: csr_matrix, *, groups: NDArray[np.int64]) -> Self:
-        """Learn from n texts and their 0/1 targets (n, labels); groups (n,) stay whole in any inner split."""
+    def fit(
+        self,
+        texts: Sequence[str],
+        targets: csr_matrix,
+        *,
+        groups: NDArray[np.int64],
+        contexts: Sequence[str] | None = None,
+    ) -> Self:
+        """Learn from n texts and their 0/1 targets (n, labels); groups (n,) stay whole in any inner split.
+
+        contexts: what stands around each text, where the texts are parts of notes.
+        """
         ...
 
-    def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Probabilities (n, labels), not yet calibrated."""
+    def predict_proba(
+        self, texts: Sequence[str], *, contexts: Sequence[str] | None = None
+    ) -> NDArray[np.float32]:
+        """Probabilities (n, labels), not yet calibrated. contexts: as in fit."""
         ...
 
     def evidence(
@@ -113,9 +128,15 @@ class TrainedModel:
     def labels(self) -> list[str]:
         return self.classifier.labels
 
-    def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Calibrated probabilities (n, labels); exactly 0 for a label that had no positives."""
-        return self.calibration.apply(self.classifier.predict_proba(texts))
+    def predict_proba(
+        self, texts: Sequence[str], *, contexts: Sequence[str] | None = None
+    ) -> NDArray[np.float32]:
+        """Calibrated probabilities (n, labels); exactly 0 for a label that had no positives, and for a text without
+        a word. contexts: what stands around each text, where it is a part of a note.
+        """
+        probabilities = self.calibration.apply(self.classifier.predict_proba(texts, contexts=contexts))
+        probabilities[[row for row, text in enumerate(texts) if not _WORD.search(text)]] = 0
+        return probabilities
 
     def decide(self, probabilities: NDArray[np.float32]) -> NDArray[np.str_]:
         """ "reject", "review" or "accept" for each calibrated probability (n, labels); positive unless

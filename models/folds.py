@@ -2,8 +2,9 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from rubricator.nlp.errors import RubricatorError
 from scipy.sparse import csr_matrix
+
+from rubricator.nlp.errors import RubricatorError
 
 
 class FoldError(RubricatorError):

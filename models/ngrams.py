@@ -12,7 +12,7 @@ integers.
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +51,9 @@ class NgramSettings(BaseModel):
 
     word_ngrams: int = Field(default=2, ge=1, le=5)  # longest run of words
     char_ngrams: tuple[int, int] = (3, 5)  # shortest and longest, cut from a word and the blanks around it
-    min_texts: int = Field(default=2, ge=1)  # a feature of fewer training texts is dropped
+    min_groups: int = Field(
+        default=2, ge=1
+    )  # a feature of fewer groups (patients) is dropped: it may be a name
     word_weight: float = Field(default=1.0, gt=0)
     char_weight: float = Field(default=1.0, ge=0)
     heading_weight: float = Field(default=0.0, ge=0)  # words marked with the heading they stand under
@@ -92,26 +94,31 @@ class NgramFeatures:
         self.by_assertion: Int = np.zeros(0, np.int64)
         self.idf: Float = np.zeros(0, np.float32)
 
-    def fit_transform(self, texts: Sequence[str]) -> csr_matrix:
-        """Learn the vocabulary and idf of these texts; returns their features, float32 (texts, columns)."""
+    def fit_transform(self, texts: Sequence[str], groups: Int) -> csr_matrix:
+        """Learn the vocabulary and idf of these texts; returns their features, float32 (texts, columns).
+
+        groups: (texts,), whose text it is.
+        """
         settings = self.settings
         tokens = tokenize(texts)
-        self.words = _numbered(sorted(tokens.forms[form] for form in self._frequent(tokens, tokens.form)))
+        group = np.unique(groups, return_inverse=True)[1][tokens.row]
+        self.words = _numbered(sorted(tokens.forms[form] for form in self._frequent(tokens.form, group)))
         self.headings = _numbered(tokens.headings if settings.heading_weight else [])
         word = _numbers(tokens.forms, self.words)[tokens.form]
         self.runs, run = [], word
         for length in range(2, settings.word_ngrams + 1):
             key = self._run_keys(tokens, run, word, length)
-            self.runs.append(self._frequent(tokens, key))
+            self.runs.append(self._frequent(key, group))
             run = _find(self.runs[-1], key)
         if settings.heading_weight:
-            self.by_heading = self._frequent(tokens, self._pair_keys(tokens.heading, word))
+            self.by_heading = self._frequent(self._pair_keys(tokens.heading, word), group)
         if settings.assertion_weight:
-            self.by_assertion = self._frequent(tokens, self._pair_keys(tokens.assertion, word))
+            self.by_assertion = self._frequent(self._pair_keys(tokens.assertion, word), group)
         if settings.char_weight:
             grams = _numbered(sorted({gram for form in tokens.forms for gram in self._cut(form)}))
-            counts = _form_counts(tokens) @ self._char_counts(tokens.forms, grams)
-            kept = np.bincount(counts.indices, minlength=len(grams)) >= settings.min_texts
+            of_groups = replace(tokens, rows=len(set(group)), row=group)
+            counts = _form_counts(of_groups) @ self._char_counts(tokens.forms, grams)
+            kept = np.bincount(counts.indices, minlength=len(grams)) >= settings.min_groups
             self.chars = _numbered([gram for gram, keep in zip(grams, kept, strict=True) if keep])
         kinds = self._counts(tokens)
         with_it = np.concatenate(
@@ -213,12 +220,13 @@ class NgramFeatures:
             first += counts.shape[1]
         return csr_matrix(hstack(blocks, format="csr", dtype=np.float32))
 
-    def _frequent(self, tokens: Tokens, key: Int) -> Int:
-        """The keys (one per token, -1 for none) that stand in enough texts, sorted."""
+    def _frequent(self, key: Int, group: Int) -> Int:
+        """The keys (one per token, -1 for none) that stand in texts of enough groups, sorted."""
         known = key >= 0
-        distinct = np.unique(key[known] * tokens.rows + tokens.row[known])
-        keys, texts = np.unique(distinct // max(tokens.rows, 1), return_counts=True)
-        return keys[texts >= self.settings.min_texts]
+        number = group.max(initial=0) + 1
+        distinct = np.unique(key[known] * number + group[known])
+        keys, groups = np.unique(distinct // number, return_counts=True)
+        return keys[groups >= self.settings.min_groups]
 
     def _run_keys(self, tokens: Tokens, run: Int, word: Int, length: int) -> Int:
         """Key of the run of `length` words that starts at each token, from the run one shorter; -1 where

@@ -7,11 +7,12 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
+from safetensors.numpy import load_file, save_file
+from scipy.sparse import csr_matrix, hstack
+
 from rubricator.models.classifier import EvidenceSpan, HeldIn, read_json, write_json
 from rubricator.models.folds import assign_folds
 from rubricator.models.ngrams import NgramFeatures, NgramSettings
-from safetensors.numpy import load_file, save_file
-from scipy.sparse import csr_matrix
 
 _MOST_SPANS = 10
 
@@ -22,6 +23,7 @@ class SvmSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     features: NgramSettings = NgramSettings()
+    context: NgramSettings | None = None  # features of what stands around a text
     cost: float = Field(default=0.5, gt=0)  # C of the SVM: the price of an error against a small weight
     inner_folds: int = Field(default=5, ge=2)  # for the held-in predictions
     seed: int = 0
@@ -35,6 +37,7 @@ class SvmClassifier:
         self.labels = list(labels)
         self.settings = settings
         self.features = NgramFeatures(settings.features)
+        self.context = NgramFeatures(settings.context) if settings.context else None
         self.weights: NDArray[np.float32] = np.zeros((0, len(self.labels)), np.float32)
         self.intercepts: NDArray[np.float32] = np.zeros(len(self.labels), np.float32)
         self.held_in: HeldIn | None = None
@@ -44,16 +47,27 @@ class SvmClassifier:
         """Sentences and notes want different features."""
         if task == "codes":
             return SvmSettings(features=NgramSettings(heading_weight=0.5, assertion_weight=0.5))
-        return SvmSettings()
+        return SvmSettings(
+            features=NgramSettings(char_ngrams=(2, 5)), context=NgramSettings(word_weight=0.5, char_weight=0)
+        )
 
-    def fit(self, texts: Sequence[str], targets: csr_matrix, *, groups: NDArray[np.int64]) -> Self:
+    def fit(
+        self,
+        texts: Sequence[str],
+        targets: csr_matrix,
+        *,
+        groups: NDArray[np.int64],
+        contexts: Sequence[str] | None = None,
+    ) -> Self:
         """Learn one SVM per label. Inner folds share the vocabulary and idf of all these texts, nothing else.
 
         Raises FoldError where there are under two groups.
         """
         targets = targets.tocsr()
         folds = assign_folds(targets, groups, self.settings.inner_folds, seed=self.settings.seed)
-        features = self.features.fit_transform(texts)
+        features = self.features.fit_transform(texts, groups)
+        if self.context:
+            features = _beside(features, self.context.fit_transform(_given(contexts), groups))
         held_in = np.zeros(targets.shape, np.float32)
         for fold in range(folds.max() + 1):
             train, test = folds != fold, folds == fold
@@ -62,9 +76,14 @@ class SvmClassifier:
         self.weights, self.intercepts = self._solve(features, targets)
         return self
 
-    def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def predict_proba(
+        self, texts: Sequence[str], *, contexts: Sequence[str] | None = None
+    ) -> NDArray[np.float32]:
         """sigmoid of the SVM decisions, float32 (texts, labels); 0 for a label that had no positives."""
-        return _probabilities(self.features.transform(texts), self.weights, self.intercepts)
+        features = self.features.transform(texts)
+        if self.context:
+            features = _beside(features, self.context.transform(_given(contexts)))
+        return _probabilities(features, self.weights, self.intercepts)
 
     def evidence(
         self, texts: Sequence[str], labels: Sequence[Sequence[int]]
@@ -72,12 +91,14 @@ class SvmClassifier:
         """For each text and asked label: runs of words that spoke for it, strongest first.
 
         A weight is the run's part of all that spoke for the label in this text. Word n-grams count for their
-        words, character n-grams for the word they are cut from, so the parts sum up to the SVM's decision.
+        words, character n-grams for the word they are cut from, so the parts sum up to the SVM's decision (less what
+        the context added to it).
         """
+        own = self.weights[: len(self.features.idf)]
         return [
             [_spans(offsets, part) for part in parts.T]
             for text, asked in zip(texts, labels, strict=True)
-            for offsets, parts in [self.features.contributions(text, self.weights[:, list(asked)])]
+            for offsets, parts in [self.features.contributions(text, own[:, list(asked)])]
         ]
 
     def _solve(
@@ -99,14 +120,21 @@ class SvmClassifier:
                 weights[:, label], intercepts[label] = svm.coef_[0], svm.intercept_[0]
         return weights, intercepts
 
+    def _blocks(self) -> list[tuple[str, NgramFeatures]]:
+        return [("text", self.features), *([("context", self.context)] if self.context else [])]
+
     def save(self, folder: Path) -> None:
         """vocabulary.json and weights.safetensors, with the settings in classifier.json."""
-        tensors = {"weights": self.weights, "intercepts": self.intercepts, **self.features.tensors()}
+        tensors = {"weights": self.weights, "intercepts": self.intercepts}
+        vocabulary = {}
+        for name, features in self._blocks():
+            tensors |= {f"{name}.{key}": tensor for key, tensor in features.tensors().items()}
+            vocabulary[name] = features.vocabulary()
         save_file(
             {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()},
             folder / "weights.safetensors",
         )
-        write_json(folder / "vocabulary.json", self.features.vocabulary())
+        write_json(folder / "vocabulary.json", vocabulary)
         write_json(
             folder / "classifier.json",
             {"labels": self.labels, "settings": self.settings.model_dump(mode="json")},
@@ -119,7 +147,14 @@ class SvmClassifier:
         loaded = cls(config["labels"], SvmSettings.model_validate(config["settings"]))
         tensors = load_file(folder / "weights.safetensors")
         loaded.weights, loaded.intercepts = tensors.pop("weights"), tensors.pop("intercepts")
-        loaded.features.restore(read_json(folder / "vocabulary.json"), tensors)
+        vocabulary = read_json(folder / "vocabulary.json")
+        for name, features in loaded._blocks():
+            own = {
+                key.removeprefix(f"{name}."): tensor
+                for key, tensor in tensors.items()
+                if key.startswith(f"{name}.")
+            }
+            features.restore(vocabulary[name], own)
         return loaded
 
 
@@ -128,6 +163,16 @@ def _probabilities(
 ) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
         return (1 / (1 + np.exp(-(features @ weights + intercepts)))).astype(np.float32)
+
+
+def _beside(features: csr_matrix, context: csr_matrix) -> csr_matrix:
+    return csr_matrix(hstack([features, context], format="csr"))
+
+
+def _given(contexts: Sequence[str] | None) -> Sequence[str]:
+    if contexts is None:
+        raise ValueError("this classifier reads the context of each text: give contexts")
+    return contexts
 
 
 def _spans(offsets: NDArray[np.int64], parts: NDArray[np.float64]) -> list[EvidenceSpan]:

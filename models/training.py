@@ -1,16 +1,18 @@
 """Train a model, and cross-validate the whole of what training does, on examples of any task."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
+
 from rubricator.models.calibration import Calibration, CalibrationSettings
 from rubricator.models.classifier import TrainedModel, classifier_class
-from rubricator.models.evaluation import evaluate
+from rubricator.models.evaluation import Evaluation, evaluate
 from rubricator.models.folds import assign_folds
-from scipy.sparse import csr_matrix
+from rubricator.nlp.examples import Examples
+from rubricator.nlp.icd import RELEASE, code_system, describe
 
 DEFAULT_CALIBRATION = CalibrationSettings()
 
@@ -26,29 +28,36 @@ class OutOfFold:
     folds: NDArray[np.int64]  # (rows,)
     metrics: list[dict[str, float]]  # per fold
 
+    def evaluate(self, examples: Examples, *, bootstrap: int = 1000, seed: int = 0) -> Evaluation:
+        """All figures over all folds; examples: those that were cross-validated."""
+        return evaluate(
+            examples.targets,
+            self.probabilities,
+            self.decisions,
+            examples.groups,
+            examples.labels,
+            bootstrap=bootstrap,
+            seed=seed,
+        )
+
 
 def train_model(
+    examples: Examples,
     *,
     task: str,
     classifier: str,
-    texts: Sequence[str],
-    targets: csr_matrix,
-    groups: NDArray[np.int64],
-    labels: Sequence[str],
     settings: BaseModel | None = None,
-    calibration: CalibrationSettings = DEFAULT_CALIBRATION,
-    descriptions: Sequence[str | None] | None = None,
-    code_system: str | None = None,
-    fingerprint: str = "",
+    calibration: CalibrationSettings = CalibrationSettings(),
 ) -> TrainedModel:
     """Fit the classifier, then calibration and thresholds on what it held in.
 
-    targets: 0/1 (texts, labels). groups: (texts,), kept whole in every inner split. settings: the
-    classifier's own, None for its defaults for the task. Raises UnknownClassifierError and FoldError.
+    settings: the classifier's own, None for its defaults for the task. Raises UnknownClassifierError and FoldError.
     """
     kind = classifier_class(classifier)
     chosen = kind.default_settings(task) if settings is None else settings
-    fitted = kind(labels, chosen).fit(texts, targets, groups=groups)
+    fitted = kind(examples.labels, chosen).fit(
+        examples.texts, examples.targets, groups=examples.groups, contexts=examples.contexts
+    )
     held_in = fitted.held_in
     if held_in is None:
         raise RuntimeError(f"{classifier} kept no held-in predictions to calibrate on")
@@ -56,27 +65,28 @@ def train_model(
         task=task,
         classifier_name=classifier,
         classifier=fitted,
-        calibration=Calibration.fit(targets.tocsr()[held_in.rows], held_in.probabilities, calibration),
-        descriptions=list(descriptions) if descriptions is not None else [None] * len(labels),
-        code_system=code_system,
+        calibration=Calibration.fit(
+            examples.targets.tocsr()[held_in.rows], held_in.probabilities, calibration
+        ),
+        descriptions=[describe(label) for label in examples.labels]
+        if task == "codes"
+        else [None] * len(examples.labels),
+        code_system=_code_systems(examples.labels) if task == "codes" else None,
         settings={
             "classifier": chosen.model_dump(mode="json"),
             "calibration": calibration.model_dump(mode="json"),
         },
-        fingerprint=fingerprint,
+        fingerprint=examples.fingerprint(),
     )
 
 
 def cross_validate(
+    examples: Examples,
     *,
     task: str,
     classifier: str,
-    texts: Sequence[str],
-    targets: csr_matrix,
-    groups: NDArray[np.int64],
-    labels: Sequence[str],
     settings: BaseModel | None = None,
-    calibration: CalibrationSettings = DEFAULT_CALIBRATION,
+    calibration: CalibrationSettings = CalibrationSettings(),
     folds: int = 10,
     grouped: bool = True,
     seed: int = 0,
@@ -84,36 +94,37 @@ def cross_validate(
 ) -> OutOfFold:
     """Train on all folds but one and predict that one, in turn; nothing of a fold reaches what predicts it.
 
-    grouped False splits rows at random, whatever their groups: the optimistic figure to print beside the
-    grouped one.
+    grouped False splits rows at random, whatever their groups: the optimistic figure to print beside the grouped one.
     on_fold: called after each fold with its number and figures. Raises FoldError under two groups.
     """
-    targets = targets.tocsr()
     if not grouped:
-        groups = np.arange(len(texts))
-    fold_of = assign_folds(targets, groups, folds, seed=seed)
-    probabilities = np.zeros(targets.shape, np.float32)
-    decisions, accepted = np.zeros(targets.shape, bool), np.zeros(targets.shape, bool)
+        examples = replace(examples, groups=np.arange(len(examples)))
+    fold_of = assign_folds(examples.targets, examples.groups, folds, seed=seed)
+    shape = examples.targets.shape
+    probabilities = np.zeros(shape, np.float32)
+    decisions, accepted = np.zeros(shape, bool), np.zeros(shape, bool)
     metrics = []
     for fold in range(fold_of.max() + 1):
-        train, test = np.flatnonzero(fold_of != fold).tolist(), np.flatnonzero(fold_of == fold).tolist()
+        test = examples.take(np.flatnonzero(fold_of == fold))
         model = train_model(
+            examples.take(np.flatnonzero(fold_of != fold)),
             task=task,
             classifier=classifier,
-            texts=[texts[row] for row in train],
-            targets=targets[train],
-            groups=groups[train],
-            labels=labels,
             settings=settings,
             calibration=calibration,
         )
-        probabilities[test] = model.predict_proba([texts[row] for row in test])
-        decided = model.decide(probabilities[test])
-        decisions[test], accepted[test] = decided != "reject", decided == "accept"
-        scores = evaluate(
-            targets[test], probabilities[test], decisions[test], groups[test], labels, bootstrap=0
-        )
+        found = model.predict_proba(test.texts, contexts=test.contexts)
+        decided = model.decide(found)
+        scores = evaluate(test.targets, found, decided != "reject", test.groups, test.labels, bootstrap=0)
         metrics.append(scores.values())
+        probabilities[fold_of == fold], decisions[fold_of == fold] = found, decided != "reject"
+        accepted[fold_of == fold] = decided == "accept"
         if on_fold:
             on_fold(fold, metrics[-1])
     return OutOfFold(probabilities, decisions, accepted, fold_of, metrics)
+
+
+def _code_systems(codes: Sequence[str]) -> str:
+    """The systems the codes are of, with the releases that described them."""
+    systems = sorted({system for code in codes if (system := code_system(code))})
+    return ", ".join(f"{system} ({RELEASE[system]})" for system in systems)

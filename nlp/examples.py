@@ -11,18 +11,20 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
 from rubricator.nlp.duplicates import group_notes
 from rubricator.nlp.errors import RubricatorError
 from rubricator.nlp.headings import Lexicon
 from rubricator.nlp.sections import SectionFinder
 from rubricator.nlp.weak_labels import WeakLabelSettings, label_note
-from scipy.sparse import csr_matrix
 
 _WINDOW = 2  # sentences on either side
 _WORD = re.compile(r"[^\W_]")
@@ -43,29 +45,31 @@ class Examples:
     """
 
     ids: list[str]
-    groups: np.ndarray
+    groups: NDArray[np.int64]
     texts: list[str]
-    contexts: list[str] | None
     targets: csr_matrix
     labels: list[str]
-    counts: dict[str, int]
+    contexts: list[str] | None = None
+    counts: dict[str, int] = field(default_factory=dict)
     strata: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def take(self, rows: np.ndarray) -> "Examples":
-        """The examples at these row numbers (or where this boolean mask holds)."""
-        index = np.flatnonzero(rows) if rows.dtype == bool else rows
-        return Examples(
-            ids=[self.ids[row] for row in index],
-            groups=self.groups[index],
-            texts=[self.texts[row] for row in index],
-            contexts=[self.contexts[row] for row in index] if self.contexts is not None else None,
-            targets=self.targets[index],
-            labels=self.labels,
-            counts=self.counts,
-            strata=[self.strata[row] for row in index] if self.strata is not None else None,
+    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> "Examples":
+        """The examples of these row numbers."""
+
+        def chosen(values: list[str] | None) -> list[str] | None:
+            return None if values is None else [values[row] for row in rows]
+
+        return replace(
+            self,
+            ids=chosen(self.ids) or [],
+            groups=self.groups[rows],
+            texts=chosen(self.texts) or [],
+            contexts=chosen(self.contexts),
+            targets=self.targets[rows],
+            strata=chosen(self.strata),
         )
 
     def fingerprint(self) -> str:
@@ -113,8 +117,8 @@ def section_examples(
     counts["sentences"], counts["positive sentences"] = len(rows), sum(values)
     if not 0 < sum(values) < len(values):
         raise ExampleError(
-            f"{counts['notes']} notes gave {sum(values)} positive and {len(values) - sum(values)} negative sentences for "
-            f"'{label}'; both are needed. `rubricator extract` shows which headings were found and which were not: "
+            f"{counts['notes']} notes gave {sum(values)} positive and {len(values) - sum(values)} negative sentences "
+            f"for '{label}'; both are needed. `rubricator extract` shows which headings were found and which were not: "
             "add your site's headings with --lexicon"
         )
     return Examples(
@@ -161,7 +165,6 @@ def code_examples(
         ids=[note_ids[row] for row in kept],
         groups=groups[kept],
         texts=[texts[row] for row in kept],
-        contexts=None,
         targets=label_matrix([code_lists[row] for row in kept], labels),
         labels=labels,
         counts=dict(counts),
@@ -260,7 +263,7 @@ def _without(headings: Sequence[tuple[int, int]], text: str, start: int, end: in
 
 def _groups_without(
     exclude: Collection[str], note_ids: Sequence[str], patient_ids: Sequence[str], texts: Sequence[str]
-) -> tuple[np.ndarray, list[int]]:
+) -> tuple[NDArray[np.int64], list[int]]:
     """Group of each note, and the rows of the notes whose group holds no excluded note."""
     groups = group_notes(note_ids, patient_ids, texts) if note_ids else np.zeros(0, np.int64)
     left_out = {group for group, note_id in zip(groups, note_ids, strict=True) if note_id in exclude}

@@ -3,14 +3,18 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
 from rubricator.models.classifier import ModelFormatError, TrainedModel, UnknownClassifierError
 from rubricator.models.folds import FoldError, assign_folds
 from rubricator.models.training import cross_validate, train_model
-from scipy.sparse import csr_matrix
+from rubricator.nlp.examples import Examples
 
 FINDINGS = {
     "R05": ["dry cough", "coughing at night", "productive cough"],
@@ -43,12 +47,23 @@ def made_up_notes(count: int, seed: int = 0) -> tuple[list[str], csr_matrix]:
     return texts, csr_matrix(targets)
 
 
-def trained(count: int = 120) -> TrainedModel:
+def made_up_examples(count: int, in_a_group: int) -> Examples:
     texts, targets = made_up_notes(count)
-    groups = np.arange(count) // 2
-    return train_model(
-        task="codes", classifier="svm", texts=texts, targets=targets, groups=groups, labels=LABELS
+    return examples_of(texts, targets, np.arange(count) // in_a_group)
+
+
+def examples_of(texts: list[str], targets: csr_matrix, groups: NDArray[np.int64]) -> Examples:
+    return Examples(
+        ids=[str(row) for row in range(len(texts))],
+        groups=groups,
+        texts=texts,
+        targets=targets,
+        labels=LABELS[: targets.shape[1]],
     )
+
+
+def trained(count: int = 120) -> TrainedModel:
+    return train_model(made_up_examples(count, in_a_group=2), task="codes", classifier="svm")
 
 
 @pytest.fixture(scope="module")
@@ -120,33 +135,22 @@ def test_loading_refuses_what_it_does_not_know(model: TrainedModel, tmp_path: Pa
 
 def test_an_unknown_classifier_names_those_there_are() -> None:
     with pytest.raises(UnknownClassifierError, match="there is: svm"):
-        train_model(
-            task="codes",
-            classifier="oracle",
-            texts=["a", "b"],
-            targets=csr_matrix([[1], [0]]),
-            groups=np.arange(2),
-            labels=["x"],
-        )
+        train_model(made_up_examples(2, in_a_group=1), task="codes", classifier="oracle")
 
 
 def test_cross_validation_predicts_every_row_from_the_other_groups() -> None:
-    texts, targets = made_up_notes(100)
-    groups = np.arange(100) // 3
+    examples = made_up_examples(100, in_a_group=3)
     seen = []
     result = cross_validate(
+        examples,
         task="codes",
         classifier="svm",
-        texts=texts,
-        targets=targets,
-        groups=groups,
-        labels=LABELS,
         folds=5,
         on_fold=lambda fold, metrics: seen.append((fold, metrics["micro_f1"])),
     )
     assert [fold for fold, _ in seen] == [0, 1, 2, 3, 4]
-    assert all(len(set(result.folds[groups == group])) == 1 for group in set(groups))
-    assert (result.decisions == targets.toarray().astype(bool)).mean() > 0.9
+    assert all(len(set(result.folds[examples.groups == group])) == 1 for group in set(examples.groups))
+    assert (result.decisions == examples.targets.toarray().astype(bool)).mean() > 0.9
     assert not (result.accepted & ~result.decisions).any()
 
 
@@ -157,17 +161,14 @@ def test_a_random_split_sees_copies_that_the_grouped_one_does_not() -> None:
     words = ["".join(random.choice(list("bcdfghjklmnpqrstvwxz"), 8)) for _ in range(40)]
     texts = [f"note about {word} and nothing else" for word in words for _ in range(3)]
     targets = csr_matrix(np.repeat(values, 3)[:, None].astype(np.uint8))
-    common = {
-        "task": "plan",
-        "classifier": "svm",
-        "texts": texts,
-        "targets": targets,
-        "labels": ["x"],
-        "folds": 4,
-    }
-    groups = np.repeat(np.arange(40), 3)
+    examples = examples_of(texts, targets, np.repeat(np.arange(40), 3))
     score = {
-        grouped: (cross_validate(**common, groups=groups, grouped=grouped).probabilities.ravel() > 0.5)
+        grouped: (
+            cross_validate(
+                examples, task="codes", classifier="svm", folds=4, grouped=grouped
+            ).probabilities.ravel()
+            > 0.5
+        )
         == targets.toarray().ravel().astype(bool)
         for grouped in (True, False)
     }
@@ -196,12 +197,41 @@ def test_folds_spread_every_label() -> None:
 def test_all_positive_or_all_negative_is_no_error(value: int) -> None:
     texts, _ = made_up_notes(20)
     targets = csr_matrix(np.full((20, 1), value, np.uint8))
-    model = train_model(
-        task="plan", classifier="svm", texts=texts, targets=targets, groups=np.arange(20), labels=["x"]
-    )
-    probabilities = model.predict_proba([*texts, "", "zzz"])
+    model = train_model(examples_of(texts, targets, np.arange(20)), task="codes", classifier="svm")
+    probabilities = model.predict_proba([*texts, "zzz"])
     assert ((model.decide(probabilities) != "reject") == bool(value)).all()
     assert (probabilities > 0.5).all() if value else (probabilities == 0).all()
+
+
+def test_a_text_without_a_word_is_never_positive() -> None:
+    texts, _ = made_up_notes(20)
+    model = train_model(
+        examples_of(texts, csr_matrix(np.ones((20, 1), np.uint8)), np.arange(20)),
+        task="codes",
+        classifier="svm",
+    )
+    assert (model.predict_proba(["", " \n", "---"]) == 0).all()
+
+
+def test_what_stands_around_a_sentence_counts() -> None:
+    texts = ["Aspirin 81 mg daily."] * 80
+    targets = csr_matrix((np.arange(80)[:, None] % 2).astype(np.uint8))
+    contexts = ["We will continue these." if row % 2 else "Home medications are these." for row in range(80)]
+    examples = replace(examples_of(texts, targets, np.arange(80)), contexts=contexts)
+    model = train_model(examples, task="plan", classifier="svm")
+    decisions = model.decide(model.predict_proba(texts[:2], contexts=contexts[:2]))
+    assert list(decisions.ravel() != "reject") == [False, True]
+
+
+def test_a_word_of_one_patient_never_enters_the_model(tmp_path: Path) -> None:
+    examples = made_up_examples(120, in_a_group=2)
+    texts = [f"{text} Xyzzyword." if row in (0, 1) else text for row, text in enumerate(examples.texts)]
+    train_model(replace(examples, texts=texts, contexts=texts), task="plan", classifier="svm").save(
+        tmp_path / "model"
+    )
+    saved = b"".join(path.read_bytes() for path in (tmp_path / "model").iterdir())
+    assert b"productive" in saved
+    assert b"xyzz" not in saved
 
 
 def test_empty_texts_and_unseen_words_get_a_probability(model: TrainedModel) -> None:

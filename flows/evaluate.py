@@ -1,0 +1,131 @@
+"""Evaluate: a registered model on notes that it was not trained on."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rubricator.flows.figures import CountedNotes, counts_line, figures_table, task_examples
+from rubricator.flows.home import open_home
+from rubricator.flows.progress import Progress
+from rubricator.flows.shards import write_text
+from rubricator.nlp.headings import Lexicon
+from rubricator.nlp.notes import NoteSettings
+from rubricator.nlp.weak_labels import WeakLabelSettings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from rich.console import RenderableType
+
+    from rubricator.models.classifier import TrainedModel
+    from rubricator.models.evaluation import Evaluation
+    from rubricator.nlp.examples import Examples
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Every figure, of all examples and of each stratum of the annotations."""
+
+    model: str
+    counts: dict[str, int]
+    dead_letters: dict[str, int]
+    evaluation: "Evaluation"
+    strata: dict[str, "Evaluation"]
+
+    def to_json(self) -> dict[str, Any]:
+        """Every figure, as JSON types."""
+        return {
+            "model": self.model,
+            "counts": self.counts,
+            "dead_letters": self.dead_letters,
+            **self.evaluation.to_json(),
+            "strata": {name: scores.to_json() for name, scores in self.strata.items()},
+        }
+
+    def __rich__(self) -> "RenderableType":
+        from rich.console import Group
+
+        table = figures_table(self.model, {"all": self.evaluation, **self.strata})
+        return Group(counts_line(self.counts, self.dead_letters), table)
+
+
+def evaluate(
+    model: str,
+    notes: str,
+    *,
+    annotations: str | None = None,
+    lexicon: Sequence[str] = (),
+    bootstrap: int = 1000,
+    report: str | None = None,
+    id_column: str | None = None,
+    patient_column: str | None = None,
+    text_column: str | None = None,
+    codes_column: str | None = None,
+    home: str | None = None,
+) -> Evaluated:
+    """Score a model, at the thresholds it was registered with.
+
+    A model of sentences is scored on the gold units of `annotations`; without them on the headed sections of the notes:
+    positive are the sentences of the categories that were positive in its training, negative those of every other
+    known category; sections that mix both are left out. A model of codes is scored on the codes of the notes: a code
+    that it does not know counts as missed. Raises NoteFormatError, ExampleError, RegistryError.
+    """
+    open_home(home).init_mlflow()
+    from rubricator.models.registry import load, resolve
+    from rubricator.nlp.examples import annotated_examples
+
+    trained = load(resolve(model))
+    columns = NoteSettings(
+        id_column=id_column, patient_column=patient_column, text_column=text_column, codes_column=codes_column
+    )
+    headings = Lexicon.load(*map(Path, lexicon))
+    with Progress(f"evaluate {model}") as progress:
+        read = CountedNotes(notes, columns, progress)
+        if annotations:
+            examples = annotated_examples(read, Path(annotations), lexicon=headings)
+        else:
+            settings = WeakLabelSettings.model_validate(trained.settings.get("weak_labels", {}))
+            examples = task_examples(
+                trained.task, read, settings=settings.against_all_others(headings), lexicon=headings
+            )
+        probabilities = trained.predict_proba(examples.texts, contexts=examples.contexts)
+    strata = {
+        stratum: [row for row, name in enumerate(examples.strata or []) if name == stratum]
+        for stratum in sorted(set(examples.strata or []))
+    }
+    evaluated = Evaluated(
+        model=model,
+        counts=examples.counts,
+        dead_letters=dict(read.dead_letters),
+        evaluation=_score(trained, examples, probabilities, bootstrap),
+        strata={
+            stratum: _score(trained, examples.take(rows), probabilities[rows], bootstrap)
+            for stratum, rows in strata.items()
+        },
+    )
+    if report:
+        write_text(Path(report), json.dumps(evaluated.to_json(), indent=1))
+    return evaluated
+
+
+def _score(
+    trained: "TrainedModel", examples: "Examples", probabilities: "NDArray[np.float32]", bootstrap: int
+) -> "Evaluation":
+    """On the labels of the model and of the notes: one that the model does not know is missed where it stands."""
+    from scipy.sparse import csr_matrix
+
+    from rubricator.models.evaluation import evaluate as score
+    from rubricator.models.evaluation import on_labels
+
+    labels = sorted({*trained.labels, *examples.labels})
+    decisions = trained.decide(probabilities) != "reject"
+    return score(
+        csr_matrix(on_labels(examples.targets.toarray(), examples.labels, labels)),
+        on_labels(probabilities, trained.labels, labels),
+        on_labels(decisions, trained.labels, labels),
+        examples.groups,
+        labels,
+        bootstrap=bootstrap,
+    )

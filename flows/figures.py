@@ -1,0 +1,78 @@
+"""What training and evaluation share: notes read with progress and counted losses, and their tables of figures."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from rubricator.flows.progress import Progress
+from rubricator.nlp.headings import Lexicon
+from rubricator.nlp.notes import DeadLetter, NoteReader, NoteSettings
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from rubricator.models.evaluation import Evaluation
+    from rubricator.nlp.examples import Examples
+    from rubricator.nlp.weak_labels import WeakLabelSettings
+
+
+class CountedNotes:
+    """The batches of a NoteReader, shown by a progress bar; dead_letters: how many notes were not used, by reason."""
+
+    def __init__(self, notes: str, columns: NoteSettings, progress: Progress) -> None:
+        self.dead_letters: Counter[str] = Counter()
+        self._reader = NoteReader(notes, columns, on_dead_letter=self._count)
+        self._progress = progress
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        read = 0
+        for batch in self._reader:
+            read += batch.num_rows
+            self._progress.show(self._reader.fraction_read, f"{read:,} notes read")
+            yield batch
+
+    def _count(self, dead_letter: DeadLetter) -> None:
+        self.dead_letters[dead_letter.reason] += 1
+
+
+def task_examples(
+    task: str,
+    notes: CountedNotes,
+    *,
+    settings: "WeakLabelSettings",
+    lexicon: Lexicon,
+    exclude: frozenset[str] = frozenset(),
+    top_labels: int | None = None,
+) -> "Examples":
+    """The labelled examples of a task: sentences by their headed sections, or notes by their codes."""
+    from rubricator.nlp.examples import code_examples, section_examples
+
+    if task == "plan":
+        return section_examples(notes, settings=settings, lexicon=lexicon, exclude=exclude)
+    return code_examples(notes, exclude=exclude, top_labels=top_labels)
+
+
+def figures_table(title: str, evaluations: Mapping[str, "Evaluation"]) -> "Table":
+    """A row per figure; a column per evaluation, with its 95 % interval."""
+    from rich.table import Table
+
+    table = Table(
+        "figure", title=title, title_justify="left", caption="95 % intervals: bootstrap over groups"
+    )
+    for name in evaluations:
+        table.add_column(name, justify="right")
+    columns = [{row[0]: row[1:] for row in scores.rows()} for scores in evaluations.values()]
+    for figure in dict.fromkeys(figure for column in columns for figure in column):
+        cells = [column.get(figure, ("", "")) for column in columns]
+        table.add_row(figure, *(f"{value} ({interval})" if interval else value for value, interval in cells))
+    return table
+
+
+def counts_line(counts: Mapping[str, int], dead_letters: Mapping[str, int]) -> str:
+    """What was read, and what could not be used and why."""
+    line = "read: " + ", ".join(f"{count:,} {what}" for what, count in counts.items())
+    if dead_letters:
+        line += "; not used: " + ", ".join(f"{count:,} ({reason})" for reason, count in dead_letters.items())
+    return line

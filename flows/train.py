@@ -1,0 +1,226 @@
+"""Train: labelled examples, cross-validation, final fit, and one registered challenger with all its figures."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rubricator.flows.figures import CountedNotes, counts_line, figures_table, task_examples
+from rubricator.flows.home import open_home
+from rubricator.flows.progress import Progress
+from rubricator.flows.shards import write_text
+from rubricator.nlp.errors import RubricatorError
+from rubricator.nlp.headings import Lexicon
+from rubricator.nlp.notes import NoteSettings
+from rubricator.nlp.weak_labels import WeakLabelSettings
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from rubricator.models.classifier import TrainedModel
+    from rubricator.models.evaluation import Evaluation
+    from rubricator.models.registry import ResolvedModel
+    from rubricator.models.training import OutOfFold
+    from rubricator.nlp.examples import Examples
+
+TASKS = {"plan": "plan-sentences", "codes": "icd-codes"}  # task → the name its models are registered under
+DIGEST_LENGTH = 36  # MLflow keeps no more of a data set's digest; the whole sha256 is a parameter
+
+
+class TrainError(RubricatorError):
+    """A task that there is not."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training run came to. evaluation: of the folds by group; beside: micro-F1 of other ways to split."""
+
+    name: str
+    version: str
+    run_id: str
+    counts: dict[str, int]
+    dead_letters: dict[str, int]
+    evaluation: "Evaluation"
+    beside: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Every figure, as JSON types."""
+        return {
+            "model": self.name,
+            "version": self.version,
+            "run_id": self.run_id,
+            "counts": self.counts,
+            "dead_letters": self.dead_letters,
+            "beside": self.beside,
+            **self.evaluation.to_json(),
+        }
+
+    def __rich__(self) -> "RenderableType":
+        from rich.console import Group
+
+        table = figures_table(f"{self.name} version {self.version}", {"folds by group": self.evaluation})
+        beside = ", ".join(f"{value:.3f} ({split})" for split, value in self.beside.items())
+        return Group(counts_line(self.counts, self.dead_letters), table, f"micro-F1 beside it: {beside}")
+
+
+def train(
+    task: str,
+    notes: str,
+    *,
+    model: str = "svm",
+    name: str | None = None,
+    folds: int = 10,
+    positive: Sequence[str] | None = None,
+    lexicon: Sequence[str] = (),
+    exclude: str | None = None,
+    top_labels: int | None = None,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    report: str | None = None,
+    id_column: str | None = None,
+    patient_column: str | None = None,
+    text_column: str | None = None,
+    codes_column: str | None = None,
+    home: str | None = None,
+) -> Trained:
+    """Train a classifier on notes and register it with the alias `challenger`.
+
+    task: "plan" (sentences, labelled by the headed section they stand under) or "codes" (notes with their codes).
+    positive: section categories that make a sentence positive. exclude: JSON lines file of note_ids to leave out, with
+    their near duplicates. top_labels: only the N most frequent codes. bootstrap: resamples of each interval.
+    report: JSON file for every figure. Raises NoteFormatError, ExampleError, FoldError, TrainError.
+    """
+    if task not in TASKS:
+        raise TrainError(f"there is no task {task!r}; there are: {', '.join(TASKS)}")
+    opened = open_home(home)
+    from rubricator.models.training import cross_validate, train_model
+    from rubricator.nlp.examples import note_ids_in
+
+    settings = WeakLabelSettings() if positive is None else WeakLabelSettings(positive=frozenset(positive))
+    columns = NoteSettings(
+        id_column=id_column, patient_column=patient_column, text_column=text_column, codes_column=codes_column
+    )
+    with Progress(f"train {task}") as progress:
+        read = CountedNotes(notes, columns, progress)
+        examples = task_examples(
+            task,
+            read,
+            settings=settings,
+            lexicon=Lexicon.load(*map(Path, lexicon)),
+            exclude=frozenset(note_ids_in(Path(exclude)) if exclude else ()),
+            top_labels=top_labels,
+        )
+        splits = {"folds by group": (examples, True), "random split": (examples, False)}
+        if task == "plan":
+            splits["1:1 sample, folds by group"] = (one_to_one(examples, seed), True)
+        done = 0
+
+        def on_fold(_number: int, _figures: dict[str, float]) -> None:
+            nonlocal done
+            done += 1
+            progress.show(done / (folds * len(splits) + 1), f"{done} folds of {folds * len(splits)}")
+
+        held_out, evaluations = {}, {}
+        for split, (chosen, grouped) in splits.items():
+            held_out[split] = cross_validate(
+                chosen, task=task, classifier=model, folds=folds, grouped=grouped, seed=seed, on_fold=on_fold
+            )
+            evaluations[split] = held_out[split].evaluate(
+                chosen, bootstrap=bootstrap if split == "folds by group" else 0, seed=seed
+            )
+        fitted = train_model(examples, task=task, classifier=model)
+    evaluation = evaluations.pop("folds by group")
+    if task == "plan":
+        fitted.settings["weak_labels"] = settings.model_dump(mode="json")
+    parameters = {
+        "task": task,
+        "classifier": model,
+        "folds": folds,
+        "seed": seed,
+        "top_labels": top_labels,
+        "notes": notes,
+        "settings": json.dumps(fitted.settings, sort_keys=True),
+        **examples.counts,
+    }
+    beside = {split: scores.values()["micro_f1"] for split, scores in evaluations.items()}
+    opened.init_mlflow()
+    registered = _log(
+        fitted, name or TASKS[task], examples, held_out["folds by group"], evaluation, beside, parameters
+    )
+    trained = Trained(
+        name=registered.name,
+        version=registered.version,
+        run_id=registered.run_id or "",
+        counts=examples.counts,
+        dead_letters=dict(read.dead_letters),
+        evaluation=evaluation,
+        beside=beside,
+    )
+    if report:
+        write_text(Path(report), json.dumps(trained.to_json(), indent=1))
+    return trained
+
+
+def one_to_one(examples: "Examples", seed: int) -> "Examples":
+    """All positives of the first label and as many negatives, drawn at random."""
+    import numpy as np
+
+    positive = examples.targets.toarray()[:, 0] > 0
+    drawn = np.random.default_rng(seed).choice(
+        np.flatnonzero(~positive), min(positive.sum(), (~positive).sum()), replace=False
+    )
+    return examples.take(np.sort(np.concatenate([np.flatnonzero(positive), drawn])))
+
+
+def _log(
+    model: "TrainedModel",
+    name: str,
+    examples: "Examples",
+    held_out: "OutOfFold",
+    evaluation: "Evaluation",
+    beside: dict[str, float],
+    parameters: dict[str, Any],
+) -> "ResolvedModel":
+    """One MLflow run: parameters, figures, a child run per fold, plots, card, model. No note text."""
+    import mlflow
+    from mlflow.data.meta_dataset import MetaDataset
+    from mlflow.data.sources import LocalArtifactDatasetSource
+    from scipy.sparse import csr_matrix
+
+    from rubricator.models.held_out import HeldOut
+    from rubricator.models.model_card import model_card
+    from rubricator.models.plots import write_plots
+    from rubricator.models.registry import log_and_register
+
+    model.card = model_card(model, name=name, counts=examples.counts, evaluation=evaluation)
+    with mlflow.start_run(run_name=f"train {name}") as run, tempfile.TemporaryDirectory() as scratch:
+        mlflow.log_params({**parameters, "data_sha256": model.fingerprint})
+        data = MetaDataset(
+            LocalArtifactDatasetSource(parameters["notes"]),
+            name=name,
+            digest=model.fingerprint[:DIGEST_LENGTH],
+        )
+        mlflow.log_input(data, context="training")
+        mlflow.log_metrics(evaluation.values())
+        mlflow.log_metrics({f"micro_f1 beside it {split}": score for split, score in beside.items()})
+        for number, figures in enumerate(held_out.metrics):
+            with mlflow.start_run(run_name=f"fold {number}", parent_run_id=run.info.run_id, nested=True):
+                mlflow.log_metrics(figures)
+        mlflow.log_dict(evaluation.to_json(), "evaluation.json")
+        mlflow.log_text(model.card, "model_card.md")
+        for plot in write_plots(Path(scratch), examples.targets, held_out.probabilities):
+            mlflow.log_artifact(str(plot), "plots")
+        return log_and_register(
+            model,
+            name=name,
+            held_out=HeldOut(
+                labels=examples.labels,
+                example_ids=examples.ids,
+                groups=examples.groups,
+                targets=examples.targets,
+                decisions=csr_matrix(held_out.decisions),
+            ),
+            description=f"{parameters['classifier']} for {parameters['task']}, {len(examples):,} examples",
+        )
