@@ -73,13 +73,13 @@ def find_fhir(files: list[Path]) -> FhirExport | None:
 
 
 def _resource_type(path: Path) -> str | None:
-    """The type of the first resource; a broken line or two before it are reported when the file is read."""
+    """The type of the first resource; where the first lines are broken, as the file's name has it."""
     with contextlib.suppress(OSError, ValueError):
         for _, row in itertools.islice(json_rows(path), 10):
             if isinstance(row, dict):
                 kind = row.get("resourceType")
                 return kind if isinstance(kind, str) and kind.isalpha() else None
-    return None
+    return next((kind for kind in (*CODES, *NOTES) if kind in path.name), None)
 
 
 class FhirExport:

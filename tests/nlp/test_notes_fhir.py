@@ -210,6 +210,15 @@ def test_documents_that_cannot_be_used_are_dead_letters(tmp_path: Path) -> None:
     ]
 
 
+def test_a_file_of_broken_lines_does_not_hide_the_export(tmp_path: Path) -> None:
+    export(tmp_path, document("d", attachment("x")), condition("c", "I10"))
+    (tmp_path / "Composition.ndjson").write_text(f'{{"resourceType": "Composition", "title": "{CANARY}\n')
+    (tmp_path / "Condition.ndjson").write_text("oops\n" + (tmp_path / "Condition.ndjson").read_text())
+    notes, letters = read(tmp_path)
+    assert notes["DocumentReference/d"]["codes"] == ["I10"]
+    assert letters == [(None, "not valid JSON")] * 2
+
+
 def test_an_export_may_be_compressed_split_and_without_codes(tmp_path: Path) -> None:
     for number in (1, 2):
         line = json.dumps(document(str(number), attachment("x"))).encode()
