@@ -1,0 +1,154 @@
+"""Examples from notes: what becomes a unit, what its label is, and what never reaches a feature."""
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from rubricator.nlp.examples import (
+    ExampleError,
+    annotated_examples,
+    code_examples,
+    note_ids_in,
+    section_examples,
+    sentence_contexts,
+)
+from rubricator.nlp.headings import Lexicon
+from rubricator.nlp.notes import NOTES_SCHEMA
+from rubricator.nlp.weak_labels import WeakLabelSettings
+
+HEADED = "PHYSICAL EXAM:\nThe lungs are clear. The {0} is soft.\n\nPLAN:\nContinue {1} for the {0}. Return in two weeks."
+WORDS = ["abdomen lisinopril", "neck metformin", "calf heparin", "scalp ketoconazole", "ankle ibuprofen"]
+
+
+def batches(*notes: tuple[str, str, str, list[str] | None]) -> list[pa.RecordBatch]:
+    rows = [
+        {"note_id": note_id, "patient_id": patient_id, "text": text, "codes": codes}
+        for note_id, patient_id, text, codes in notes
+    ]
+    return pa.Table.from_pylist(rows, NOTES_SCHEMA).to_batches()
+
+
+def headed(note: int, patient: str) -> tuple[str, str, str, None]:
+    return f"n{note}", patient, HEADED.format(*WORDS[note].split()), None
+
+
+@pytest.fixture(scope="module")
+def lexicon() -> Lexicon:
+    return Lexicon.load()
+
+
+def test_sentences_take_the_label_of_their_section(lexicon: Lexicon) -> None:
+    examples = section_examples(
+        batches(headed(0, "p0"), ("n9", "p9", "Seen today. No headings here at all.", None)),
+        settings=WeakLabelSettings(),
+        lexicon=lexicon,
+    )
+    assert examples.texts == [
+        "The lungs are clear.",
+        "The abdomen is soft.",
+        "Continue lisinopril for the abdomen.",
+        "Return in two weeks.",
+    ]
+    assert examples.targets.toarray().ravel().tolist() == [0, 0, 1, 1]
+    assert examples.counts["notes"] == 2
+    assert not any("PLAN" in text for text in [*examples.texts, *(examples.contexts or [])])
+
+
+def test_notes_of_a_patient_are_one_group_and_leave_together(lexicon: Lexicon) -> None:
+    notes = batches(headed(0, "p0"), headed(1, "p0"), headed(2, "p2"))
+    all_of_them = section_examples(notes, settings=WeakLabelSettings(), lexicon=lexicon)
+    assert len(set(all_of_them.groups)) == 2
+    without = section_examples(notes, settings=WeakLabelSettings(), lexicon=lexicon, exclude={"n1"})
+    assert {example.split(":")[0] for example in without.ids} == {"n2"}
+
+
+def test_notes_without_plans_say_how_to_go_on(lexicon: Lexicon) -> None:
+    with pytest.raises(ExampleError, match=r"0 positive and 0 negative.*--lexicon"):
+        section_examples(
+            batches(("n", "p", "Nothing here.", None)), settings=WeakLabelSettings(), lexicon=lexicon
+        )
+
+
+def test_codes_stay_strings_and_unlabelled_notes_are_left_out() -> None:
+    examples = code_examples(
+        batches(
+            ("a", "a", "Otitis media of the left ear.", ["003.1", "382.9"]),
+            ("b", "b", "Nothing to code on this visit.", []),
+            ("c", "c", "Not coded as yet, to be done.", None),
+        )
+    )
+    assert examples.labels == ["003.1", "382.9"]
+    assert examples.ids == ["a", "b"]
+    assert examples.targets.toarray().tolist() == [[1, 1], [0, 0]]
+    assert examples.counts["notes without codes"] == 1
+
+
+def test_the_most_frequent_codes_can_be_chosen() -> None:
+    notes = batches(
+        *((f"n{i}", f"n{i}", f"Text number {i}", ["B"] if i else ["A", "B", "C"]) for i in range(4))
+    )
+    assert code_examples(notes, top_labels=2).labels == ["A", "B"]
+    with pytest.raises(ExampleError, match="--codes-column"):
+        code_examples(batches(("n", "n", "text", None)))
+
+
+def test_annotated_units_keep_no_word_of_a_heading(tmp_path: Path, lexicon: Lexicon) -> None:
+    text = "EXAM: Lungs are clear.\n\nPLAN:\nRepeat film. Call if worse."
+    starts = [text.index(part) for part in ("EXAM", "PLAN", "Repeat", "Call")]
+    units = [
+        [start, end, label]
+        for start, end, label in zip(starts, [*starts[1:], len(text)], [0, 0, 1, 1], strict=True)
+    ]
+    file = tmp_path / "gold.jsonl.gz"
+    with gzip.open(file, "wt") as lines:
+        lines.write(json.dumps({"note_id": "n", "kind": "headed", "units": units}) + "\n")
+    examples = annotated_examples(batches(("n", "n", text, None)), file, lexicon=lexicon)
+    assert [unit.strip() for unit in examples.texts] == [
+        "Lungs are clear.",
+        "",
+        "Repeat film.",
+        "Call if worse.",
+    ]
+    assert examples.strata == ["headed"] * 4
+    assert note_ids_in(file) == {"n"}
+    with pytest.raises(ExampleError, match="1 annotated notes are not among the notes"):
+        annotated_examples(batches(("m", "m", text, None)), file, lexicon=lexicon)
+    with pytest.raises(ExampleError, match="outside its note"):
+        annotated_examples(batches(("n", "n", "Short.", None)), file, lexicon=lexicon)
+
+
+def test_a_broken_annotation_file_names_the_file_and_not_its_text(tmp_path: Path) -> None:
+    file = tmp_path / "gold.jsonl"
+    file.write_text('{"note_id": "n", "units": []}\n{"secret canary\n')
+    with pytest.raises(ExampleError, match=r"gold\.jsonl") as raised:
+        note_ids_in(file)
+    assert "canary" not in str(raised.value)
+    assert raised.value.__context__ is None
+
+
+def test_a_context_is_what_stands_around_a_sentence() -> None:
+    text = "A. B. C. D. E. F."
+    contexts = sentence_contexts(text, [(at, at + 2) for at in range(0, len(text), 3)])
+    assert contexts[0] == "B. C."
+    assert contexts[3] == "B. C. E. F."
+
+
+def test_the_fingerprint_is_of_the_data(lexicon: Lexicon) -> None:
+    def fingerprint(*notes: int) -> str:
+        found = batches(*(headed(note, f"p{note}") for note in notes))
+        return section_examples(found, settings=WeakLabelSettings(), lexicon=lexicon).fingerprint()
+
+    assert fingerprint(0, 1) == fingerprint(0, 1)
+    assert fingerprint(0, 1) != fingerprint(0, 2)
+
+
+def test_rows_can_be_taken(lexicon: Lexicon) -> None:
+    examples = section_examples(batches(headed(0, "p0")), settings=WeakLabelSettings(), lexicon=lexicon)
+    taken = examples.take(np.array([3, 0]))
+    assert taken.texts == ["Return in two weeks.", "The lungs are clear."]
+    assert taken.targets.toarray().ravel().tolist() == [1, 0]
+    assert len(taken) == 2
