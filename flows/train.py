@@ -186,7 +186,7 @@ def _log(
     """One MLflow run: parameters, figures, a child run per fold, plots, card, model. No note text."""
     import mlflow
     from mlflow.data.meta_dataset import MetaDataset
-    from mlflow.data.sources import LocalArtifactDatasetSource
+    from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]
     from scipy.sparse import csr_matrix
 
     from rubricator.models.held_out import HeldOut
@@ -197,11 +197,8 @@ def _log(
     model.card = model_card(model, name=name, counts=examples.counts, evaluation=evaluation)
     with mlflow.start_run(run_name=f"train {name}") as run, tempfile.TemporaryDirectory() as scratch:
         mlflow.log_params({**parameters, "data_sha256": model.fingerprint})
-        data = MetaDataset(
-            LocalArtifactDatasetSource(parameters["notes"]),
-            name=name,
-            digest=model.fingerprint[:DIGEST_LENGTH],
-        )
+        source = LocalArtifactDatasetSource(parameters["notes"])
+        data = MetaDataset(source, name=name, digest=model.fingerprint[:DIGEST_LENGTH])  # type: ignore[abstract]
         mlflow.log_input(data, context="training")
         mlflow.log_metrics(evaluation.values())
         mlflow.log_metrics({f"micro_f1 beside it {split}": score for split, score in beside.items()})

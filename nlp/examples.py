@@ -113,7 +113,7 @@ def section_examples(
     groups, kept = _groups_without(exclude, note_ids, patient_ids, note_texts)
     counts["notes left out"] = len(note_ids) - len(kept)
     rows = [(row, sentence, context) for row in kept for sentence, context in units[row]]
-    values = [sentence.label for _, sentence, _ in rows]
+    values = [sentence.label or 0 for _, sentence, _ in rows]
     counts["sentences"], counts["positive sentences"] = len(rows), sum(values)
     if not 0 < sum(values) < len(values):
         raise ExampleError(
