@@ -100,7 +100,8 @@ class FhirExport:
             if isinstance(resource, str):
                 yield DeadLetter(str(path), number, None, resource)
                 continue
-            kind, name = resource.get("resourceType"), f"{self._kinds[path]}/{resource.get('id')}"
+            kind, key = resource.get("resourceType"), str(resource.get("id"))
+            name = f"{self._kinds[path]}/{key}" if re.fullmatch(r"[\w.-]{1,64}", key) else None
             try:
                 if kind != self._kinds[path]:
                     item: RawNote | str | None = f"no {self._kinds[path]}, as the file's other lines are"

@@ -112,7 +112,8 @@ class MimicFiles:
                 continue
             note_id, patient_id, stay, written_on, note_type, text, description, is_error = row
             if is_error.strip() == "1":
-                yield DeadLetter(str(path), number, note_id, "marked as an error (ISERROR = 1)")
+                known = note_id if note_id.isdigit() else None
+                yield DeadLetter(str(path), number, known, "marked as an error (ISERROR = 1)")
                 continue
             places = self._stays.get(stay.strip()) if _tells_the_stay(note_type, description) else None
             codes = None if places is None else [names[place & 0xFFFFFFFF] for place in sorted(places)]

@@ -183,6 +183,7 @@ def test_documents_that_cannot_be_used_are_dead_letters(tmp_path: Path) -> None:
         document("former", attachment(CANARY), status="superseded"),
         document("shape", attachment(CANARY), subject=[CANARY]),
         {"resourceType": "DocumentReference", "id": "bare", "description": CANARY},
+        {"resourceType": "DocumentReference", "id": {"div": CANARY}, "content": CANARY},
         note,
         note,
     )
@@ -204,6 +205,7 @@ def test_documents_that_cannot_be_used_are_dead_letters(tmp_path: Path) -> None:
         ("DocumentReference/former", "superseded by another document"),
         ("DocumentReference/shape", invalid),
         ("DocumentReference/bare", invalid),
+        (None, invalid),
         ("DocumentReference/ok", "the note id stands for an earlier note already"),
         ("DocumentReference/o", "no DocumentReference, as the file's other lines are"),
         (None, "not valid JSON"),
