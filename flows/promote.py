@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
 from rubricator.flows.home import open_home
 from rubricator.models import registry
 from rubricator.models.evaluation import on_labels, paired_bootstrap
 from rubricator.models.held_out import HeldOut
 from rubricator.nlp.errors import RubricatorError
-from scipy.sparse import csr_matrix
 
 FEWEST_GROUPS = 20  # a bootstrap over fewer says little
 MOST_CHANGED = 0.1  # share of common examples whose true labels may have changed in between

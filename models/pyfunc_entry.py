@@ -4,10 +4,11 @@ A bundle holds the saved model and a snapshot of the source that it was trained 
 Rubricator does not change an older model's predictions, and need not be installed. The snapshot is imported
 under a name made from its hash (`rubricator_<hash>`): versions with different source work side by side.
 
-`predict` takes a table with a column `text` (a row is one unit: a sentence, or a note) and gives, per row,
-the labels at or above `min_probability` (default: each label's own threshold), best first and at most `top_k`
-(0: all), in columns `labels`, `probabilities`, `decisions` ("accept", "review", "reject") and `evidence`: per
-label a JSON list of `{"start", "end", "weight"}` with offsets into the text.
+`predict` takes a table with a column `text` (a row is one unit: a sentence, or a note) and, for sentences, a
+column `context` (what stands around each; missing: nothing). It gives, per row, the labels at or above
+`min_probability` (default: each label's own threshold), best first and at most `top_k` (0: all), in columns
+`labels`, `probabilities`, `decisions` ("accept", "review", "reject") and `evidence`: per label a JSON list of
+`{"start", "end", "weight"}` with offsets into the text.
 """
 
 import importlib
@@ -78,7 +79,10 @@ class RubricatorModel(PythonModel):
         params = params or {}
         top_k, least = int(params.get("top_k", 0)), float(params.get("min_probability", -1.0))
         texts = model_input["text"].tolist()
-        probabilities = self.model.predict_proba(texts)
+        contexts = (
+            model_input["context"].fillna("").tolist() if "context" in model_input else [""] * len(texts)
+        )
+        probabilities = self.model.predict_proba(texts, contexts=contexts)
         decisions = np.asarray(self.model.decide(probabilities))
         kept = (decisions != "reject") if least < 0 else (probabilities >= least)
         chosen = []

@@ -267,7 +267,9 @@ def _signature() -> Any:
 
     strings = Array(DataType.string)
     return ModelSignature(
-        inputs=Schema([ColSpec(DataType.string, "text")]),
+        inputs=Schema(
+            [ColSpec(DataType.string, "text"), ColSpec(DataType.string, "context", required=False)]
+        ),
         outputs=Schema(
             [
                 ColSpec(strings, "labels"),

@@ -14,12 +14,15 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
 from rubricator.models import registry
 from rubricator.models.classifier import TrainedModel
 from rubricator.models.held_out import HeldOut
 from rubricator.models.registry import RegistryError, ResolvedModel, UntrustedModelError
 from rubricator.models.training import train_model
-from scipy.sparse import csr_matrix
+from rubricator.nlp.examples import Examples
 
 PLANS = ["Follow up in two weeks.", "Start aspirin 81 mg daily.", "Will repeat the chest film."]
 OTHERS = ["Had a cough for three days.", "Lungs are clear.", "Denies fever and chills.", "Walks daily."]
@@ -32,9 +35,20 @@ CANARY = "zyxcanaryword"
 @pytest.fixture(scope="module")
 def model() -> TrainedModel:
     texts = [*TEXTS[:-1], f"{TEXTS[-1]} {CANARY} came to see us."]
-    return train_model(
-        task="plan", classifier="svm", texts=texts, targets=TARGETS, groups=GROUPS, labels=["plan"]
+    examples = Examples(
+        ids=[f"note{i}:0:9" for i in range(90)],
+        groups=GROUPS,
+        texts=texts,
+        contexts=["", *texts[:-1]],
+        targets=TARGETS,
+        labels=["plan"],
+        counts={},
     )
+    return train_model(examples, task="plan", classifier="svm")
+
+
+def probabilities(model: TrainedModel, texts: list[str]) -> NDArray[np.float32]:
+    return model.predict_proba(texts, contexts=[""] * len(texts))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +88,7 @@ def test_a_registered_model_predicts_as_it_did_before(store: Path, model: Traine
     loaded = registry.load(resolved)
     assert (resolved.name, resolved.version, resolved.uri) == ("plan-svm", "1", "models:/plan-svm/1")
     assert loaded.labels == ["plan"]
-    np.testing.assert_array_equal(loaded.predict_proba(TEXTS), model.predict_proba(TEXTS))
+    np.testing.assert_array_equal(probabilities(loaded, TEXTS), probabilities(model, TEXTS))
     assert loaded.evidence(PLANS, [[0]] * 3) == model.evidence(PLANS, [[0]] * 3)
 
 
@@ -100,7 +114,7 @@ def test_every_way_to_name_a_model_finds_it(
     for way in ("./plan-svm", "other", str(tmp_path / "other")):
         found = registry.resolve(way)
         assert (found.run_id, found.name) == (None, Path(way).name)
-        np.testing.assert_array_equal(registry.load(found).predict_proba(TEXTS), model.predict_proba(TEXTS))
+        np.testing.assert_array_equal(probabilities(registry.load(found), TEXTS), probabilities(model, TEXTS))
 
 
 def test_an_alias_is_looked_up_once(store: Path, model: TrainedModel) -> None:
@@ -143,7 +157,7 @@ def test_mlflow_serves_the_same_predictions(store: Path, model: TrainedModel) ->
     table = pd.DataFrame({"text": [PLANS[0], OTHERS[0]]})
     first, second = served.predict(table).to_dict("records")
     assert (first["labels"], second["labels"]) == (["plan"], [])
-    assert first["probabilities"] == pytest.approx(model.predict_proba(PLANS[:1])[0].tolist())
+    assert first["probabilities"] == pytest.approx(probabilities(model, PLANS[:1])[0].tolist())
     spans = json.loads(first["evidence"][0])
     assert all(0 <= span["start"] < span["end"] <= len(PLANS[0]) for span in spans)
     assert [row["labels"] for row in served.predict(table, {"min_probability": 0.0}).to_dict("records")] == [
@@ -164,7 +178,7 @@ model = mlflow.pyfunc.load_model({resolved.uri!r})
 print(json.dumps(model.predict(pandas.DataFrame({{"text": {PLANS!r}}})).probabilities.tolist()))
 """
     done = subprocess.run([sys.executable, "-c", script], cwd="/", capture_output=True, text=True, check=True)
-    np.testing.assert_allclose(json.loads(done.stdout), model.predict_proba(PLANS), rtol=1e-6)
+    np.testing.assert_allclose(json.loads(done.stdout), probabilities(model, PLANS), rtol=1e-6)
 
 
 def test_versions_with_different_source_work_side_by_side(
@@ -172,22 +186,25 @@ def test_versions_with_different_source_work_side_by_side(
 ) -> None:
     new = register(model)
     package, sources = registry.snapshot()
-    changed = {
-        path: text.replace("return self.calibration.apply(", "return 0.5 * self.calibration.apply(")
-        for path, text in sources.items()
-    }
+    halved = """
+_full = TrainedModel.predict_proba
+TrainedModel.predict_proba = lambda self, texts, **contexts: 0.5 * _full(self, texts, **contexts)
+"""
+    changed = {**sources, "models/classifier.py": sources["models/classifier.py"] + halved}
     monkeypatch.setattr(registry, "snapshot", lambda: ("rubricator_0123456789ab", changed))
     old = register(model)
     monkeypatch.setattr(registry, "snapshot", lambda: (package, sources))
 
-    expected = model.predict_proba(TEXTS)
+    expected = probabilities(model, TEXTS)
     table = pd.DataFrame({"text": PLANS})
     by_mlflow = {resolved.version: mlflow.pyfunc.load_model(resolved.uri) for resolved in (new, old)}
     for resolved, factor in ((new, 1.0), (old, 0.5), (new, 1.0)):
-        np.testing.assert_allclose(registry.load(resolved).predict_proba(TEXTS), factor * expected, rtol=1e-6)
+        np.testing.assert_allclose(
+            probabilities(registry.load(resolved), TEXTS), factor * expected, rtol=1e-6
+        )
         served = by_mlflow[resolved.version].predict(table, {"min_probability": 0.0})
         assert served.probabilities.map(lambda found: found[0]).tolist() == pytest.approx(
-            (factor * model.predict_proba(PLANS)[:, 0]).tolist()
+            (factor * probabilities(model, PLANS)[:, 0]).tolist()
         )
 
 
@@ -205,7 +222,7 @@ def test_loading_an_older_source_survives_its_folder_and_writes_nothing_into_it(
     assert type(loaded).__module__ == "rubricator_aaaaaaaaaaaa.models.classifier"
     assert not list((files_of(resolved) / "artifacts").rglob("__pycache__"))
     shutil.rmtree(files_of(resolved))
-    np.testing.assert_array_equal(loaded.predict_proba(TEXTS), model.predict_proba(TEXTS))
+    np.testing.assert_array_equal(probabilities(loaded, TEXTS), probabilities(model, TEXTS))
 
 
 def tamper_weights(folder: Path) -> None:
