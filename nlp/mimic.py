@@ -85,7 +85,7 @@ def _is_mimic(path: Path) -> bool:
 
 
 class MimicFiles:
-    """The code tables, then the notes. Codes are held in memory: about 300 bytes a stay."""
+    """The code tables, then the notes. Codes are held in memory: about 400 bytes a stay."""
 
     def __init__(self, release: Release, files: list[Path]) -> None:
         self.name = release.name

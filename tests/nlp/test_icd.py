@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+
 from rubricator.nlp.icd import RELEASE, code_system, code_warnings, describe, is_billable, is_valid
 
 
