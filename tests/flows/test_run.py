@@ -1,0 +1,107 @@
+"""A step runs the same as a Prefect flow and without; what it raises holds no note text, in either way."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rubricator.flows.home import open_home
+from rubricator.flows.run import SafeError, guarded
+from rubricator.nlp.errors import RubricatorError
+
+CANARY = "zyxcanaryword"
+STEPS = f"""
+import sys
+from rubricator.flows.home import open_home
+from rubricator.flows.run import run
+
+def double(*, number: int, home: str | None = None) -> int:
+    open_home(home)
+    return 2 * number
+
+def fail(*, home: str | None = None) -> None:
+    note = "{CANARY} has a cough"
+    try:
+        int(note)
+    except ValueError as error:
+        raise KeyError(note) from error
+
+if __name__ == "__main__":
+    home, use_prefect = sys.argv[1], sys.argv[2] == "prefect"
+    print(run(double, home=home, use_prefect=use_prefect, number=21))
+    try:
+        run(fail, home=home, use_prefect=use_prefect)
+    except Exception as error:
+        print(type(error).__name__, error, error.__cause__, error.__context__)
+    print("prefect" in sys.modules)
+"""
+
+
+class NoteError(RubricatorError):
+    pass
+
+
+def fail(with_error: Exception) -> None:
+    try:
+        int(f"{CANARY} has a cough")
+    except ValueError as error:
+        raise with_error from error
+
+
+def raised(error: Exception) -> Exception:
+    with pytest.raises(RubricatorError) as caught:
+        guarded(fail)(error)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+    return caught.value
+
+
+def test_our_own_errors_keep_their_message() -> None:
+    assert str(raised(NoteError("notes.csv: row 3 has no text"))) == "notes.csv: row 3 has no text"
+
+
+def test_other_errors_tell_only_where_and_their_type() -> None:
+    message = str(raised(KeyError(f"{CANARY} has a cough")))
+    assert message == f"test_run.py:{fail.__code__.co_firstlineno + 4} in fail: KeyError"
+
+
+def test_an_error_within_a_library_tells_our_line_and_theirs() -> None:
+    with pytest.raises(SafeError, match=r"^home\.py:\d+ in open_home \(.*\): TypeError$"):
+        guarded(open_home)(3.14)  # type: ignore[arg-type]
+
+
+def test_an_operating_system_error_keeps_its_reason_and_path() -> None:
+    message = str(raised(FileNotFoundError(2, f"{CANARY}", "/notes.csv")))
+    assert message.endswith("in fail: FileNotFoundError: No such file or directory: /notes.csv")
+
+
+def test_a_step_runs_alike_with_and_without_prefect_and_leaves_no_text(tmp_path: Path) -> None:
+    script = tmp_path / "steps.py"
+    script.write_text(STEPS)
+    home = tmp_path / "home"
+    for how, imported in (("direct", False), ("prefect", True)):
+        done = subprocess.run([sys.executable, script, home, how], capture_output=True, text=True, check=True)
+        number, error, prefect = done.stdout.splitlines()
+        assert number == "42"
+        assert error == "SafeError steps.py:15 in fail: KeyError None None"
+        assert prefect == str(imported)
+        assert done.stderr == ""
+    files = [path for path in home.rglob("*") if path.is_file()]
+    assert any(b"SafeError" in path.read_bytes() for path in files), "the failure is on record"
+    assert not any(CANARY.encode() in path.read_bytes() for path in files)
+
+
+def test_a_deployed_flow_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from prefect.flows import load_flow_from_entrypoint
+
+    (tmp_path / "made_up_deployments.py").write_text(
+        "from rubricator.flows.promote import promote\n"
+        "from rubricator.flows.run import as_flow\n"
+        "promote_flow = as_flow(promote, module=__name__)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    for entrypoint in ("made_up_deployments.promote_flow", f"{tmp_path}/made_up_deployments.py:promote_flow"):
+        flow = load_flow_from_entrypoint(entrypoint)
+        assert flow.name == "promote"
+        assert set(flow.parameters.properties) == {"name", "version", "home", "margin"}
