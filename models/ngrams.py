@@ -1,8 +1,8 @@
 """Text to sparse TF-IDF features over word and character n-grams, and back to character offsets.
 
 Every feature belongs to tokens of the text: a run of n words to its n tokens, a character n-gram to the word
-it is cut from, a marked word (under a heading, or negated) to that word. So the part of a linear decision
-that each token carries is exact, and the parts sum up to the whole.
+it is cut from, a word under a heading to that word. So the part of a linear decision that each token carries
+is exact, and the parts sum up to the whole.
 
 Speed comes from doing once per distinct word what need not be done per token: the character n-grams of texts
 are the matrix product (texts × words) · (words × character n-grams), and runs of words are looked up as
@@ -13,6 +13,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,23 +22,24 @@ from scipy.sparse import csr_matrix, hstack
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float32]
+T = TypeVar("T")
 
 _TOKEN = re.compile(r"\d+(?:[.,:/]\d+)*|\w+(?:['’]\w+)*")
 _DIGITS = str.maketrans("123456789", "000000000")
 _HEADING = re.compile(r"^[ \t]*([A-Z][A-Za-z0-9 ,/&()-]{1,50}?)[ \t]*:", re.MULTILINE)
-_ASSERTIONS = (  # uncertain, negated: where both hold, the last wins
-    re.compile(
+_ASSERTIONS = {  # by the mark that a word in scope gets (never part of a token); where both hold, the last wins
+    "?": re.compile(
         r"\b(?:may|might|could|possibl[ey]|probabl[ey]|likely|suspect(?:ed|s|ing)?|suspicious|suspicion|"
         r"question(?:able)?|presum(?:ed|ably)|versus|vs|rule out|r/o|evaluate for|"
         r"concern(?:ing)? for|worrisome|suggest(?:s|ive|ing)?|consider(?:ed)?|if)\b",
         re.IGNORECASE,
     ),
-    re.compile(
+    "¬": re.compile(
         r"\b(?:no|not|non|without|denie[sd]|denying|deny|negative for|free of|absence of|absent|never|"
         r"lack of|lacks|rather than|instead of)\b",
         re.IGNORECASE,
     ),
-)
+}
 _SCOPE_END = re.compile(
     r"[.;:!?\n]|\b(?:but|however|although|though|except|which|who|because|since)\b", re.IGNORECASE
 )
@@ -57,7 +59,7 @@ class NgramSettings(BaseModel):
     word_weight: float = Field(default=1.0, gt=0)
     char_weight: float = Field(default=1.0, ge=0)
     heading_weight: float = Field(default=0.0, ge=0)  # words marked with the heading they stand under
-    assertion_weight: float = Field(default=0.0, ge=0)  # words marked as negated or uncertain
+    assertions: bool = False  # a word that is negated or uncertain is another word than the same one asserted
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +71,16 @@ class Tokens:
     start: Int
     end: Int
     form: Int  # number in forms
-    forms: list[str]  # distinct tokens, in lower case, digits as 0
+    forms: list[str]  # distinct tokens, in lower case, digits as 0, with the mark of their assertion
     headings: list[str]
     heading: Int  # number in headings, -1 above the first heading
-    assertion: Int  # number in _ASSERTIONS, -1 where plainly asserted
 
 
 class NgramFeatures:
     """TF-IDF (sublinear counts, smoothed idf); each kind of feature is L2-normalised apart and has its
     weight.
 
-    Column order: words, runs of 2, 3, … words, words by heading, words by assertion, character n-grams.
+    Column order: words, runs of 2, 3, … words, words by heading, character n-grams.
     """
 
     def __init__(self, settings: NgramSettings) -> None:
@@ -91,7 +92,6 @@ class NgramFeatures:
             Int
         ] = []  # per length from 2: sorted keys, number of the run but its last word, and that word
         self.by_heading: Int = np.zeros(0, np.int64)  # sorted keys, heading and word
-        self.by_assertion: Int = np.zeros(0, np.int64)
         self.idf: Float = np.zeros(0, np.float32)
 
     def fit_transform(self, texts: Sequence[str], groups: Int) -> csr_matrix:
@@ -100,7 +100,7 @@ class NgramFeatures:
         groups: (texts,), whose text it is.
         """
         settings = self.settings
-        tokens = tokenize(texts)
+        tokens = tokenize(texts, assertions=self.settings.assertions)
         group = np.unique(groups, return_inverse=True)[1][tokens.row]
         self.words = _numbered(sorted(tokens.forms[form] for form in self._frequent(tokens.form, group)))
         self.headings = _numbered(tokens.headings if settings.heading_weight else [])
@@ -112,8 +112,6 @@ class NgramFeatures:
             run = _find(self.runs[-1], key)
         if settings.heading_weight:
             self.by_heading = self._frequent(self._pair_keys(tokens.heading, word), group)
-        if settings.assertion_weight:
-            self.by_assertion = self._frequent(self._pair_keys(tokens.assertion, word), group)
         if settings.char_weight:
             grams = _numbered(sorted({gram for form in tokens.forms for gram in self._cut(form)}))
             of_groups = replace(tokens, rows=len(set(group)), row=group)
@@ -130,14 +128,14 @@ class NgramFeatures:
     def transform(self, texts: Sequence[str]) -> csr_matrix:
         """Features of these texts, float32 (texts, columns); an unknown word counts by its known character
         n-grams."""
-        return self._weigh(self._counts(tokenize(texts)))
+        return self._weigh(self._counts(tokenize(texts, assertions=self.settings.assertions)))
 
     def contributions(self, text: str, coefficients: Float) -> tuple[Int, NDArray[np.float64]]:
         """Offsets of the tokens (tokens, 2) and what each adds to `features · coefficients` (tokens, labels).
 
         coefficients: (columns, labels). Summed over tokens this is the decision without its intercept.
         """
-        tokens = tokenize([text])
+        tokens = tokenize([text], assertions=self.settings.assertions)
         kinds = self._counts(tokens)
         features, counts = self._weigh(kinds), hstack([counts for _, counts in kinds], format="csr")
         once = np.zeros((len(self.idf), coefficients.shape[1]))  # what one occurrence of a feature adds
@@ -161,16 +159,14 @@ class NgramFeatures:
     def tensors(self) -> dict[str, np.ndarray]:
         """idf, and the runs and marked words as sorted keys."""
         runs = {f"runs_{length}": keys for length, keys in enumerate(self.runs, 2)}
-        return {"idf": self.idf, "by_heading": self.by_heading, "by_assertion": self.by_assertion, **runs}
+        return {"idf": self.idf, "by_heading": self.by_heading, **runs}
 
     def restore(self, vocabulary: dict[str, list[str]], tensors: dict[str, np.ndarray]) -> None:
         """Take back what vocabulary() and tensors() gave."""
         self.words, self.headings, self.chars = (
             _numbered(vocabulary[name]) for name in ("words", "headings", "chars")
         )
-        self.idf, self.by_heading, self.by_assertion = (
-            tensors[name] for name in ("idf", "by_heading", "by_assertion")
-        )
+        self.idf, self.by_heading = tensors["idf"], tensors["by_heading"]
         self.runs = [tensors[f"runs_{length}"] for length in range(2, self.settings.word_ngrams + 1)]
 
     def _token_features(self, tokens: Tokens) -> Iterator[tuple[int, Int, int]]:
@@ -185,8 +181,6 @@ class NgramFeatures:
         if self.settings.heading_weight:
             heading = _numbers([*tokens.headings, ""], self.headings)[tokens.heading]
             yield 1, _find(self.by_heading, self._pair_keys(heading, word)), len(self.by_heading)
-        if self.settings.assertion_weight:
-            yield 1, _find(self.by_assertion, self._pair_keys(tokens.assertion, word)), len(self.by_assertion)
 
     def _counts(self, tokens: Tokens) -> list[tuple[float, csr_matrix]]:
         """(weight, counts) of each kind of feature, in column order."""
@@ -197,10 +191,7 @@ class NgramFeatures:
             blocks.append(csr_matrix((ones, (tokens.row[at], column[at])), shape=(tokens.rows, size)))
         words = self.settings.word_ngrams
         kinds = [(self.settings.word_weight, hstack(blocks[:words], format="csr"))]
-        weights = [
-            weight for weight in (self.settings.heading_weight, self.settings.assertion_weight) if weight
-        ]
-        kinds += list(zip(weights, blocks[words:], strict=True))
+        kinds += [(self.settings.heading_weight, block) for block in blocks[words:]]
         if self.settings.char_weight:
             chars = _form_counts(tokens) @ self._char_counts(tokens.forms, self.chars)
             kinds.append((self.settings.char_weight, chars))
@@ -242,10 +233,11 @@ class NgramFeatures:
 
     def _cut(self, form: str) -> Iterator[str]:
         shortest, longest = self.settings.char_ngrams
-        padded = f" {form} "
+        mark = form[0] if form[0] in _ASSERTIONS else ""
+        padded = f" {form.removeprefix(mark)} "
         for length in range(shortest, longest + 1):
             for start in range(len(padded) - length + 1):
-                yield padded[start : start + length]
+                yield mark + padded[start : start + length]
 
     def _char_counts(self, forms: list[str], grams: dict[str, int]) -> csr_matrix:
         """(forms, grams): how often each character n-gram is cut from each form."""
@@ -262,8 +254,8 @@ class NgramFeatures:
         return counts
 
 
-def tokenize(texts: Sequence[str]) -> Tokens:
-    """Words and numbers with their offsets, the heading above each and whether it is negated or uncertain."""
+def tokenize(texts: Sequence[str], *, assertions: bool = False) -> Tokens:
+    """Words and numbers with their offsets and the heading above each; assertions: mark what is not asserted."""
     numbers: dict[str, int] = {}
     headings: dict[str, int] = {}
     rows: list[int] = []
@@ -271,22 +263,22 @@ def tokenize(texts: Sequence[str]) -> Tokens:
     ends: list[int] = []
     forms: list[int] = []
     heading: list[int] = []
-    assertion: list[int] = []
     for row, text in enumerate(texts):
-        here = []
-        for match in _TOKEN.finditer(text):
-            here.append(match.start())
-            ends.append(match.end())
-            form = match.group().lower().translate(_DIGITS)
-            forms.append(numbers.setdefault(form, len(numbers)))
+        found = list(_TOKEN.finditer(text))
+        here = [match.start() for match in found]
+        words = [match.group().lower().translate(_DIGITS) for match in found]
+        if assertions:
+            marks = _labelled(here, _assertion_scopes(text), "")
+            words = [mark + word for mark, word in zip(marks, words, strict=True)]
         rows += [row] * len(here)
         starts += here
-        found = [
-            (match.end(), headings.setdefault(match[1].lower(), len(headings)))
+        ends += [match.end() for match in found]
+        forms += [numbers.setdefault(word, len(numbers)) for word in words]
+        above = [
+            (match.end(), len(text), headings.setdefault(match[1].lower(), len(headings)))
             for match in _HEADING.finditer(text)
         ]
-        heading += _marks(here, [(start, len(text), number) for start, number in found])
-        assertion += _marks(here, _assertion_scopes(text))
+        heading += _labelled(here, above, -1)
     return Tokens(
         rows=len(texts),
         row=np.array(rows, np.int64),
@@ -296,27 +288,26 @@ def tokenize(texts: Sequence[str]) -> Tokens:
         forms=list(numbers),
         headings=list(headings),
         heading=np.array(heading, np.int64),
-        assertion=np.array(assertion, np.int64),
     )
 
 
-def _assertion_scopes(text: str) -> list[tuple[int, int, int]]:
-    """(start, end, kind) after each trigger, to the end of its clause (after NegEx, Chapman et al. 2001)."""
+def _assertion_scopes(text: str) -> list[tuple[int, int, str]]:
+    """(start, end, mark) from each trigger to the end of its clause (after NegEx, Chapman et al. 2001)."""
     scopes = []
-    for kind, trigger in enumerate(_ASSERTIONS):
+    for mark, trigger in _ASSERTIONS.items():
         for match in trigger.finditer(text):
             end = _SCOPE_END.search(text, match.end())
-            scopes.append((match.end(), end.start() if end else len(text), kind))
+            scopes.append((match.end(), end.start() if end else len(text), mark))
     return scopes
 
 
-def _marks(starts: list[int], spans: list[tuple[int, int, int]]) -> list[int]:
-    """The number of the last span that each token starts in, -1 for none."""
-    marks = [-1] * len(starts)
-    for start, end, number in spans:
+def _labelled(starts: list[int], spans: list[tuple[int, int, T]], none: T) -> list[T]:
+    """What the last span says that each token starts in."""
+    labels = [none] * len(starts)
+    for start, end, label in spans:
         first, last = bisect_left(starts, start), bisect_left(starts, end)
-        marks[first:last] = [number] * (last - first)
-    return marks
+        labels[first:last] = [label] * (last - first)
+    return labels
 
 
 def _form_counts(tokens: Tokens) -> csr_matrix:

@@ -46,7 +46,7 @@ class SvmClassifier:
     def default_settings(task: str) -> SvmSettings:
         """Sentences and notes want different features."""
         if task == "codes":
-            return SvmSettings(features=NgramSettings(heading_weight=0.5, assertion_weight=0.5))
+            return SvmSettings(features=NgramSettings(heading_weight=0.5, assertions=True))
         return SvmSettings(
             features=NgramSettings(char_ngrams=(2, 5)), context=NgramSettings(word_weight=0.5, char_weight=0)
         )
