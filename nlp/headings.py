@@ -93,7 +93,10 @@ class Lexicon:
         self._long_words = [word for word in self._words if len(word) >= _SHORTEST_TYPO - 1]
         self._undoubled = {_undouble(word): word for word in self._long_words}
         # a word one letter away shares with it a form that has one letter less
-        self._shortened = {short: word for word in self._long_words for short in (word, *_shorten(word))}
+        self._shortened: dict[str, list[str]] = {}
+        for word in self._long_words:
+            for short in (word, *_shorten(word)):
+                self._shortened.setdefault(short, []).append(word)
         self._first = {key.split(" ", 1)[0] for key in self.variants}
         self._before_starts = {
             key[: blank.start()] for key in self._before for blank in re.finditer(" ", key)
@@ -174,6 +177,14 @@ class Lexicon:
         parts = key.split(" and ")
         return len(parts) > 1 and all(part in self.topics for part in parts)
 
+    def is_other_phrase(self, category: str, phrase: str) -> str | None:
+        """The reason code of a guard that refuses this phrase of this category wherever it stands, or None."""
+        heading = normalise(phrase, keep_the=True)
+        for guard in self.guards:
+            if guard.body is None and guard.before is None and guard.concerns(category, heading):
+                return guard.reason
+        return None
+
     def needs_colon(self, phrase: str) -> bool:
         """Is the phrase too common a word to be a heading without a colon or markup?"""
         return normalise(phrase) in self._with_colon
@@ -243,6 +254,8 @@ class Lexicon:
             return None
         named: list[str] = []
         for part in parts:
+            if named and self._may_follow(part.split()):
+                continue
             category = self._qualified(part)
             if category is None:
                 return None
@@ -293,10 +306,10 @@ class Lexicon:
             return _UNSWAPPED.get(word, word)
         if (plain := _undouble(word)) in self._undoubled:
             return self._undoubled[plain]
-        near = {self._shortened[short] for short in (word, *_shorten(word)) if short in self._shortened}
-        for other in near:
-            if OSA.distance(word, other) == 1:
-                return other
+        for short in (word, *_shorten(word)):
+            for other in self._shortened.get(short, ()):
+                if OSA.distance(word, other) == 1:
+                    return other
         if len(word) >= _SHORTEST_DOUBLE_TYPO:
             best = process.extractOne(word, self._long_words, scorer=OSA.distance, score_cutoff=2)
             return best[0] if best else word

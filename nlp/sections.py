@@ -132,10 +132,38 @@ class SectionFinder:
 
     def find_with_rejected(self, text: str) -> tuple[list[Section], list[RejectedHeading]]:
         """The sections, and the headings of the lexicon that a guard or their place refused."""
-        view = _view(text)
+        view = self._view(text)
         candidates, closings = self._candidates(view)
         headings, rejected = self._resolve(view, candidates)
         return self._sections(text, view, headings, closings), rejected
+
+    # -- the view: the same text in plainer characters -----------------------------------------------------------------
+
+    def _view(self, text: str) -> str:
+        """The text with odd blanks, line ends and HTML tags rewritten at the same length."""
+        if "\r" in text:
+            text = text.replace("\r\n", " \n").replace("\r", "\n")
+        if not text.isascii():
+            for odd, plain in _ODD_CHARACTERS:
+                text = text.replace(odd, plain)
+        if "\x0b" in text or "\x0c" in text:
+            text = text.replace("\x0b", "\n").replace("\x0c", "\n")
+        if "<" in text:
+            text = _TAG.sub(self._plain_tag, text)
+        if "&nbsp;" in text:
+            text = text.replace("&nbsp;", "      ")
+        return text
+
+    def _plain_tag(self, tag: re.Match[str]) -> str:
+        name, width = tag["name"].lower(), len(tag[0])
+        if name in _BOLD_TAGS:
+            return ("**" if tag["slash"] else "**".rjust(width)).ljust(width)
+        if name in _HEADING_TAGS:
+            return ("\n" if tag["slash"] else "\n##").ljust(width)
+        match = self.lexicon.match(name, loose=False) if name not in _BLOCK_TAGS else None
+        if match is not None and match.category != UNKNOWN and not self.lexicon.needs_colon(name):
+            return "\n".ljust(width) if tag["slash"] else f"\n{tag['name'].replace('_', ' ')}:".ljust(width)
+        return ("\n" if name in _BLOCK_TAGS else " ").ljust(width)
 
     # -- candidates: phrases that look like headings, wherever they stand --------------------------------------------
 
@@ -143,9 +171,7 @@ class SectionFinder:
         """Heading candidates in order, and the offsets of signatures and end rules."""
         found: list[_Candidate] = []
         closings: list[int] = []
-        phrases = self._phrases
-        if len(phrases) > _CACHE_SIZE:
-            phrases.clear()
+        known = self._phrases
         first_words = self.lexicon.first_words
         flat = len(view) > _FLAT_LINE * (view.count("\n") + 1)
         start = -1
@@ -154,70 +180,76 @@ class SectionFinder:
         for line in view.split("\n"):
             start += length + 1
             length = len(line)
-            if not length or line.isspace():
+            content = line.lstrip()
+            if not content:
                 after_blank = True
                 continue
+            width = len(content)
+            begin = start + length - width
             phrase: _Phrase | None = None
-            colon = line.find(":", 0, _LONGEST_LEAD)
-            if colon >= 0:
-                key = line[: colon + 1]
-                if key in phrases:
-                    phrase = phrases[key]
-                else:
-                    phrase = phrases[key] = self._parse(key)
-            if phrase is None:
-                word = _FIRST_WORD.match(line)
-                if word is None:
-                    if _END_RULE.match(line):
-                        closings.append(start)
-                elif word[1] in first_words or (
-                    length < _LONGEST_LEAD and (line.isupper() or _TITLE_LINE.match(line))
-                ):
-                    phrase = self._parse_line(line, length, word.end())
-                if (
-                    phrase is None
-                    and word is not None
-                    and word[1][:4].lower() in _CLOSING_WORDS
-                    and _CLOSING.match(line)
-                ):
-                    closings.append(start)
             position = 0
+            colon = content.find(":", 0, _LONGEST_LEAD)
+            if (
+                colon > 0 and content[colon - 1].isdigit() and content[colon + 1 : colon + 3].isdigit()
+            ):  # a time
+                colon = content.find(":", colon + 1, _LONGEST_LEAD)
+            if colon >= 0:
+                key = content[: colon + 1]
+                phrase = known[key] if key in known else self._remember(key)
+            if phrase is None:
+                word = _FIRST_WORD.match(content)
+                if word is None:
+                    if _END_RULE.match(content):
+                        closings.append(start)
+                else:
+                    first = word[1]
+                    if (
+                        first in first_words
+                        or (width < _LONGEST_LEAD and (content.isupper() or _TITLE_LINE.match(content)))
+                        or content[0] in _LETTER_CATEGORY
+                    ):
+                        phrase = self._parse_line(content, width, word.end())
+                    if phrase is None and first in _CLOSING_WORDS and _CLOSING.match(content):
+                        closings.append(start)
             if phrase is not None:
                 position = phrase.after
-                alone = position >= length or not line[position : position + 16].strip(_EDGE)
-                found.append((phrase, start, alone and not line[position:].strip(_EDGE), after_blank))
-            if length - position > 4 and line.find(":", position) >= 0:
-                self._inline(line, position, start, found)
-            if flat and length > _FLAT_LINE:
-                self._inline_capitals(line, position, start, found)
+                alone = position >= width or not content[position : position + 9].strip(_EDGE)
+                if alone and position < width:
+                    alone = not content[position:].strip(_EDGE)
+                found.append((phrase, begin, alone, after_blank))
+            if content.find(":", position) >= 0:
+                self._inline(content, position, begin, found)
+            if flat and width > _FLAT_LINE:
+                self._inline_capitals(content, position, begin, found)
             after_blank = False
         if flat:
             found.sort(key=lambda candidate: candidate[1] + candidate[0].start)
         return found, closings
 
-    def _parse_line(self, line: str, length: int, word_end: int) -> _Phrase | None:
+    def _remember(self, key: str) -> _Phrase | None:
+        if len(self._phrases) > _CACHE_SIZE:
+            self._phrases.clear()
+        phrase = self._phrases[key] = self._parse(key)
+        return phrase
+
+    def _parse_line(self, line: str, width: int, word_end: int) -> _Phrase | None:
         """A line with no heading before a colon: a short line as a whole, else its beginning up to a weaker separator."""
-        phrases = self._phrases
-        if length < _LONGEST_LEAD:
-            if line not in phrases:
-                phrases[line] = self._parse(line)
-            if (phrase := phrases[line]) is not None:
+        if width < _LONGEST_LEAD:
+            phrase = self._phrases[line] if line in self._phrases else self._remember(line)
+            if phrase is not None:
                 return phrase
-        separator = _SEPARATOR.search(line, word_end, _LONGEST_LEAD)
-        if separator is not None:
-            stop, after, visible = (
-                separator.start(),
-                separator.end(),
-                not separator[0].isspace() or "\t" in separator[0],
+        if (letter := _LETTER_LEAD.match(line)) is not None:
+            return self._phrase(
+                letter[1], lead=0, begin=0, after=letter.end(), category=None, rule="soap_letter"
             )
-        elif (capitals := _CAPITALS_LEAD.match(line)) is not None:
-            stop, after, visible = capitals.end(1), capitals.end(), None
-        else:
-            return None
-        key = f"{stop}\0{line[:after]}"  # the same characters may also be a whole line
-        if key not in phrases:
-            phrases[key] = self._parse_weak(line[:stop], after, visible)
-        return phrases[key]
+        separator = _SEPARATOR.search(line, word_end, word_end + _LONGEST_PHRASE)
+        if separator is not None:
+            blanks = separator[0].isspace() and "\t" not in separator[0]
+            return self._parse_weak(line[: separator.start()], separator.end(), visible=not blanks)
+        capitals = _CAPITALS_LEAD.match(line)
+        if capitals is not None:
+            return self._parse_weak(capitals[1], capitals.end(), visible=None)
+        return None
 
     def _parse(self, key: str) -> _Phrase | None:
         """Reads a line's beginning up to its colon, or a whole short line, as a heading phrase."""
@@ -226,12 +258,18 @@ class SectionFinder:
         bullet_end, begin = lead.end("bullet"), lead.end()
         if begin == len(key) or not (key[begin].isalnum() or key[begin] == "("):
             return None
-        tail = _TAIL.search(key)
-        end = tail.start() if tail else len(key)
-        if end - begin > _LONGEST_PHRASE or key.count(" ", begin, end) > _MOST_BLANKS:
-            return None
-        colon = ":" in key[end:]
         markup = lead["markup"]
+        after = len(key)
+        if (
+            markup and (closing := key.find(markup[:2], begin)) >= 0
+        ):  # "**Plan** Continue": the phrase ends with its markup
+            marks = _MARKS.match(key, closing)
+            after = marks.end() if marks else after
+        tail = _TAIL.search(key, begin, after)
+        end = tail.start() if tail else after
+        if end - begin > _LONGEST_PHRASE or (key.count(" ", begin, end) > _MOST_BLANKS and not key.isupper()):
+            return None
+        colon = ":" in key[end:after]
         depth = len(markup.strip()) if markup.startswith("#") else 0
         marked = depth > 0 or markup[:2] in _STRONG_MARKS
         end = _close_bracket(key, begin, end)
@@ -272,7 +310,7 @@ class SectionFinder:
             phrase,
             lead=lead.end("blank"),
             begin=begin,
-            after=len(key),
+            after=after,
             category=category,
             rule=rule,
             item=bool(lead["bullet"] or (lead["number"] and begin == lead.end())),
@@ -280,22 +318,22 @@ class SectionFinder:
             marked=marked,
         )
 
-    def _parse_weak(self, key: str, after: int, visible: bool | None) -> _Phrase | None:
+    def _parse_weak(self, lead: str, after: int, *, visible: bool | None) -> _Phrase | None:
         """Reads "PLAN - ", "Plan<tab>", "PLAN .....", "PLAN Continue": only the lexicon's own variants count there.
 
         `visible`: the separator is more than blanks; None: there is none.
         """
-        phrase = self._parse(key)
+        phrase = self._phrases[lead] if lead in self._phrases else self._remember(lead)
         if phrase is None or phrase.rule not in ("line_alone", "markup", "soap_letter"):
             return None
-        if not visible and (phrase.rule == "soap_letter" or not (phrase.caps or phrase.marked)):
-            return None
-        if self.lexicon.needs_colon(phrase.text) or (
-            not visible and len(phrase.text) < 4 and not phrase.marked
+        if not visible and (
+            phrase.rule == "soap_letter" or len(phrase.text) < 4 or not (phrase.caps or phrase.marked)
         ):
             return None
+        if self.lexicon.needs_colon(phrase.text):
+            return None
         if phrase.rule == "line_alone":
-            phrase = phrase._replace(rule="caps_lead" if visible is None else "separator")
+            return phrase._replace(after=after, rule="caps_lead" if visible is None else "separator")
         return phrase._replace(after=after)
 
     def _inline(self, line: str, position: int, start: int, found: list[_Candidate]) -> None:
@@ -346,7 +384,7 @@ class SectionFinder:
             if sum(map(str.isalpha, phrase)) > 3:
                 return self._inline_phrase(phrase, low + begin, colon, None, "unknown")
             return None
-        if self._guards("plan", phrase):
+        if self.lexicon.is_other_phrase("plan", phrase):
             return None
         for word in _WORD.finditer(chunk, begin, inner):  # the longest end of the run that is a heading
             phrase = chunk[word.start() : inner]
@@ -472,18 +510,19 @@ class SectionFinder:
     def _sections(self, text: str, view: str, headings: list[_Heading], closings: list[int]) -> list[Section]:
         sections: list[Section] = []
         categories = self.lexicon.categories
-        limits = [heading.lead for heading in headings[1:]]
-        limits.append(len(text))
-        for (_, start, end, after, category, rule, nested), high in zip(headings, limits, strict=False):
-            low = after
-            for closing in closings:
-                if low < closing < high and view[low:closing].strip(_EDGE):
-                    high = closing
-            body = view[low:high]
-            low += len(body) - len(body.lstrip(_EDGE))
-            if nested and (paragraph := _BLANK_LINE.search(view, low, high)):
+        last = len(headings) - 1
+        end_of_text = len(text)
+        for n, (_, start, end, after, category, rule, nested) in enumerate(headings):
+            high = headings[n + 1].lead if n < last else end_of_text
+            if closings:
+                high = next(
+                    (at for at in closings if after < at < high and view[after:at].strip(_EDGE)), high
+                )
+            body = view[after:high].rstrip()
+            low = high - len(view[after:high].lstrip(_EDGE))
+            high = max(low, after + len(body))
+            if nested and (paragraph := _BLANK_LINE.search(view, low, high)) is not None:
                 high = paragraph.start()
-            body = view[low:high].rstrip()
             sections.append(
                 Section(
                     category,
@@ -492,7 +531,7 @@ class SectionFinder:
                     start,
                     end,
                     low,
-                    low + len(body),
+                    high,
                     rule,
                     CONFIDENCE[rule],
                 )
@@ -604,31 +643,6 @@ def _soap_letters(view: str, candidates: list[_Candidate]) -> dict[int, str]:
     return accepted
 
 
-def _view(text: str) -> str:
-    """The text with odd blanks, line ends and HTML tags rewritten at the same length."""
-    if "\r" in text:
-        text = text.replace("\r\n", " \n").replace("\r", "\n")
-    if not text.isascii():
-        for odd, plain in _ODD_CHARACTERS:
-            text = text.replace(odd, plain)
-    if "\x0b" in text or "\x0c" in text:
-        text = text.replace("\x0b", "\n").replace("\x0c", "\n")
-    if "<" in text:
-        text = _TAG.sub(_plain_tag, text)
-    if "&nbsp;" in text:
-        text = text.replace("&nbsp;", "      ")
-    return text
-
-
-def _plain_tag(tag: re.Match[str]) -> str:
-    name, width = tag["name"].lower(), len(tag[0])
-    if name in _BOLD_TAGS:
-        return ("**" if tag["slash"] else "**".rjust(width)).ljust(width)
-    if name in _HEADING_TAGS and not tag["slash"]:
-        return "\n##".ljust(width)
-    return ("\n" if name in _BLOCK_TAGS or name in _HEADING_TAGS else " ").ljust(width)
-
-
 def make_headed_sections(nlp: Language, name: str, lexicon_files: list[str]) -> HeadedSections:
     """The spaCy factory "headed_sections"; `lexicon_files` are the user's own lexicons (TOML)."""
     return HeadedSections(Lexicon.load(*map(Path, lexicon_files)))
@@ -713,13 +727,18 @@ _LEAD = re.compile(
     r"(?P<blank>\s*)(?P<bullet>(?:(?:[-–—+*>|](?=\s)|[•·●▪◦○■□►➢✓✔→])\s*)*)"
     r"(?P<markup>[#*_=~\-<{\[\"“(|.]*)\s*(?P<number>(?:\(?(?:\d{1,2}(?:\.\d{1,2})*|[ivxIVX]{1,5}|[A-Za-z])[.)](?!\w)\s*)?)[*_]*"
 )
+_MARKS = re.compile(r"[*_=~#>\]})\"”|-]+[\s:]*")
 _TAIL = re.compile(r"[\s:;.,*_=~#\-–—|<>}\])\"”…]+$")
 _STRONG_MARKS = frozenset({"**", "__", "==", "--", "[", "<<", "{", "~~", "_", "*"})
-_FIRST_WORD = re.compile(r"[^A-Za-z]{0,16}(?:\(?(?:\d{1,2}|[ivxIVX]{1,5}|[A-Za-z])[.)]\W{0,4})?([A-Za-z]+)")
+_FIRST_WORD = re.compile(r"[^A-Za-z]{0,80}(?:\(?(?:\d{1,2}|[ivxIVX]{1,5}|[A-Za-z])[.)]\W{0,4})?([A-Za-z]+)")
 _TITLE_LINE = re.compile(r"\W{0,6}[A-Z][a-z]+(?: (?:[A-Z][a-z]+|and|of|for|&|/)){0,4}\s*$")
-_SEPARATOR = re.compile(r"[ ]*\t\s*|[ ]+[-–—=|>~]+[ ]+|[ ]*(?:--+|\.{3,}|…|[–—])[ ]*|[ ]{2,}|;[ ]")
+_SEPARATOR = re.compile(
+    r"(?=[\s;.…–—-])(?:[ ]?\t\s*|[ ]+(?:[-–—=|>~]+[ ]+|(?:--+|\.[ ]?\.[ ]?\.[. ]*|[–—])[ ]*)|[ ]{2,}"
+    r"|(?:--+|\.[ ]?\.[ ]?\.[. ]*|…+|[–—])[ ]*|;[ ])"
+)
+_LETTER_LEAD = re.compile(r"([SOAP])[.)]\s+")
 _CAPITALS_LEAD = re.compile(r"([^a-z]{0,8}[A-Z]{3}[A-Z/&,\- ]*[A-Z]) (?=[A-Z][a-z]|\d|-|\()")
-_BOUNDARY = re.compile(r"[.!?;)\]>|•*_]\s*|--+\s*|\s{2,}|\t|\s[-–—]\s+")
+_BOUNDARY = re.compile(r"[.!?;)\]>|•*_]\s*(?:[-–—•]\s+)?|--+\s*|\s{2,}|\t|\s[-–—]\s+")
 _DASHES = frozenset({"-", "–", "—", "--"})
 _ENUMERATOR = re.compile(r"\(?(?:\d{1,2}|[ivxIVX]{1,5}|[A-Za-z])[.)]\s+")
 _WORD = re.compile(r"\S+")
@@ -731,7 +750,11 @@ _NUMBER = re.compile(r"\s*\d{2,3}\b(?!\.\s)")
 _BLANK_LINE = re.compile(r"\n\s*\n")
 _END_RULE = re.compile(r"\s*(?:[-_=*~]\s?){4,}\s*$")
 _CLOSING_WORDS = frozenset(
-    {"elec", "digi", "sign", "dict", "sinc", "kind", "best", "warm", "with", "your", "than", "resp"}
+    form
+    for word in (
+        "electronically digitally signed dictated sincerely respectfully kind kindest best warm warmest with yours thank"
+    ).split()
+    for form in (word, word.capitalize(), word.upper())
 )
 _CLOSING = re.compile(
     r"\s*(?:(?:electronically|digitally) (?:signed|authenticated)|signed\b|dictated (?:by|but)|sincerely|respectfully|"
@@ -743,7 +766,7 @@ _ODD_CHARACTERS = (
     ("\xa0", " "), ("\u2007", " "), ("\u2009", " "), ("\u202f", " "), ("\u3000", " "), ("\u200b", " "), ("\ufeff", " "),
     ("\u2028", "\n"), ("\u2029", "\n"), ("\x85", "\n"), ("：", ":"),
 )  # fmt: skip
-_TAG = re.compile(r"<(?P<slash>/?)(?P<name>[A-Za-z][A-Za-z0-9]*)(?:\s[^<>]{0,200})?/?>")
+_TAG = re.compile(r"<(?P<slash>/?)(?P<name>[A-Za-z][A-Za-z0-9_]*)(?:\s[^<>]{0,200})?/?>")
 _BOLD_TAGS = frozenset({"b", "strong", "u", "i", "em", "th", "font"})
 _HEADING_TAGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6", "title", "caption", "legend", "dt"})
 _BLOCK_TAGS = frozenset(
