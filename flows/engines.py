@@ -1,4 +1,4 @@
-"""Where the shards of a job are done: by processes of this program, or as tasks of the Prefect flow at hand."""
+"""Where the shards of a job are done: in processes of this program, or as tasks of its Prefect flow."""
 
 import os
 import sys
@@ -6,21 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from rubricator.flows.ledger import JobError
-from rubricator.flows.shards import (
-    Engine,
-    LocalProcesses,
-    Step,
-    Submit,
-    Submitted,
-    end_with_parent,
-    work_on_shard,
-)
-
-if TYPE_CHECKING:
-    from prefect.task_runners import TaskRunner
+from rubricator.flows.ledger import JobError, ShardDone
+from rubricator.flows.shards import Engine, LocalProcesses, Step, Submit, Submitted, work_on_shard
 
 
 def choose_engine(name: str, workers: int | None) -> Engine:
@@ -29,54 +17,86 @@ def choose_engine(name: str, workers: int | None) -> Engine:
     In a Prefect flow every shard is a task of it. Raises JobError for other names, and for "dask" elsewhere.
     """
     workers = workers or len(os.sched_getaffinity(0))
-    if name not in ("local", "dask"):
-        raise JobError(f"no engine '{name}': choose local or dask")
-    if _in_flow():
-        return PrefectTasks(workers, dask=name == "dask")
-    if name == "dask":
-        raise JobError("the engine dask gets its shards as Prefect tasks: run without --no-prefect")
-    return LocalProcesses(workers)
+    match name, _in_flow():
+        case "local", False:
+            return LocalProcesses(workers)
+        case "local", True:
+            return PrefectProcesses(workers)
+        case "dask", True:
+            return PrefectDask(workers)
+        case "dask", False:
+            raise JobError("the engine dask gets its shards as Prefect tasks: run without --no-prefect")
+    raise JobError(f"there is no engine '{name}': choose local or dask")
 
 
 @dataclass(frozen=True)
-class PrefectTasks:
-    """Every shard is a task of the flow; it gets settings, a path and a number, and returns counts and ids.
+class PrefectProcesses:
+    """Every shard is a task of the flow, which waits for a worker process of this program.
 
-    The Dask scheduler is the one of Dask's own setting (DASK_SCHEDULER_ADDRESS), else one of this machine. All
-    its workers must see the job's folder under the same path.
+    Not Prefect's own process pool: its workers import Prefect (a second and 100 MB each), and it hangs for good
+    when one of them is killed.
     """
 
     workers: int
-    dask: bool = False
+
+    @contextmanager
+    def start(self) -> Iterator[Submit]:
+        from prefect import Task
+        from prefect.cache_policies import NO_CACHE
+        from prefect.task_runners import ThreadPoolTaskRunner
+
+        with LocalProcesses(self.workers).start() as submit_to_process:
+
+            def shard(step: Step, work: Path, number: int) -> ShardDone:
+                done: ShardDone = submit_to_process(step, work, number).result()
+                return done
+
+            # the ledger knows what is done: no result is stored, none is looked up
+            task = Task(shard, task_run_name="shard-{number}", cache_policy=NO_CACHE, persist_result=False)
+            with ThreadPoolTaskRunner[ShardDone](self.workers) as runner:
+
+                def submit(step: Step, work: Path, number: int) -> Submitted:
+                    return runner.submit(task, {"step": step, "work": work, "number": number})
+
+                yield submit
+
+
+@dataclass(frozen=True)
+class PrefectDask:
+    """Every shard is a task of the flow, done by a Dask worker.
+
+    The scheduler is the one of Dask's own setting (DASK_SCHEDULER_ADDRESS), else one on this machine. Workers
+    elsewhere must have Rubricator, see the job's folder under the same path, and reach the Prefect server.
+    """
+
+    workers: int
 
     @contextmanager
     def start(self) -> Iterator[Submit]:
         from prefect import Task
         from prefect.cache_policies import NO_CACHE
 
-        # the ledger knows what is done: no result is stored, none is looked up
-        task = Task(work_on_shard, name="shard", task_run_name="shard-{number}", cache_policy=NO_CACHE)
-        with self._task_runner() as runner:
-
-            def submit(step: Step, work: Path, number: int) -> Submitted:
-                return runner.submit(task, {"step": step, "work": work, "number": number})
-
-            yield submit
-
-    def _task_runner(self) -> "TaskRunner[Any]":
-        if not self.dask:
-            from prefect.task_runners import ProcessPoolTaskRunner
-
-            return ProcessPoolTaskRunner(self.workers, initializer=end_with_parent)
         try:
             import dask.config
-            from prefect_dask import DaskTaskRunner
+            from prefect_dask.task_runners import DaskTaskRunner
         except ImportError:
             raise JobError("the engine dask needs prefect-dask: pip install 'rubricator[dask]'") from None
-        if address := dask.config.get("scheduler-address", None):
-            return DaskTaskRunner(address=address)
+        address = dask.config.get("scheduler-address", None)
         cluster = {"n_workers": self.workers, "threads_per_worker": 1, "dashboard_address": None}
-        return DaskTaskRunner(cluster_kwargs=cluster)
+        task = Task(
+            work_on_shard,
+            name="shard",
+            task_run_name="shard-{number}",
+            cache_policy=NO_CACHE,
+            persist_result=False,
+        )
+        with DaskTaskRunner(address=address, cluster_kwargs=None if address else cluster) as runner:
+
+            def submit(step: Step, work: Path, number: int) -> Submitted:
+                future: Submitted = runner.submit(task, {"step": step, "work": work, "number": number})
+                return future
+
+            yield submit
 
 
 def _in_flow() -> bool:

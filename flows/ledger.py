@@ -186,7 +186,7 @@ class Ledger:
 
     def _tidy(self, tables: Iterable[str]) -> None:
         shutil.rmtree(self.out / ".work", ignore_errors=True)
-        recorded = set()
+        recorded: set[Path] = set()
         for number, sizes in self._db.execute("SELECT number, bytes FROM shards").fetchall():
             files = {self.out / table / part_name(number): size for table, size in json.loads(sizes).items()}
             if all(file.is_file() and file.stat().st_size == size for file, size in files.items()):

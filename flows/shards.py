@@ -24,18 +24,19 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from rubricator.flows.ledger import (
     FailedNote,
     Figures,
@@ -71,7 +72,7 @@ class ShardTables(NamedTuple):
     figures: Figures
 
 
-class Step(Protocol):
+class Step(Hashable, Protocol):
     """The work of a job on any set of notes. Frozen, hashable and small: it is pickled with every shard."""
 
     @property
@@ -345,15 +346,14 @@ class _Job:
         running: dict[int, tuple[Shard, Submitted]] = {}
         with self.engine.start() as submit:
             while following is not None or running:
-                while following is not None and len(running) < in_flight:
-                    number = following.number
-                    future = submit(self.step, self.work, number)
-                    running[number] = following, future
-                    future.add_done_callback(lambda _, number=number: finished.put(number))
-                    following = next(shards, None)
-                number = finished.get()
-                shard, future = running[number]
                 try:
+                    while following is not None and len(running) < in_flight:
+                        future = submit(self.step, self.work, following.number)
+                        running[following.number] = following, future
+                        future.add_done_callback(partial(_put, finished, following.number))
+                        following = next(shards, None)
+                    number = finished.get()
+                    shard, future = running[number]
                     done = future.result()
                 except Exception as error:
                     # KilledWorker is Dask's word for it
@@ -486,6 +486,10 @@ class _Job:
             **self.ledger.summary(),
         }
         write_text(self.out / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False))
+
+
+def _put(finished: SimpleQueue[int], number: int, _: object) -> None:
+    finished.put(number)
 
 
 def write_text(path: Path, text: str) -> None:
