@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from rubricator.nlp.weak_labels import WeakLabelSettings
 
 
+OF_SEVERAL_LABELS = ("macro_", "map", "exact_match")  # say nothing new where there is one label
+
+
 class CountedNotes:
     """The batches of a NoteReader, shown by a progress bar; dead_letters: how many notes were not used, by reason."""
 
@@ -64,7 +67,10 @@ def figures_table(title: str, evaluations: Mapping[str, "Evaluation"]) -> "Table
     for name in evaluations:
         table.add_column(name, justify="right")
     columns = [{row[0]: row[1:] for row in scores.rows()} for scores in evaluations.values()]
+    one_label = all(scores.counts["labels"] == 1 for scores in evaluations.values())
     for figure in dict.fromkeys(figure for column in columns for figure in column):
+        if one_label and figure.startswith(OF_SEVERAL_LABELS):
+            continue
         cells = [column.get(figure, ("", "")) for column in columns]
         table.add_row(figure, *(f"{value} ({interval})" if interval else value for value, interval in cells))
     return table

@@ -60,7 +60,7 @@ class Trained:
     def __rich__(self) -> "RenderableType":
         from rich.console import Group
 
-        table = figures_table(f"{self.name} version {self.version}", {"folds by group": self.evaluation})
+        table = figures_table(f"{self.name} version {self.version}", {"by group": self.evaluation})
         beside = ", ".join(f"{value:.3f} ({split})" for split, value in self.beside.items())
         return Group(counts_line(self.counts, self.dead_letters), table, f"micro-F1 beside it: {beside}")
 
@@ -112,9 +112,9 @@ def train(
             exclude=frozenset(note_ids_in(Path(exclude)) if exclude else ()),
             top_labels=top_labels,
         )
-        splits = {"folds by group": (examples, True), "random split": (examples, False)}
+        splits = {"by group": (examples, True), "random split": (examples, False)}
         if task == "plan":
-            splits["1:1 sample, folds by group"] = (one_to_one(examples, seed), True)
+            splits["1-1 sample by group"] = (one_to_one(examples, seed), True)
         done = 0
 
         def on_fold(_number: int, _figures: dict[str, float]) -> None:
@@ -128,10 +128,10 @@ def train(
                 chosen, task=task, classifier=model, folds=folds, grouped=grouped, seed=seed, on_fold=on_fold
             )
             evaluations[split] = held_out[split].evaluate(
-                chosen, bootstrap=bootstrap if split == "folds by group" else 0, seed=seed
+                chosen, bootstrap=bootstrap if split == "by group" else 0, seed=seed
             )
         fitted = train_model(examples, task=task, classifier=model)
-    evaluation = evaluations.pop("folds by group")
+    evaluation = evaluations.pop("by group")
     if task == "plan":
         fitted.settings["weak_labels"] = settings.model_dump(mode="json")
     parameters = {
@@ -147,7 +147,7 @@ def train(
     beside = {split: scores.values()["micro_f1"] for split, scores in evaluations.items()}
     opened.init_mlflow()
     registered = _log(
-        fitted, name or TASKS[task], examples, held_out["folds by group"], evaluation, beside, parameters
+        fitted, name or TASKS[task], examples, held_out["by group"], evaluation, beside, parameters
     )
     trained = Trained(
         name=registered.name,
@@ -201,13 +201,13 @@ def _log(
         data = MetaDataset(source, name=name, digest=model.fingerprint[:DIGEST_LENGTH])  # type: ignore[abstract]
         mlflow.log_input(data, context="training")
         mlflow.log_metrics(evaluation.values())
-        mlflow.log_metrics({f"micro_f1 beside it {split}": score for split, score in beside.items()})
+        mlflow.log_metrics({f"micro_f1 {split}": score for split, score in beside.items()})
         for number, figures in enumerate(held_out.metrics):
             with mlflow.start_run(run_name=f"fold {number}", parent_run_id=run.info.run_id, nested=True):
                 mlflow.log_metrics(figures)
         mlflow.log_dict(evaluation.to_json(), "evaluation.json")
         mlflow.log_text(model.card, "model_card.md")
-        for plot in write_plots(Path(scratch), examples.targets, held_out.probabilities):
+        for plot in write_plots(Path(scratch), examples.targets, held_out.probabilities, held_out.decisions):
             mlflow.log_artifact(str(plot), "plots")
         return log_and_register(
             model,

@@ -1,0 +1,59 @@
+"""The card of a model: what it is for, what it was made from, how well it does, where it ends."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rubricator.models.classifier import TrainedModel
+    from rubricator.models.evaluation import Evaluation
+
+_USE = {
+    "plan": "Finds the sentences of clinical notes that state a plan, in notes with headings or without.",
+    "codes": "Suggests codes for clinical notes, with evidence, to be checked by a coder.",
+}
+_LABELS = {
+    "plan": "Weak labels: the heading of the section that a sentence stands under. No word of a heading is a feature. "
+    "The figures are measured on such labels too: they say how well headings are predicted, not how well "
+    "people would agree.",
+    "codes": "The codes that came with the notes.",
+}
+_LIMITS = """- Trained on the notes of one site or corpus; measure it on annotated notes of yours before you rely on it.
+- A probability is calibrated for notes like those it was trained on, and for no others.
+- A label with few positives is seldom found; one with none is never predicted.
+- It reads words, not patients: no automatic decision on care, and no billing without review."""
+
+
+def model_card(
+    model: "TrainedModel", *, name: str, counts: Mapping[str, int], evaluation: "Evaluation"
+) -> str:
+    """The card as Markdown (after Mitchell et al. 2019). counts: of the training data, by what they count."""
+    figures = "\n".join(
+        f"| {figure} | {value} | {interval} |" for figure, value, interval in evaluation.rows()
+    )
+    system = f"\nCode system: {model.code_system}.\n" if model.code_system else ""
+    return f"""# {name}
+
+{_USE[model.task]} Classifier: {model.classifier_name}.
+
+## Data
+
+{", ".join(f"{count:,} {what}" for what, count in counts.items())}. sha256 of the examples: `{model.fingerprint}`.
+
+{_LABELS[model.task]}
+{system}
+## Figures
+
+Cross-validation; notes of a patient and near duplicates are never on both sides. Thresholds and calibration were fitted
+inside the training folds. Intervals: 95 %, bootstrap over groups.
+
+| figure | value | interval |
+|---|---|---|
+{figures}
+
+macro_f1 is the mean over labels of F1 (0 for a label neither there nor predicted); macro_f1_of_means is the F1 of macro
+precision and macro recall.
+
+## Limits
+
+{_LIMITS}
+"""
