@@ -23,6 +23,7 @@ _UNLESS_SET = {
     "MLFLOW_EXPERIMENT_NAME": EXPERIMENT,
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "PREFECT_LOGGING_LEVEL": "WARNING",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",  # a first start on a slow disk
     "GIT_PYTHON_REFRESH": "quiet",
@@ -77,8 +78,10 @@ class Home:
         """
         uri = os.environ["MLFLOW_TRACKING_URI"]
         experiment = os.environ["MLFLOW_EXPERIMENT_NAME"]
-        with self._once("mlflow", f"{version('mlflow')} {experiment} {_without_password(uri)}") as first:
-            if first or (uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists()):
+        own = self.path / "mlflow.db" if uri == self.variables()["MLFLOW_TRACKING_URI"] else None
+        state = f"{version('mlflow')} {experiment} {_without_password(uri)}"
+        with self._once("mlflow", state, own) as first:
+            if first:
                 import mlflow
 
                 client = mlflow.MlflowClient(tracking_uri=uri)
@@ -93,17 +96,20 @@ class Home:
 
         if prefect.settings.PREFECT_API_URL.value():
             return
-        with self._once("prefect", prefect.__version__) as first:
-            if first or not (self.path / "prefect" / "prefect.db").exists():
+        database = prefect.settings.get_current_settings().server.database.connection_url
+        uri = database.get_secret_value() if database else ""
+        own = self.path / "prefect" / "prefect.db" if uri.endswith("/prefect/prefect.db") else None
+        with self._once("prefect", f"{prefect.__version__} {_without_password(uri)}", own) as first:
+            if first:
                 SubprocessASGIServer().start()  # migrates the database; the flow then uses this server
 
     @contextmanager
-    def _once(self, what: str, state: str) -> Iterator[bool]:
-        """Hold the lock of `what`; True until a body has ended well with this state."""
+    def _once(self, what: str, state: str, file: Path | None) -> Iterator[bool]:
+        """Hold the lock of `what`; True until a body has ended well with this state, or if its file is gone."""
         done = self.path / f"{what}.ready"
         with (self.path / f"{what}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            first = not done.exists() or done.read_text() != state
+            first = not done.exists() or done.read_text() != state or not (file is None or file.exists())
             yield first
             if first:
                 done.write_text(state)

@@ -24,7 +24,7 @@ class PromotionRefusedError(RubricatorError):
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """Whether a version may be champion, and why; champion: the version that it was compared with, if any."""
+    """Whether a version may be champion, and why. champion: the version it was compared with, if any."""
 
     name: str
     version: str
@@ -32,6 +32,9 @@ class Promotion:
     reason: str
     champion: str | None
     decided_at: str
+
+    def __rich__(self) -> str:
+        return f"{self.name} version {self.version} is the champion now: {self.reason}"
 
 
 def promote(name: str, *, version: int, home: str | None = None, margin: float = 0.01) -> Promotion:

@@ -104,6 +104,7 @@ def log_and_register(
     registered = client.create_model_version(
         name,
         source=logged.model_uri,
+        model_id=logged.model_id,
         run_id=run.info.run_id,
         tags={**(tags or {}), _SUMS: json.dumps(sums)},
         description=description,
@@ -196,11 +197,20 @@ def set_tags(resolved: ResolvedModel, tags: Mapping[str, str]) -> None:
 
 
 def held_out_of(resolved: ResolvedModel) -> HeldOut:
-    """The decisions of cross-validation that were logged with a registered version."""
+    """The decisions of cross-validation that were logged with a registered version.
+
+    Raises RegistryError where they are gone.
+    """
     from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
 
     with tempfile.TemporaryDirectory() as scratch:
-        path = download_artifacts(run_id=resolved.run_id, artifact_path=_HELD_OUT, dst_path=scratch)
+        try:
+            path = download_artifacts(run_id=resolved.run_id, artifact_path=_HELD_OUT, dst_path=scratch)
+        except (MlflowException, OSError) as error:
+            raise RegistryError(
+                f"{resolved.uri}: run {resolved.run_id} has no {_HELD_OUT}; train the model again"
+            ) from error
         return read_held_out(Path(path))
 
 

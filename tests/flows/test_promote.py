@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -162,6 +163,15 @@ def test_a_refusal_changes_no_alias_and_is_written_down(home: str, model: Traine
     assert (decision["accepted"], decision["champion"]) == (False, "1")
     with pytest.raises(PromotionRefusedError, match="the champion already"):
         promote("stays", version=1, home=home)
+
+
+def test_without_held_out_decisions_nothing_is_promoted(home: str, model: TrainedModel) -> None:
+    register(model, "bare", held_out(0.05))
+    client = mlflow.MlflowClient()
+    run = client.get_run(client.get_model_version("bare", "1").run_id)
+    (Path(run.info.artifact_uri) / "held_out.parquet").unlink()
+    with pytest.raises(RegistryError, match=r"models:/bare/1: run \w+ has no held_out\.parquet"):
+        promote("bare", version=1, home=home)
 
 
 def test_promoting_what_is_not_there_lists_what_is(home: str, model: TrainedModel) -> None:
