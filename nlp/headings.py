@@ -7,11 +7,11 @@ import tomllib
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
@@ -25,6 +25,7 @@ _SHORTEST_DOUBLE_TYPO = 12
 _LONGEST_PHRASE = 100  # characters; a longer phrase is prose
 
 
+_LETTERS = frozenset("soap")  # S: O: A: P: are headings too
 _CACHE_SIZE = 50_000
 
 
@@ -48,6 +49,11 @@ class Guard:
     heading: re.Pattern[str] | None
     body: re.Pattern[str] | None
     before: re.Pattern[str] | None
+
+    @property
+    def is_final(self) -> bool:
+        """Does the heading alone decide?"""
+        return self.body is None and self.before is None
 
     def concerns(self, category: str, heading: str) -> bool:
         """May it refuse this normalised heading of this category?"""
@@ -104,7 +110,7 @@ class Lexicon:
         self._corrections: dict[str, str] = {}
         self._exact_matches: dict[str, Match | None] = {}
         self._loose_matches: dict[str, Match | None] = {}
-        self.last_words = {key.rsplit(" ", 1)[-1] for key in self.variants}
+        self.last_words = {key.rsplit(" ", 1)[-1] for key in self.variants} | _LETTERS
         starts = self._first | {key.split(" ", 1)[0] for key in self._before}
         self.first_words = {form for word in starts for form in (word, word.capitalize(), word.upper())}
 
@@ -177,12 +183,21 @@ class Lexicon:
         parts = key.split(" and ")
         return len(parts) > 1 and all(part in self.topics for part in parts)
 
-    def is_other_phrase(self, category: str, phrase: str) -> str | None:
-        """The reason code of a guard that refuses this phrase of this category wherever it stands, or None."""
-        heading = normalise(phrase, keep_the=True)
-        for guard in self.guards:
-            if guard.body is None and guard.before is None and guard.concerns(category, heading):
-                return guard.reason
+    def refusal(self, phrase: str) -> str | None:
+        """The reason code of a guard for a phrase that only ends as a heading does, as "Meal plan" does; else None."""
+        words = normalise(phrase, keep_the=True).split()
+        if not 1 < len(words) <= 8 or words[-1] not in self.last_words:
+            return None
+        heading = " ".join(words)
+        for skip in range(1, len(words)):
+            category = self.variants.get(" ".join(words[skip:]))
+            if category is not None:
+                reasons = (
+                    guard.reason
+                    for guard in self.guards
+                    if guard.is_final and guard.concerns(category, heading)
+                )
+                return next(reasons, None)
         return None
 
     def needs_colon(self, phrase: str) -> bool:
@@ -260,7 +275,7 @@ class Lexicon:
             if category is None:
                 return None
             named.append(category)
-        return Match(_join(named), "joined")
+        return Match(_join(named), "joined" if len(named) > 1 else "qualified")
 
     def _qualified(self, key: str) -> str | None:
         """The category after setting aside words such as "updated" before and "for tonight" after."""
@@ -316,6 +331,7 @@ class Lexicon:
         return word
 
 
+@lru_cache(maxsize=_CACHE_SIZE)
 def normalise(phrase: str, *, keep_the: bool = False) -> str:
     """The form in which headings are compared: lower case, words only, "&" "+" "/" "," as "and", no inner "the"."""
     if not phrase.isascii():
@@ -323,10 +339,11 @@ def normalise(phrase: str, *, keep_the: bool = False) -> str:
     phrase = phrase.lower()
     if phrase.isalpha():
         return phrase
-    phrase = phrase.replace("'", " ").replace("’", " ")
-    phrase = _INITIALS.sub(r"\1", phrase)
-    phrase = _JOINERS.sub(" and ", phrase)
-    words = _NOT_WORD.sub(" ", phrase).split()
+    if not phrase.replace(" ", "").isalpha():
+        phrase = _INITIALS.sub(r"\1", phrase)
+        phrase = _JOINERS.sub(" and ", phrase)
+        phrase = _NOT_WORD.sub(" ", phrase)
+    words = phrase.split()
     if not keep_the and "the" in words[1:]:
         words = words[:1] + [word for word in words[1:] if word != "the"]
     if "and" in words:
@@ -442,6 +459,12 @@ class _GuardEntry(_Model):
     heading: str | None = None
     body: str | None = None
     before: str | None = None
+
+    @model_validator(mode="after")
+    def _says_when(self) -> _GuardEntry:
+        if self.heading is None and self.body is None and self.before is None:
+            raise ValueError("a guard needs at least one of heading, body, before")
+        return self
 
     @field_validator("heading", "body", "before")
     @classmethod

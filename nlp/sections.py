@@ -6,18 +6,18 @@ that one line-by-line pass serves all styles and every offset is an offset into 
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
 from rubricator.nlp.headings import UNKNOWN, Guard, Lexicon, Match, normalise
 
 if TYPE_CHECKING:
-    from spacy.language import Language
-    from spacy.tokens import Doc
+    from spacy.tokens import Doc, Span
 
 SECTIONS_SCHEMA = pa.schema(
     [
@@ -35,8 +35,7 @@ SECTIONS_SCHEMA = pa.schema(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(NamedTuple):
     """A heading and its body. Offsets are half-open string offsets into the note; `heading` is the text between them.
 
     `rule` says how the heading was recognised and `confidence` (0..1] how sure that form is, see CONFIDENCE.
@@ -98,6 +97,7 @@ class _Phrase(NamedTuple):
     topic: bool  # a body system or a usual problem
     ends_as_heading: bool  # its last word ends headings of the lexicon too
     guards: tuple[Guard, ...]  # those that may still refuse it, by what stands around it
+    refused: str | None  # a guard's reason code, for a phrase that only ends as a heading does: "Meal plan"
 
 
 # a phrase, the offset its offsets count from, nothing after it on its line, stands after a blank line
@@ -218,7 +218,7 @@ class SectionFinder:
                     alone = not content[position:].strip(_EDGE)
                 found.append((phrase, begin, alone, after_blank))
             if content.find(":", position) >= 0:
-                self._inline(content, position, begin, found)
+                self._inline(content, position, begin, found, flat)
             if flat and width > _FLAT_LINE:
                 self._inline_capitals(content, position, begin, found)
             after_blank = False
@@ -281,12 +281,15 @@ class SectionFinder:
         phrase = key[begin:end]
         if not phrase:
             return None
-        caps = phrase.isupper()
-        capitalised = caps or phrase[0].isupper()
+        caps, capitalised = phrase.isupper(), phrase[0].isupper()
         if found is None and phrase not in _LETTER_CATEGORY:
-            found = self.lexicon.match(
-                phrase, loose=(colon or marked or caps or (capitalised and len(phrase) < 40))
+            short = phrase.count(" ") < _MOST_TITLE_WORDS
+            loose = (
+                caps
+                or marked
+                or (short and (colon or (capitalised and _TITLE_LINE.match(phrase) is not None)))
             )
+            found = self.lexicon.match(phrase, loose=loose)
         if phrase in _LETTER_CATEGORY:
             category, rule = None, "soap_letter"
         elif found is not None:
@@ -302,7 +305,9 @@ class SectionFinder:
                 if found.how == "exact"
                 else found.how
             )
-        elif _looks_like_heading(phrase, colon=colon, marked=marked, caps=caps):
+        elif _looks_like_heading(phrase, colon=colon, marked=marked, caps=caps) or (
+            colon and self.lexicon.refusal(phrase)
+        ):
             category, rule = None, "unknown"
         else:
             return None
@@ -336,24 +341,26 @@ class SectionFinder:
             return phrase._replace(after=after, rule="caps_lead" if visible is None else "separator")
         return phrase._replace(after=after)
 
-    def _inline(self, line: str, position: int, start: int, found: list[_Candidate]) -> None:
-        """Headings before the further colons of a line."""
+    def _inline(self, line: str, position: int, start: int, found: list[_Candidate], flat: bool) -> None:
+        """Headings before the further colons of a line; those the lexicon does not know only where line breaks were lost."""
         last_words = self.lexicon.last_words
         colon = line.find(":", position)
         while colon >= 0:
-            word = line[max(line.rfind(" ", position, colon) + 1, position) : colon]
+            low = max(position, colon - _LONGEST_WORD)
+            word = line[max(line.rfind(" ", low, colon) + 1, low) : colon]
             if (
-                word
-                and len(word) < 30
-                and (word.isupper() or word.strip("*_()/.•-").lower() in last_words or word[-1] in ")*")
+                word in last_words
+                or word.lower() in last_words
+                or (flat and word.isupper())
+                or (word and not word.isalnum() and (word[-1] in ")*" or _last_letters(word) in last_words))
             ):
-                phrase = self._parse_inline(line, max(position, colon - _LONGEST_PHRASE), colon)
+                phrase = self._parse_inline(line, max(position, colon - _LONGEST_PHRASE), colon, flat)
                 if phrase is not None:
                     found.append((phrase, start, False, False))
                     position = colon + 1
             colon = line.find(":", colon + 1)
 
-    def _parse_inline(self, line: str, low: int, colon: int) -> _Phrase | None:
+    def _parse_inline(self, line: str, low: int, colon: int, flat: bool) -> _Phrase | None:
         """The heading that ends at a colon inside a line: it begins after a sentence, a blank of two or in capitals."""
         chunk = line[low:colon]
         inner = len(chunk.rstrip("*_ "))
@@ -381,10 +388,10 @@ class SectionFinder:
         begin = capitals.start()
         phrase = chunk[begin:inner]
         if after_sentence and begin in starts:  # the whole run is one heading, known or not
-            if sum(map(str.isalpha, phrase)) > 3:
+            if flat and sum(map(str.isalpha, phrase)) > 3:
                 return self._inline_phrase(phrase, low + begin, colon, None, "unknown")
             return None
-        if self.lexicon.is_other_phrase("plan", phrase):
+        if self.lexicon.refusal(phrase):
             return None
         for word in _WORD.finditer(chunk, begin, inner):  # the longest end of the run that is a heading
             phrase = chunk[word.start() : inner]
@@ -453,6 +460,7 @@ class SectionFinder:
             topic=category is None and self.lexicon.is_topic(text),
             ends_as_heading=text.rsplit(None, 1)[-1].lower() in self.lexicon.last_words,
             guards=self._guards(named, text) if named else (),
+            refused=None if named else self.lexicon.refusal(text),
         )
 
     def _guards(self, category: str, phrase: str) -> tuple[Guard, ...]:
@@ -484,6 +492,8 @@ class SectionFinder:
                     rejected.append(RejectedHeading(begin, line + phrase.end, guard.reason))
                     category = None
                     break
+            if phrase.refused:
+                rejected.append(RejectedHeading(begin, line + phrase.end, phrase.refused))
             nested = False
             if category is None:
                 if not _begins_unknown(
@@ -512,15 +522,20 @@ class SectionFinder:
         categories = self.lexicon.categories
         last = len(headings) - 1
         end_of_text = len(text)
+        upcoming = iter(closings)
+        closing = next(upcoming, end_of_text)
         for n, (_, start, end, after, category, rule, nested) in enumerate(headings):
             high = headings[n + 1].lead if n < last else end_of_text
-            if closings:
-                high = next(
-                    (at for at in closings if after < at < high and view[after:at].strip(_EDGE)), high
-                )
+            while closing < high:
+                if closing > after:
+                    if view[after:closing].strip(_EDGE):
+                        high = closing
+                        break
+                    after = _line_end(view, closing)  # a rule under the heading
+                closing = next(upcoming, end_of_text)
             body = view[after:high].rstrip()
-            low = high - len(view[after:high].lstrip(_EDGE))
-            high = max(low, after + len(body))
+            low = after + len(body) - len(body.lstrip(_EDGE))
+            high = after + len(body)
             if nested and (paragraph := _BLANK_LINE.search(view, low, high)) is not None:
                 high = paragraph.start()
             sections.append(
@@ -590,6 +605,11 @@ def _is_part_of(
     return False
 
 
+def _line_end(text: str, start: int) -> int:
+    end = text.find("\n", start)
+    return len(text) if end < 0 else end
+
+
 def _skip_blanks(text: str, start: int) -> int:
     return len(text) - len(text[start:].lstrip())
 
@@ -608,6 +628,11 @@ def _looks_like_heading(phrase: str, *, colon: bool, marked: bool, caps: bool) -
     if marked:
         return phrase[0].isupper() and len(words) <= 10
     return colon and len(words) <= 8 and all(word[0].isupper() or word in _SMALL_WORDS for word in words)
+
+
+def _last_letters(word: str) -> str:
+    letters = _LAST_LETTERS.search(word)
+    return letters[1].lower() if letters else ""
 
 
 def _close_bracket(key: str, begin: int, end: int) -> int:
@@ -643,40 +668,60 @@ def _soap_letters(view: str, candidates: list[_Candidate]) -> dict[int, str]:
     return accepted
 
 
-def make_headed_sections(nlp: Language, name: str, lexicon_files: list[str]) -> HeadedSections:
-    """The spaCy factory "headed_sections"; `lexicon_files` are the user's own lexicons (TOML)."""
-    return HeadedSections(Lexicon.load(*map(Path, lexicon_files)))
-
-
 class HeadedSections:
-    """spaCy component: sections go to doc.spans["sections"] (label = category), headings to doc.spans["headings"]."""
+    """spaCy component: `nlp.add_pipe("headed_sections", config={"lexicons": ["site.toml"]})`.
+
+    doc.spans["sections"] runs from each heading to the end of its body, doc.spans["headings"] has the headings alone;
+    the label is the category, the kb_id its LOINC code. Offsets that fall inside a token are widened to it.
+    """
 
     def __init__(self, lexicon: Lexicon) -> None:
         self.finder = SectionFinder(lexicon)
 
     def __call__(self, doc: Doc) -> Doc:
-        bodies, headings = [], []
+        spans: dict[str, list[Span]] = {"sections": [], "headings": []}
         for section in self.finder.find(doc.text):
-            label = section.category
-            bodies.append(
-                doc.char_span(
-                    section.heading_start,
-                    max(section.heading_end, section.body_end),
-                    label,
-                    alignment_mode="expand",
+            start, end = section.heading_start, section.heading_end
+            for group, stop in (("sections", max(end, section.body_end)), ("headings", end)):
+                span = doc.char_span(
+                    start, stop, section.category, kb_id=section.loinc or "", alignment_mode="expand"
                 )
-            )
-            headings.append(
-                doc.char_span(section.heading_start, section.heading_end, label, alignment_mode="expand")
-            )
-        doc.spans["sections"] = bodies
-        doc.spans["headings"] = headings
+                if span is not None:
+                    spans[group].append(span)
+        doc.spans.update(spans)
         return doc
+
+    def to_bytes(self, **_: Any) -> bytes:
+        return json.dumps(self.finder.lexicon.extra_sources).encode()
+
+    def from_bytes(self, data: bytes, **_: Any) -> HeadedSections:
+        self.finder = SectionFinder(Lexicon((name, text) for name, text in json.loads(data)))
+        return self
+
+    def to_disk(self, path: str | Path, **_: Any) -> None:
+        Path(path).write_bytes(self.to_bytes())
+
+    def from_disk(self, path: str | Path, **_: Any) -> HeadedSections:
+        return self.from_bytes(Path(path).read_bytes())
+
+
+def __getattr__(name: str) -> Any:
+    # spaCy asks for the factory by its entry point; the bulk path never loads spaCy
+    if name != "make_headed_sections":
+        raise AttributeError(name)
+    from spacy.language import Language
+
+    def make_headed_sections(nlp: Language, name: str, lexicons: list[str]) -> HeadedSections:  # noqa: ARG001
+        return HeadedSections(Lexicon.load(*map(Path, lexicons)))
+
+    return Language.factory("headed_sections", default_config={"lexicons": []}, func=make_headed_sections)
 
 
 _CACHE_SIZE = 50_000
 _LONGEST_LEAD = 100  # characters of a line in which a heading before a colon is looked for
 _LONGEST_PHRASE = 80
+_LONGEST_WORD = 30
+_MOST_TITLE_WORDS = 7
 _MOST_BLANKS = 14
 _FLAT_LINE = 800  # characters a line on average, above which a note has lost its line breaks
 _EDGE = " \t\n:*_"
@@ -731,13 +776,16 @@ _MARKS = re.compile(r"[*_=~#>\]})\"”|-]+[\s:]*")
 _TAIL = re.compile(r"[\s:;.,*_=~#\-–—|<>}\])\"”…]+$")
 _STRONG_MARKS = frozenset({"**", "__", "==", "--", "[", "<<", "{", "~~", "_", "*"})
 _FIRST_WORD = re.compile(r"[^A-Za-z]{0,80}(?:\(?(?:\d{1,2}|[ivxIVX]{1,5}|[A-Za-z])[.)]\W{0,4})?([A-Za-z]+)")
-_TITLE_LINE = re.compile(r"\W{0,6}[A-Z][a-z]+(?: (?:[A-Z][a-z]+|and|of|for|&|/)){0,4}\s*$")
+_TITLE_LINE = re.compile(
+    r"\W{0,6}[A-Z][a-z]+(?:[ /&,-]{1,3}(?:[A-Z][a-z]*|and|of|for|the|to|with|\([^()]*\)|[\d/:]+)){0,6}\W{0,6}$"
+)
 _SEPARATOR = re.compile(
     r"(?=[\s;.…–—-])(?:[ ]?\t\s*|[ ]+(?:[-–—=|>~]+[ ]+|(?:--+|\.[ ]?\.[ ]?\.[. ]*|[–—])[ ]*)|[ ]{2,}"
     r"|(?:--+|\.[ ]?\.[ ]?\.[. ]*|…+|[–—])[ ]*|;[ ])"
 )
 _LETTER_LEAD = re.compile(r"([SOAP])[.)]\s+")
 _CAPITALS_LEAD = re.compile(r"([^a-z]{0,8}[A-Z]{3}[A-Z/&,\- ]*[A-Z]) (?=[A-Z][a-z]|\d|-|\()")
+_LAST_LETTERS = re.compile(r"([A-Za-z]+)[^A-Za-z]*$")
 _BOUNDARY = re.compile(r"[.!?;)\]>|•*_]\s*(?:[-–—•]\s+)?|--+\s*|\s{2,}|\t|\s[-–—]\s+")
 _DASHES = frozenset({"-", "–", "—", "--"})
 _ENUMERATOR = re.compile(r"\(?(?:\d{1,2}|[ivxIVX]{1,5}|[A-Za-z])[.)]\s+")
