@@ -32,7 +32,7 @@ def extract(
     notes: str,
     *,
     out: str,
-    positive: Sequence[str] = ("plan",),
+    positive: Sequence[str] | None = None,
     lexicon: Sequence[str] = (),
     id_column: str | None = None,
     patient_column: str | None = None,
@@ -51,7 +51,7 @@ def extract(
     """
     open_home(home)
     step = ExtractStep(
-        positive=tuple(sorted(set(positive))),
+        positive=tuple(sorted(WeakLabelSettings().positive if positive is None else positive)),
         lexicon=tuple(str(Path(file).absolute()) for file in lexicon),
     )
     step.prepare()  # a fault of the lexicon or the categories shows here, not in a worker

@@ -32,7 +32,7 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -50,6 +50,9 @@ from rubricator.flows.ledger import (
 from rubricator.flows.progress import Progress
 from rubricator.flows.run import guarded
 from rubricator.nlp.notes import NOTES_SCHEMA, DeadLetter
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 SHARD_SECONDS = 15.0  # of work: a Prefect task of less costs more in the server than it is worth
 SMALLEST_SHARD = 250_000  # bytes of text, about 80 notes
@@ -150,6 +153,11 @@ class JobResult:
         if self.dead_letters:
             text += f"; {self.dead_letters:,} could not be used, see {self.out / 'dead_letters.jsonl'}"
         return text
+
+    def __rich__(self) -> "Text":
+        from rich.text import Text
+
+        return Text(str(self))
 
 
 def run_job(

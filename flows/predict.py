@@ -1,0 +1,261 @@
+"""Predict: notes and a registered model in; labelled units with probability, decision and evidence out."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from rubricator.flows.engines import choose_engine
+from rubricator.flows.extract import lexicon_digests
+from rubricator.flows.home import open_home
+from rubricator.flows.shards import JobResult, ShardTables, read_manifest, run_job
+from rubricator.models import registry
+from rubricator.models.registry import ResolvedModel
+from rubricator.nlp.examples import sentence_contexts
+from rubricator.nlp.headings import Lexicon
+from rubricator.nlp.icd import code_warnings, describe
+from rubricator.nlp.notes import NoteReader, NoteSettings
+from rubricator.nlp.sections import SectionFinder
+from rubricator.nlp.weak_labels import WeakLabelSettings, label_note
+
+if TYPE_CHECKING:
+    from rubricator.models.classifier import TrainedModel
+
+Ints = NDArray[np.int64]
+
+UNITS_AT_ONCE = 4096  # bounds the memory of their features
+LABELS_WITH_EVIDENCE = 50  # of a unit; finding it for every label of every unit would take most of the time
+
+PREDICTIONS_SCHEMA = pa.schema(
+    [
+        pa.field("note_id", pa.string(), nullable=False),
+        pa.field("start", pa.int32(), nullable=False),  # of the unit, in the note
+        pa.field("end", pa.int32(), nullable=False),
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("probability", pa.float32(), nullable=False),
+        pa.field("rank", pa.int16(), nullable=False),  # among the rows of the unit, from 1
+        pa.field("decision", pa.string(), nullable=False),
+        pa.field(  # offsets into the note; only for the LABELS_WITH_EVIDENCE best labels of a unit
+            "evidence",
+            pa.list_(pa.struct([("start", pa.int32()), ("end", pa.int32()), ("weight", pa.float32())])),
+            nullable=False,
+        ),
+        pa.field("description", pa.string()),
+        pa.field("warnings", pa.list_(pa.string()), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("model_version", pa.string(), nullable=False),
+        pa.field("run_id", pa.string()),
+    ]
+)
+
+
+def predict(
+    notes: str,
+    *,
+    model: str,
+    out: str,
+    top_k: int | None = None,
+    min_probability: float | None = None,
+    lexicon: Sequence[str] = (),
+    id_column: str | None = None,
+    patient_column: str | None = None,
+    text_column: str | None = None,
+    codes_column: str | None = None,
+    workers: int | None = None,
+    shard_size: int | None = None,
+    engine: str = "local",
+    home: str | None = None,
+) -> "Predicted":
+    """Apply a model to all notes that the folder `out` does not hold yet; an alias is looked up once.
+
+    model: NAME (its champion), NAME@ALIAS, NAME/VERSION, an MLflow URI or a folder. top_k: rows of a unit.
+    min_probability: rows under it are not written; by default those that are rejected. lexicon, engine, workers
+    and shard_size as for `extract`. Another version of the same model may go on in the same folder.
+    Raises RegistryError, NoteFormatError, LexiconError, JobError (with its kinds) and SafeError.
+    """
+    open_home(home).init_mlflow()
+    step = PredictStep(
+        model=registry.resolve(model),
+        top_k=top_k,
+        min_probability=min_probability,
+        lexicon=tuple(str(Path(file).absolute()) for file in lexicon),
+    )
+    columns = NoteSettings(
+        id_column=id_column, patient_column=patient_column, text_column=text_column, codes_column=codes_column
+    )
+    job = run_job(
+        step,
+        lambda on_dead_letter: NoteReader(notes, columns, on_dead_letter=on_dead_letter),
+        Path(out),
+        engine=choose_engine(engine, workers),
+        source=notes,
+        shard_size=shard_size,
+    )
+    others = {
+        made["model_version"]: made["notes"]
+        for made in read_manifest(job.out)["made_by"]
+        if made["model_version"] != step.model.version
+    }
+    return Predicted(**vars(job), model=f"{step.model.name}/{step.model.version}", by_other_versions=others)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predicted(JobResult):
+    """What one run did, and with which model. by_other_versions: notes of the folder done by other versions."""
+
+    model: str
+    by_other_versions: dict[str, int]
+
+    def __str__(self) -> str:
+        others = (
+            f"; version {by} did {count:,} notes before" for by, count in self.by_other_versions.items()
+        )
+        return f"{self.model}: {super().__str__()}{''.join(others)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictStep:
+    """The work of `predict`. lexicon: absolute paths."""
+
+    model: ResolvedModel
+    top_k: int | None
+    min_probability: float | None
+    lexicon: tuple[str, ...]
+
+    name = "predict"
+    schemas = {"predictions": PREDICTIONS_SCHEMA}  # noqa: RUF012
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {
+            "model": self.model.name,
+            "top_k": self.top_k,
+            "min_probability": self.min_probability,
+            "lexicon": lexicon_digests(self.lexicon),
+        }
+
+    @property
+    def made_by(self) -> dict[str, str]:
+        return {
+            "model": self.model.name,
+            "model_version": self.model.version,
+            "run_id": self.model.run_id or "",
+            "rubricator": version("rubricator"),
+        }
+
+    def prepare(self) -> Callable[[pa.Table], ShardTables]:
+        return _Prediction(self, registry.load(self.model), Lexicon.load(*map(Path, self.lexicon)))
+
+
+class _Unit(NamedTuple):
+    """What gets labels: a sentence, or a whole note."""
+
+    note_id: str
+    start: int
+    end: int
+    text: str
+    context: str
+
+
+class _Prediction:
+    def __init__(self, step: PredictStep, model: "TrainedModel", lexicon: Lexicon) -> None:
+        self.step = step
+        self.model = model
+        self.lexicon = lexicon
+        self.finder = SectionFinder(lexicon)
+        self.labels = WeakLabelSettings()
+        self.about: dict[int, tuple[str | None, list[str]]] = {}
+
+    def __call__(self, notes: pa.Table) -> ShardTables:
+        texts = notes["text"].to_pylist()
+        units = [
+            unit
+            for note_id, text in zip(notes["note_id"].to_pylist(), texts, strict=True)
+            for unit in self.units(note_id, text)
+        ]
+        tables = [self.rows(units[at : at + UNITS_AT_ONCE]) for at in range(0, len(units), UNITS_AT_ONCE)]
+        predictions = pa.concat_tables([PREDICTIONS_SCHEMA.empty_table(), *tables])
+        figures = Counter(f"rows/{decision}" for decision in predictions["decision"].to_pylist())
+        return ShardTables({"predictions": predictions}, {"units": len(units), **figures})
+
+    def units(self, note_id: str, text: str) -> list[_Unit]:
+        if self.model.task == "codes":
+            return [_Unit(note_id, 0, len(text), text, "")]
+        sentences = label_note(text, self.finder.find(text), self.labels, self.lexicon)
+        spans = [(sentence.start, sentence.end) for sentence in sentences]
+        return [
+            _Unit(note_id, start, end, text[start:end], context)
+            for (start, end), context in zip(spans, sentence_contexts(text, spans), strict=True)
+        ]
+
+    def rows(self, units: Sequence[_Unit]) -> pa.Table:
+        texts = [unit.text for unit in units]
+        probabilities = self.model.predict_proba(texts, contexts=[unit.context for unit in units])
+        decisions = np.asarray(self.model.decide(probabilities))
+        least = self.step.min_probability
+        kept = decisions != "reject" if least is None else probabilities >= least
+        unit, label, rank = _best_first(probabilities, kept, self.step.top_k)
+        chosen = [units[row] for row in unit]
+        about = [self.describe(column) for column in label.tolist()]
+        columns = {
+            "note_id": [unit.note_id for unit in chosen],
+            "start": [unit.start for unit in chosen],
+            "end": [unit.end for unit in chosen],
+            "label": [self.model.labels[column] for column in label],
+            "probability": probabilities[unit, label],
+            "rank": rank,
+            "decision": decisions[unit, label],
+            "evidence": self.evidence(units, unit, label, rank),
+            "description": [description for description, _ in about],
+            "warnings": [warnings for _, warnings in about],
+            "model": [self.step.model.name] * len(chosen),
+            "model_version": [self.step.model.version] * len(chosen),
+            "run_id": [self.step.model.run_id] * len(chosen),
+        }
+        arrays = [pa.array(columns[field.name], field.type) for field in PREDICTIONS_SCHEMA]
+        return pa.table(arrays, schema=PREDICTIONS_SCHEMA)
+
+    def evidence(
+        self, units: Sequence[_Unit], unit: Ints, label: Ints, rank: Ints
+    ) -> list[list[dict[str, float]]]:
+        """The evidence of each row, as offsets into the note. Rows are in order of unit and rank."""
+        asked: dict[int, list[int]] = {}
+        for row, column, place in zip(unit.tolist(), label.tolist(), rank.tolist(), strict=True):
+            if place <= LABELS_WITH_EVIDENCE:
+                asked.setdefault(row, []).append(column)
+        of_units = self.model.evidence([units[row].text for row in asked], list(asked.values()))
+        found = iter(
+            [{"start": start + span.start, "end": start + span.end, "weight": span.weight} for span in spans]
+            for start, of_labels in zip((units[row].start for row in asked), of_units, strict=True)
+            for spans in of_labels
+        )
+        return [next(found) if place <= LABELS_WITH_EVIDENCE else [] for place in rank.tolist()]
+
+    def describe(self, column: int) -> tuple[str | None, list[str]]:
+        """Description and warnings of a label, looked up once."""
+        if column not in self.about:
+            label, description = self.model.labels[column], self.model.descriptions[column]
+            is_code = self.model.task == "codes"
+            self.about[column] = (
+                description or (describe(label) if is_code else None),
+                code_warnings(label) if is_code and self.model.code_system else [],
+            )
+        return self.about[column]
+
+
+def _best_first(
+    probabilities: NDArray[np.float32], kept: NDArray[np.bool_], top_k: int | None
+) -> tuple[Ints, Ints, Ints]:
+    """Row, column and rank (from 1) of the kept cells, row by row, the most probable first, at most top_k a row."""
+    row, column = np.nonzero(kept)
+    order = np.lexsort((column, -probabilities[row, column], row))
+    row, column = row[order], column[order]
+    rank = np.arange(len(row)) - np.searchsorted(row, row) + 1
+    best = rank <= (top_k or len(row))
+    return row[best], column[best], rank[best]
