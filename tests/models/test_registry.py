@@ -1,11 +1,16 @@
 """Models in a real MLflow store on SQLite: registered, found, checked, loaded; text stays out."""
 
+import contextlib
 import json
 import os
 import pickle
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -335,3 +340,43 @@ print(len(model.labels), "mlflow" in sys.modules)
         env=environment,
     )
     assert done.stdout.decode() == "1 False\n", done.stderr.decode()
+
+
+@pytest.fixture
+def server(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An MLflow server that keeps the artifacts itself."""
+    shutil.copy(template, tmp_path / "mlflow.db")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db", "--workers", "1"]
+    command += ["--artifacts-destination", str(tmp_path / "artifacts")]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=tmp_path, start_new_session=True)
+    try:
+        for _ in range(600):
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
+                break
+            time.sleep(0.2)
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+        mlflow.set_tracking_uri(None)
+
+
+def test_a_server_of_mlflow_serves_as_well(server: None, model: TrainedModel) -> None:
+    registered = register(model)
+    assert (
+        registry.resolve("plan-svm@challenger")
+        == registry.resolve(f"runs:/{registered.run_id}")
+        == registered
+    )
+    np.testing.assert_array_equal(
+        probabilities(registry.load(registered), TEXTS), probabilities(model, TEXTS)
+    )
+    assert registry.held_out_of(registered).example_ids[:2] == ["note0:0:9", "note1:0:9"]
