@@ -361,7 +361,7 @@ _INITIALS = re.compile(r"\b([a-z])\.(?=[a-z]?\b|\s|$)")
 _NOT_WORD = re.compile(r"[\W_]+")
 _DASH = re.compile(r"\s[-–—]\s|\s?--+\s?|\s?[–—]\s?")
 _BRACKETS = re.compile(r"[(\[][^()\[\]]*[)\]]?")
-_SPACED_CAPITALS = re.compile(r"[A-Z&/](?:[ \t]{1,4}[A-Z&/]){2,}")
+_SPACED_CAPITALS = re.compile(r"[A-Za-z&/](?:[ \t.-]{1,4}[A-Za-z&/]){2,}\.?")
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec)[a-z]*\.?"
 _DATES = re.compile(
     rf"\b\d{{1,4}}[/.-]\d{{1,2}}(?:[/.-]\d{{2,4}})?\b|\b{_MONTH}\s+\d{{1,2}}(?:st|nd|rd|th)?(?:,?\s*\d{{4}})?\b"

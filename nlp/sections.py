@@ -150,8 +150,8 @@ class SectionFinder:
             text = text.replace("\x0b", "\n").replace("\x0c", "\n")
         if "<" in text:
             text = _TAG.sub(self._plain_tag, text)
-        if "&nbsp;" in text:
-            text = text.replace("&nbsp;", "      ")
+        if "&" in text:
+            text = text.replace("&nbsp;", "      ").replace("&amp;", "&    ")
         return text
 
     def _plain_tag(self, tag: re.Match[str]) -> str:
@@ -240,11 +240,17 @@ class SectionFinder:
                 return phrase
         if (letter := _LETTER_LEAD.match(line)) is not None:
             return self._phrase(
-                letter[1], lead=0, begin=0, after=letter.end(), category=None, rule="soap_letter"
+                letter[1],
+                lead=0,
+                begin=letter.start(1),
+                after=letter.end(),
+                category=None,
+                rule="soap_letter",
+                item=bool(letter[2]),
             )
         separator = _SEPARATOR.search(line, word_end, word_end + _LONGEST_PHRASE)
         if separator is not None:
-            blanks = separator[0].isspace() and "\t" not in separator[0]
+            blanks = separator[0].isspace() and "\t" not in separator[0] and len(separator[0]) < 4
             return self._parse_weak(line[: separator.start()], separator.end(), visible=not blanks)
         capitals = _CAPITALS_LEAD.match(line)
         if capitals is not None:
@@ -374,12 +380,14 @@ class SectionFinder:
                     starts.clear()
                 starts.append(mark.end())
                 after_sentence = True
+        last = chunk[chunk.rfind(" ", 0, inner) + 1 : inner]
+        if last in _LETTER_CATEGORY:
+            return self._inline_phrase(last, low + inner - 1, colon, None, "soap_letter")
         for start in starts:
             number = _ENUMERATOR.match(chunk, start, inner)
             start = _skip_blanks(chunk, number.end() if number else start)
             phrase = chunk[start:inner]
-            if phrase in _LETTER_CATEGORY:
-                return self._inline_phrase(phrase, low + start, colon, None, "soap_letter")
+
             if phrase and (match := self.lexicon.match(phrase, loose=phrase[0].isupper())) is not None:
                 return self._inline_phrase(phrase, low + start, colon, match.category, "inline")
         capitals = _CAPITALS_BEFORE.search(chunk, 0, inner)
@@ -533,6 +541,8 @@ class SectionFinder:
                         break
                     after = _line_end(view, closing)  # a rule under the heading
                 closing = next(upcoming, end_of_text)
+            if view.startswith("- ", after):  # the British ":-"
+                after += 1
             body = view[after:high].rstrip()
             low = after + len(body) - len(body.lstrip(_EDGE))
             high = after + len(body)
@@ -644,26 +654,31 @@ def _close_bracket(key: str, begin: int, end: int) -> int:
 def _soap_letters(view: str, candidates: list[_Candidate]) -> dict[int, str]:
     """Offsets of the single letters that make an ordered S/O/A/P set, with their categories."""
     accepted: dict[int, str] = {}
-    run: list[tuple[str, int]] = []
+    run: list[tuple[str, _Phrase | None, int]] = []
 
     def close() -> None:
-        names = "".join(name for name, _ in run)
-        if len(set(names)) >= 3 or "AP" in names:
-            accepted.update((offset, _LETTER_CATEGORY[name]) for name, offset in run if offset >= 0)
+        names = "".join(name for name, _, _ in run)
+        # "A. ... P. ..." may be items of a list, and small letters anything: they need a third
+        sure = all(letter is None or (letter.caps and not letter.item) for _, letter, _ in run)
+        if len(set(names)) >= 3 or (sure and "AP" in names):
+            accepted.update(
+                (at, _LETTER_CATEGORY[letter.text]) for _, letter, at in run if letter is not None
+            )
         run.clear()
 
     for phrase, line, _, _ in candidates:
+        letter: _Phrase | None = None
         if phrase.rule == "soap_letter":
-            if phrase.text == "P" and _NUMBER.match(view, line + phrase.after):  # a pulse
+            if phrase.text in "Pp" and _NUMBER.match(view, line + phrase.after):  # a pulse
                 continue
-            name, offset = phrase.text, line + phrase.start
+            name, letter = phrase.text.upper(), phrase
         elif phrase.category in _CATEGORY_LETTER:
-            name, offset = _CATEGORY_LETTER[phrase.category], -1
+            name = _CATEGORY_LETTER[phrase.category]
         else:
             continue
         if run and "SOAP".index(name[0]) <= "SOAP".index(run[-1][0][-1]):
             close()
-        run.append((name, offset))
+        run.append((name, letter, line + phrase.start))
     close()
     return accepted
 
@@ -725,7 +740,10 @@ _MOST_TITLE_WORDS = 7
 _MOST_BLANKS = 14
 _FLAT_LINE = 800  # characters a line on average, above which a note has lost its line breaks
 _EDGE = " \t\n:*_"
-_LETTER_CATEGORY = {"S": "subjective", "O": "objective", "A": "assessment", "P": "plan"}
+_LETTER_CATEGORY = {
+    "S": "subjective", "O": "objective", "A": "assessment", "P": "plan",
+    "s": "subjective", "o": "objective", "a": "assessment", "p": "plan",
+}  # fmt: skip
 _CATEGORY_LETTER = {
     "subjective": "S",
     "objective": "O",
@@ -769,24 +787,26 @@ _SMALL_WORDS = frozenset(
     }
 )
 _LEAD = re.compile(
-    r"(?P<blank>\s*)(?P<bullet>(?:(?:[-–—+*>|](?=\s)|[•·●▪◦○■□►➢✓✔→])\s*)*)"
-    r"(?P<markup>[#*_=~\-<{\[\"“(|.]*)\s*(?P<number>(?:\(?(?:\d{1,2}(?:\.\d{1,2})*|[ivxIVX]{1,5}|[A-Za-z])[.)](?!\w)\s*)?)[*_]*"
+    r"(?P<blank>\s*)(?:\[[\d/:.,\s-]{4,24}(?:[AaPp][Mm])?\]\s*)?"  # a time stamp
+    r"(?P<bullet>(?:(?:[-–—+*|]|>+)(?=\s)\s*|[•·●▪◦○■□►➢✓✔→]\s*)*)(?P<markup>[#*_=~+\-<{\[\"“(|.]*)\s*"
+    r"(?P<number>(?:\(?(?:\d{1,2}(?:\.\d{1,2})*|[ivxIVX]{1,5}|[A-Za-z])[.)](?!\w)\s*|\d{1,2}\s?[-–:]\s+"
+    r"|(?:[Ss]ection|SECTION|[Pp]art|PART)\s+\w{1,4}\s*[-–.:)]\s*)?)[*_]*"
 )
-_MARKS = re.compile(r"[*_=~#>\]})\"”|-]+[\s:]*")
-_TAIL = re.compile(r"[\s:;.,*_=~#\-–—|<>}\])\"”…]+$")
-_STRONG_MARKS = frozenset({"**", "__", "==", "--", "[", "<<", "{", "~~", "_", "*"})
+_MARKS = re.compile(r"[*_=~#>\]})\"”|+-]+[\s:]*")
+_TAIL = re.compile(r"[\s:;.,*_=~#+/\\\-–—|<>}\])\"”…]+$")
+_STRONG_MARKS = frozenset({"**", "__", "==", "--", "[", "<<", "{", "~~", "++", "_", "*"})
 _FIRST_WORD = re.compile(r"[^A-Za-z]{0,80}(?:\(?(?:\d{1,2}|[ivxIVX]{1,5}|[A-Za-z])[.)]\W{0,4})?([A-Za-z]+)")
 _TITLE_LINE = re.compile(
     r"\W{0,6}[A-Z][a-z]+(?:[ /&,-]{1,3}(?:[A-Z][a-z]*|and|of|for|the|to|with|\([^()]*\)|[\d/:]+)){0,6}\W{0,6}$"
 )
 _SEPARATOR = re.compile(
-    r"(?=[\s;.…–—-])(?:[ ]?\t\s*|[ ]+(?:[-–—=|>~]+[ ]+|(?:--+|\.[ ]?\.[ ]?\.[. ]*|[–—])[ ]*)|[ ]{2,}"
-    r"|(?:--+|\.[ ]?\.[ ]?\.[. ]*|…+|[–—])[ ]*|;[ ])"
+    r"(?=[\s;._…–—-])(?:[ ]?\t\s*|[ ]+(?:[-–—=|>~]+[ ]+|[-–—](?=\w)|(?:--+|\.[ ]?\.[ ]?\.[. ]*|[–—])[ ]*)|[ ]{2,}"
+    r"|(?:-[ ]|--+|\.[ ]?\.[ ]?\.[. ]*|_{3,}|…[….]*|[–—])[ ]*|;[ ])"
 )
-_LETTER_LEAD = re.compile(r"([SOAP])[.)]\s+")
+_LETTER_LEAD = re.compile(r"\[?([SOAP])(?:([.)])|\]|[ ]?[-–—=])[ ]+")
 _CAPITALS_LEAD = re.compile(r"([^a-z]{0,8}[A-Z]{3}[A-Z/&,\- ]*[A-Z]) (?=[A-Z][a-z]|\d|-|\()")
 _LAST_LETTERS = re.compile(r"([A-Za-z]+)[^A-Za-z]*$")
-_BOUNDARY = re.compile(r"[.!?;)\]>|•*_]\s*(?:[-–—•]\s+)?|--+\s*|\s{2,}|\t|\s[-–—]\s+")
+_BOUNDARY = re.compile(r"[.!?;)\]>|•*_]\s*(?:[-–—•]\s+)?|--+\s*|\s{2,}|\t|\s[-–—/]\s+")
 _DASHES = frozenset({"-", "–", "—", "--"})
 _ENUMERATOR = re.compile(r"\(?(?:\d{1,2}|[ivxIVX]{1,5}|[A-Za-z])[.)]\s+")
 _WORD = re.compile(r"\S+")
