@@ -253,16 +253,15 @@ def _ranked_figures(
     both = np.flatnonzero(truth.any(axis=0) & ~truth.all(axis=0))
     per_label = [_sorted_cells(truth[:, label], probabilities[:, label], group) for label in both]
 
+    everyone = np.ones((1, group.max() + 1))
+    whole = np.array([_areas(everyone, *cells) for cells in per_label]).reshape(-1, 2, 1)
+
     def figures(weights: Array) -> dict[str, Array]:
-        areas = (
-            np.array([_areas(weights, *cells) for cells in per_label])
-            if per_label
-            else np.full((1, 2, 1), np.nan)
-        )
         auroc, auprc = _areas(weights, *micro)
-        defined = np.maximum(np.isfinite(areas).sum(axis=0), 1)
-        macro = np.where(np.isfinite(areas).any(axis=0), np.nansum(areas, axis=0) / defined, np.nan)
-        macro = np.broadcast_to(macro, (2, len(weights)))
+        areas = np.array([_areas(weights, *cells) for cells in per_label]).reshape(-1, 2, len(weights))
+        # a label with one class in a resample keeps its whole-sample area: without rare labels the mean would drift
+        areas = np.where(np.isfinite(areas), areas, whole)
+        macro = areas.mean(axis=0) if per_label else np.full((2, len(weights)), np.nan)
         return {"micro_auroc": auroc, "macro_auroc": macro[0], "micro_auprc": auprc, "macro_auprc": macro[1]}
 
     return figures
