@@ -51,12 +51,10 @@ class Calibration:
         """Fit on raw probabilities (rows, labels) of models that did not see those rows."""
         truth = targets.toarray().astype(bool)
         positives = truth.sum(axis=0)
-        scores = _logit(raw)
-        usable = raw.max(axis=0, initial=0) > 0
-        shared = _platt(
-            scores[:, usable].reshape(-1, 1), truth[:, usable].reshape(-1, 1), prior=None, strength=1e-6
-        )
-        slope, offset = _platt(scores, truth, prior=shared[:, 0], strength=settings.prior_strength)
+        scores, known = _logit(raw), raw > 0  # 0: the label had no positives where that row was held out
+        usable = known.any(axis=0)
+        shared = _platt(scores[known][:, None], truth[known][:, None], known[known][:, None])
+        slope, offset = _platt(scores, truth, known, prior=shared[:, 0], strength=settings.prior_strength)
         fitted = cls(slope, offset, np.zeros_like(slope), np.zeros_like(slope), positives)
         probabilities = fitted.apply(raw)
         everywhere = _best_threshold(probabilities[:, usable].ravel(), truth[:, usable].ravel(), default=0.5)
@@ -122,15 +120,22 @@ def _sigmoid(score: Any) -> Any:
     return 1 / (1 + np.exp(-score))
 
 
-def _platt(scores: Array, truth: NDArray[np.bool_], *, prior: Array | None, strength: float) -> Array:
-    """Slope and offset (2, columns) by Platt scaling (Platt 1999, with his smoothed targets) and a Gaussian
-    prior.
+def _platt(
+    scores: Array,
+    truth: NDArray[np.bool_],
+    known: NDArray[np.bool_],
+    *,
+    prior: Array | None = None,
+    strength: float = 1e-6,
+) -> Array:
+    """Slope and offset (2, columns) by Platt scaling (Platt 1999, with his smoothed targets) and a Gaussian prior.
 
-    prior: (2,), slope and offset to be pulled toward; None means slope 1 and the column's own base rate.
+    scores, truth, known: (rows, columns); what is not known does not count. prior: (2,), slope and offset to be
+    pulled toward with this strength; None means slope 1 and the column's own base rate.
     """
-    with_label = truth.sum(axis=0)
-    without = len(truth) - with_label
+    with_label, without = (truth & known).sum(axis=0), (~truth & known).sum(axis=0)
     wanted = np.where(truth, (with_label + 1) / (with_label + 2), 1 / (without + 2))
+    scores = np.where(known, scores, 0)
     if prior is None:
         centre = np.stack([np.ones(scores.shape[1]), np.log((with_label + 1) / (without + 1))])
     else:
@@ -138,7 +143,7 @@ def _platt(scores: Array, truth: NDArray[np.bool_], *, prior: Array | None, stre
     slope, offset = centre
     for _ in range(30):
         probability = _sigmoid(slope * scores + offset)
-        error, curve = probability - wanted, probability * (1 - probability)
+        error, curve = known * (probability - wanted), known * probability * (1 - probability)
         gradient_slope = (error * scores).sum(axis=0) + strength * (slope - centre[0])
         gradient_offset = error.sum(axis=0) + strength * (offset - centre[1])
         slope_slope = (curve * scores**2).sum(axis=0) + strength
