@@ -223,7 +223,7 @@ class SectionFinder:
                 self._inline_capitals(content, position, begin, found)
             after_blank = False
         if flat:
-            found.sort(key=lambda candidate: candidate[1] + candidate[0].start)
+            found = _without_overlaps(found)
         return found, closings
 
     def _remember(self, key: str) -> _Phrase | None:
@@ -251,7 +251,9 @@ class SectionFinder:
         separator = _SEPARATOR.search(line, word_end, word_end + _LONGEST_PHRASE)
         if separator is not None:
             blanks = separator[0].isspace() and "\t" not in separator[0] and len(separator[0]) < 4
-            return self._parse_weak(line[: separator.start()], separator.end(), visible=not blanks)
+            phrase = self._parse_weak(line[: separator.start()], separator.end(), visible=not blanks)
+            if phrase is not None:
+                return phrase
         capitals = _CAPITALS_LEAD.match(line)
         if capitals is not None:
             return self._parse_weak(capitals[1], capitals.end(), visible=None)
@@ -348,12 +350,13 @@ class SectionFinder:
         return phrase._replace(after=after)
 
     def _inline(self, line: str, position: int, start: int, found: list[_Candidate], flat: bool) -> None:
-        """Headings before the further colons of a line; those the lexicon does not know only where line breaks were lost."""
+        """Headings before the further colons of a line; unknown ones only where line breaks were lost."""
         last_words = self.lexicon.last_words
         colon = line.find(":", position)
         while colon >= 0:
-            low = max(position, colon - _LONGEST_WORD)
-            word = line[max(line.rfind(" ", low, colon) + 1, low) : colon]
+            end = colon - 1 if line.startswith(" :", colon - 1) else colon
+            low = max(position, end - _LONGEST_WORD)
+            word = line[max(line.rfind(" ", low, end) + 1, low) : end]
             if (
                 word in last_words
                 or word.lower() in last_words
@@ -362,8 +365,9 @@ class SectionFinder:
             ):
                 phrase = self._parse_inline(line, max(position, colon - _LONGEST_PHRASE), colon, flat)
                 if phrase is not None:
-                    found.append((phrase, start, False, False))
-                    position = colon + 1
+                    after_blank = flat and line.endswith("  ", 0, phrase.start)
+                    found.append((phrase, start, False, after_blank))
+                    position = phrase.after
             colon = line.find(":", colon + 1)
 
     def _parse_inline(self, line: str, low: int, colon: int, flat: bool) -> _Phrase | None:
@@ -374,70 +378,64 @@ class SectionFinder:
         after_sentence = False
         for mark in _BOUNDARY.finditer(chunk, 0, inner):
             if mark.end() < inner:
-                if (
-                    mark[0].strip() not in _DASHES or not starts
-                ):  # what stands before a dash may belong to the heading
+                if not starts or mark[0].strip() not in _DASHES:  # what stands before a dash may belong to it
                     starts.clear()
                 starts.append(mark.end())
                 after_sentence = True
-        last = chunk[chunk.rfind(" ", 0, inner) + 1 : inner]
-        if last in _LETTER_CATEGORY:
-            return self._inline_phrase(last, low + inner - 1, colon, None, "soap_letter")
-        for start in starts:
-            number = _ENUMERATOR.match(chunk, start, inner)
-            start = _skip_blanks(chunk, number.end() if number else start)
-            phrase = chunk[start:inner]
 
+        def heading(begin: int, end: int, category: str | None, rule: str, after: int) -> _Phrase:
+            lead = low + len(chunk[:begin].rstrip(_EDGE_BEFORE))
+            text = chunk[begin:end]
+            return self._phrase(text, lead=lead, begin=low + begin, after=after, category=category, rule=rule)
+
+        last = chunk.rfind(" ", 0, inner) + 1
+        if chunk[last:inner] in _LETTER_CATEGORY and not _SPACED_LETTER.search(chunk, 0, inner):
+            return heading(last, inner, None, "soap_letter", colon + 1)
+        for boundary in starts:
+            number = _ENUMERATOR.match(chunk, boundary, inner)
+            begin = _skip_blanks(chunk, number.end() if number else boundary)
+            phrase = chunk[begin:inner]
             if phrase and (match := self.lexicon.match(phrase, loose=phrase[0].isupper())) is not None:
-                return self._inline_phrase(phrase, low + start, colon, match.category, "inline")
+                return heading(begin, inner, match.category, "inline", colon + 1)
         capitals = _CAPITALS_BEFORE.search(chunk, 0, inner)
         if capitals is None:
             return None
         begin = capitals.start()
-        phrase = chunk[begin:inner]
-        if after_sentence and begin in starts:  # the whole run is one heading, known or not
-            if flat and sum(map(str.isalpha, phrase)) > 3:
-                return self._inline_phrase(phrase, low + begin, colon, None, "unknown")
+        if (
+            after_sentence and begin in starts
+        ):  # the run is one heading, known or not, or one that stands before another
+            for word in reversed(list(_WORD.finditer(chunk, begin, inner))[1:]):
+                phrase, rest = chunk[begin : word.start() - 1].rstrip(), chunk[word.start() : inner]
+                match = self.lexicon.match(phrase, loose=False)
+                if match is not None and (
+                    self.lexicon.is_topic(rest) or self.lexicon.match(rest, loose=False)
+                ):
+                    return heading(
+                        begin, begin + len(phrase), match.category, "inline_caps", low + word.start()
+                    )
+            if flat and sum(map(str.isalpha, chunk[begin:inner])) > 3:
+                return heading(begin, inner, None, "unknown", colon + 1)
             return None
-        if self.lexicon.refusal(phrase):
+        if self.lexicon.refusal(chunk[begin:inner]):
             return None
         for word in _WORD.finditer(chunk, begin, inner):  # the longest end of the run that is a heading
-            phrase = chunk[word.start() : inner]
-            if (
-                len(phrase) > 2
-                and (match := self.lexicon.match(phrase, loose=word.start() == begin)) is not None
-            ):
-                return self._inline_phrase(phrase, low + word.start(), colon, match.category, "inline")
+            match = self.lexicon.match(chunk[word.start() : inner], loose=word.start() == begin)
+            if match is not None and inner - word.start() > 2:
+                return heading(word.start(), inner, match.category, "inline", colon + 1)
         return None
-
-    def _inline_phrase(self, phrase: str, begin: int, colon: int, category: str | None, rule: str) -> _Phrase:
-        return self._phrase(phrase, lead=begin, begin=begin, after=colon + 1, category=category, rule=rule)
 
     def _inline_capitals(self, line: str, position: int, start: int, found: list[_Candidate]) -> None:
         """Headings in capitals without a colon, in a note that lost its line breaks."""
         for capitals in _CAPITALS_INSIDE.finditer(line, position):
-            phrase = capitals[0]
-            if (
-                len(phrase) > 3
-                and (match := self.lexicon.match(phrase, loose=False))
-                and not self.lexicon.needs_colon(phrase)
-            ):
-                begin, after = capitals.span()
-                found.append(
-                    (
-                        self._phrase(
-                            phrase,
-                            lead=begin,
-                            begin=begin,
-                            after=after,
-                            category=match.category,
-                            rule="inline_caps",
-                        ),
-                        start,
-                        False,
-                        False,
-                    )
-                )
+            phrase, (begin, after) = capitals[0], capitals.span()
+            if phrase in _LETTER_CATEGORY:
+                category, rule = None, "soap_letter"
+            elif (match := self.lexicon.match(phrase, loose=False)) and not self.lexicon.needs_colon(phrase):
+                category, rule = match.category, "inline_caps"
+            else:
+                continue
+            inline = self._phrase(phrase, lead=begin, begin=begin, after=after, category=category, rule=rule)
+            found.append((inline, start, False, True))
 
     def _phrase(
         self,
@@ -562,6 +560,18 @@ class SectionFinder:
                 )
             )
         return sections
+
+
+def _without_overlaps(candidates: list[_Candidate]) -> list[_Candidate]:
+    """In order of their offsets; of two that overlap the first, of two that start together the longer one."""
+    kept: list[_Candidate] = []
+    last = 0
+    for candidate in sorted(candidates, key=lambda found: (found[1] + found[0].start, -found[0].end)):
+        phrase, line, _, _ = candidate
+        if line + phrase.start >= last:
+            kept.append(candidate)
+            last = line + phrase.end
+    return kept
 
 
 def _begins_unknown(
@@ -795,6 +805,7 @@ _LEAD = re.compile(
 _MARKS = re.compile(r"[*_=~#>\]})\"”|+-]+[\s:]*")
 _TAIL = re.compile(r"[\s:;.,*_=~#+/\\\-–—|<>}\])\"”…]+$")
 _STRONG_MARKS = frozenset({"**", "__", "==", "--", "[", "<<", "{", "~~", "++", "_", "*"})
+_SPACED_LETTER = re.compile(r"\b[A-Za-z] [A-Za-z]$")
 _FIRST_WORD = re.compile(r"[^A-Za-z]{0,80}(?:\(?(?:\d{1,2}|[ivxIVX]{1,5}|[A-Za-z])[.)]\W{0,4})?([A-Za-z]+)")
 _TITLE_LINE = re.compile(
     r"\W{0,6}[A-Z][a-z]+(?:[ /&,-]{1,3}(?:[A-Z][a-z]*|and|of|for|the|to|with|\([^()]*\)|[\d/:]+)){0,6}\W{0,6}$"
@@ -807,12 +818,13 @@ _LETTER_LEAD = re.compile(r"\[?([SOAP])(?:([.)])|\]|[ ]?[-–—=])[ ]+")
 _CAPITALS_LEAD = re.compile(r"([^a-z]{0,8}[A-Z]{3}[A-Z/&,\- ]*[A-Z]) (?=[A-Z][a-z]|\d|-|\()")
 _LAST_LETTERS = re.compile(r"([A-Za-z]+)[^A-Za-z]*$")
 _BOUNDARY = re.compile(r"[.!?;)\]>|•*_]\s*(?:[-–—•]\s+)?|--+\s*|\s{2,}|\t|\s[-–—/]\s+")
-_DASHES = frozenset({"-", "–", "—", "--"})
+_EDGE_BEFORE = " \t-–—•*_/"
+_DASHES = frozenset({"-", "–", "—", "--", "/"})
 _ENUMERATOR = re.compile(r"\(?(?:\d{1,2}|[ivxIVX]{1,5}|[A-Za-z])[.)]\s+")
 _WORD = re.compile(r"\S+")
 _CAPITALS_BEFORE = re.compile(r"(?<![A-Za-z])[A-Z][A-Z/&,()' \-]*$")
 _CAPITALS_INSIDE = re.compile(
-    r"(?<=[.!?:;)] |  )[A-Z]{2}[A-Z/&]*(?: (?:[A-Z/&]{2,}|&|/))*(?=\s+(?:\d|[A-Z][a-z]|[-–—]))"
+    r"(?<=[.!?:;)] |  )(?:[A-Z]{3}[A-Z/&]*(?: (?:[A-Z/&]{2,}|&|/))*(?=\s+(?:\d|[A-Z][a-z]|[-–—]))|[SOAP](?=\s?[-–—] ))"
 )
 _NUMBER = re.compile(r"\s*\d{2,3}\b(?!\.\s)")
 _BLANK_LINE = re.compile(r"\n\s*\n")
