@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
+
+from rubricator.nlp.errors import RubricatorError
 from rubricator.nlp.sentences import split_parts
 
 if TYPE_CHECKING:
@@ -31,41 +33,60 @@ SENTENCES_SCHEMA = pa.schema(
     ]
 )
 
-PLAN_WIDE = (
-    "plan",
-    "recommendations",
-    "follow_up",
-    "disposition",
-    "discharge_instructions",
-    "patient_instructions",
+# Chosen by F1 on units annotated by content: `plan` alone misses how plans are worded elsewhere, and a classifier that
+# never saw a list of home medications takes it for a plan of treatment.
+PLAN_WIDE = frozenset(
+    {
+        "plan",
+        "recommendations",
+        "follow_up",
+        "disposition",
+        "discharge_instructions",
+        "discharge_medications",
+        "patient_instructions",
+    }
 )
+NEVER_PLAN = frozenset({"medications"})  # neutral by its role, and confidently no plan: what is taken already
 
 
 class WeakLabelSettings(BaseModel):
-    """Which categories count as 1. With `plan` among them, categories of role not-plan count as 0.
+    """Which categories make a sentence positive (1) and which negative (0); all others leave it unlabelled.
 
-    With any other label the negatives are all other known categories but mixed ones.
+    negative: None means, with `plan` among the positive ones, the categories of role not-plan and current medications;
+    else all other known categories but mixed ones.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    positive: frozenset[str] = Field(default=frozenset({"plan"}), min_length=1)
+    positive: frozenset[str] = Field(default=PLAN_WIDE, min_length=1)
+    negative: frozenset[str] | None = None
 
     def labels(self, lexicon: Lexicon) -> dict[str, int]:
-        """Category → 1 or 0; a category that is not in it leaves its sentences unlabelled.
-
-        Raises ValueError for a positive category that the lexicon lacks.
-        """
-        if missing := self.positive - lexicon.categories.keys():
+        """Category → 1 or 0. Raises LabelError for a category that the lexicon lacks or that is on both sides."""
+        negative = self.negative
+        if negative is None and "plan" in self.positive:
+            by_role = {name for name, category in lexicon.categories.items() if category.role == "not-plan"}
+            negative = frozenset(by_role | NEVER_PLAN) - self.positive
+        elif negative is None:
+            negative = self._others(lexicon)
+        if missing := (self.positive | negative) - lexicon.categories.keys():
             known = ", ".join(sorted(lexicon.categories))
-            raise ValueError(f"no category {sorted(missing)} in the lexicon; its categories are {known}")
-        plan = "plan" in self.positive
-        return {
-            name: int(name in self.positive)
-            for name, category in lexicon.categories.items()
-            if name in self.positive
-            or (category.role == "not-plan" if plan else category.role != "mixed" and name != "unknown")
-        }
+            raise LabelError(f"no category {', '.join(sorted(missing))} in the lexicon; there are: {known}")
+        if both := self.positive & negative:
+            raise LabelError(f"{', '.join(sorted(both))} cannot be positive and negative at once")
+        return dict.fromkeys(negative, 0) | dict.fromkeys(self.positive, 1)
+
+    def against_all_others(self, lexicon: Lexicon) -> WeakLabelSettings:
+        """The same positives against every other known category but mixed ones: for evaluation on clean notes."""
+        return self.model_copy(update={"negative": self._others(lexicon)})
+
+    def _others(self, lexicon: Lexicon) -> frozenset[str]:
+        known = {name for name, category in lexicon.categories.items() if category.role != "mixed"}
+        return frozenset(known - {"unknown"}) - self.positive
+
+
+class LabelError(RubricatorError):
+    """Settings that name categories wrongly."""
 
 
 @dataclass(frozen=True, slots=True)
