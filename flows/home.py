@@ -66,7 +66,9 @@ class Home:
     def variables(self) -> dict[str, str]:
         """What the embedded databases need in the environment, where the user set nothing else."""
         own = {"MLFLOW_TRACKING_URI": f"sqlite:///{self.path}/mlflow.db"}
-        if "PREFECT_API_URL" not in os.environ:  # a server's settings live in the user's own Prefect profile
+        if not os.environ.get(
+            "PREFECT_API_URL"
+        ):  # a server's settings live in the user's own Prefect profile
             own |= {"PREFECT_HOME": str(self.path / "prefect"), "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true"}
         return own
 

@@ -44,11 +44,18 @@ def run(
         return guarded(step)(home=home, **parameters)
     # this caller sees the exception itself; the server's log keeps it too
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+    from prefect import settings
 
-    opened.init_prefect()
     # the heartbeat thread costs a second at the end of each flow, and nobody watches this one from outside
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+    updates: dict[Any, Any] = {settings.PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    if not settings.PREFECT_API_URL.value():
+        # Prefect may have been imported before open_home set the environment
+        updates |= {
+            settings.PREFECT_HOME: os.environ["PREFECT_HOME"],
+            settings.PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: True,
+        }
+    with settings.temporary_settings(updates):
+        opened.init_prefect()
         result: R = as_flow(step, task_runner=task_runner)(home=home, **parameters)
     return result
 

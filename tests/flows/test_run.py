@@ -29,6 +29,8 @@ def fail(*, home: str | None = None) -> None:
 
 if __name__ == "__main__":
     home, use_prefect = sys.argv[1], sys.argv[2] == "prefect"
+    if use_prefect:
+        import prefect  # before its environment is set: the harder order
     print(run(double, home=home, use_prefect=use_prefect, number=21))
     try:
         run(fail, home=home, use_prefect=use_prefect)
