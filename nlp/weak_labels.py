@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -106,25 +107,31 @@ def label_note(
 
     Units without a word of two letters ("1.", "98.6", "x 3") are never labelled.
     """
-    labels = settings.labels(lexicon)
+    labels = _labels(settings, lexicon)
     if not any(labels.get(section.category) == 1 for section in sections):
         labels = {}
     parts, categories = _parts(text, sections)
-    return [
-        LabelledSentence(
-            start, end, category, labels.get(category) if _WORD.search(text, start, end) else None
-        )
-        for category, spans in zip(categories, split_parts(text, parts), strict=True)
-        for start, end in spans
-    ]
+    sentences = []
+    for category, spans in zip(categories, split_parts(text, parts), strict=True):
+        label = None if category is None else labels.get(category)
+        sentences += [
+            LabelledSentence(start, end, category, label if _WORD.search(text, start, end) else None)
+            for start, end in spans
+        ]
+    return sentences
+
+
+@lru_cache(maxsize=8)
+def _labels(settings: WeakLabelSettings, lexicon: Lexicon) -> dict[str, int]:
+    return settings.labels(lexicon)
 
 
 _WORD = re.compile(r"[^\W\d_]{2}")
 _TAG = r"<[^<>\n]{1,60}>"
-_AFTER_HEADING = re.compile(
-    rf"(?:\s|{_TAG}|[^\w\s<])*"
-)  # separator and closing markup of a heading without a body
-_BEFORE_HEADING = re.compile(rf"(?:{_TAG}\s*)+$")  # bullets and "##" are dropped by the sentence splitter
+# Separator and closing markup of a heading without a body; opening markup of the next heading. Bullets, "##" and
+# "**" are dropped by the sentence splitter.
+_AFTER_HEADING = re.compile(rf"(?:\s|{_TAG}|[^\w\s<])*")
+_BEFORE_HEADING = re.compile(rf"(?:{_TAG}\s*)+$")
 
 
 def _parts(text: str, sections: Sequence[Section]) -> tuple[list[tuple[int, int]], list[str | None]]:
@@ -141,8 +148,8 @@ def _parts(text: str, sections: Sequence[Section]) -> tuple[list[tuple[int, int]
             parts.append((section.body_start, section.body_end))
             categories.append(section.category)
             at = section.body_end
-        else:
-            at = _AFTER_HEADING.match(text, section.heading_end).end()
+        elif after := _AFTER_HEADING.match(text, section.heading_end):
+            at = after.end()
     parts.append((at, len(text)))
     categories.append(None)
     return parts, categories
