@@ -286,7 +286,10 @@ def promote(
 def explain(
     notes: Notes,
     note_id: Annotated[str, typer.Option(help="The note to show.")],
-    model: ModelName,
+    model: Annotated[
+        list[str],
+        typer.Option(help="As for `rubricator predict`; may be given twice, for plans and for codes."),
+    ],
     out: Annotated[Path, typer.Option(help="HTML file; it holds the note's text.")],
     lexicon: Lexicon = None,
     id_column: IdColumn = None,

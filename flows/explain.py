@@ -1,0 +1,77 @@
+"""Explain: one note as a page, with what models found in it and why."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rubricator.flows.home import open_home
+from rubricator.flows.predict import PredictStep
+from rubricator.flows.report import ReportData, mark_note, write_report
+from rubricator.models import registry
+from rubricator.nlp.errors import RubricatorError
+from rubricator.nlp.headings import Lexicon
+from rubricator.nlp.notes import NoteReader, NoteSettings
+from rubricator.nlp.sections import SectionFinder
+
+
+class NoSuchNoteError(RubricatorError):
+    """A note id that is not among the notes."""
+
+
+def explain(
+    notes: str,
+    *,
+    note_id: str,
+    model: Sequence[str],
+    out: str,
+    lexicon: Sequence[str] = (),
+    id_column: str | None = None,
+    patient_column: str | None = None,
+    text_column: str | None = None,
+    codes_column: str | None = None,
+    home: str | None = None,
+) -> str:
+    """Write one note as an HTML page, its sections, predictions and their evidence marked; returns what was done.
+
+    model: one or several, as for `predict`. Raises NoSuchNoteError, RegistryError, NoteFormatError.
+    """
+    open_home(home).init_mlflow()
+    columns = NoteSettings(
+        id_column=id_column, patient_column=patient_column, text_column=text_column, codes_column=codes_column
+    )
+    note = _find(NoteReader(notes, columns, on_dead_letter=lambda _: None), note_id, notes)
+    files = tuple(str(Path(file).absolute()) for file in lexicon)
+    by_task = {}
+    for name in model:
+        resolved = registry.resolve(name)
+        step = PredictStep(model=resolved, top_k=None, min_probability=None, lexicon=files)
+        work = step.prepare()
+        by_task[work.model.task] = (resolved, work(note).tables["predictions"].to_pylist())
+    row = note.to_pylist()[0]
+    sections = SectionFinder(Lexicon.load(*map(Path, files))).find(row["text"])
+    marked = mark_note(
+        note_id=note_id,
+        text=row["text"],
+        about=", ".join(str(value) for value in (row["note_type"], row["written_on"]) if value),
+        sections=map(asdict, sections),
+        sentences=by_task["plan"][1] if "plan" in by_task else (),
+        codes=by_task["codes"][1] if "codes" in by_task else (),
+        known_codes=row["codes"],
+    )
+    names = " and ".join(f"{resolved.name} version {resolved.version}" for resolved, _ in by_task.values())
+    write_report(
+        Path(out), ReportData(title=f"Note {note_id}", subtitle=f"as read by {names}", notes=[marked])
+    )
+    found = ", ".join(f"{len(rows)} from {resolved.name}" for resolved, rows in by_task.values())
+    return f"{len(sections)} sections, predictions: {found}. The page holds the note's text: {Path(out).resolve()}"
+
+
+def _find(reader: NoteReader, note_id: str, notes: str) -> pa.Table:
+    for batch in reader:
+        found = pa.Table.from_batches([batch]).filter(pc.equal(batch["note_id"], note_id))
+        if found.num_rows:
+            return found
+    raise NoSuchNoteError(f"{notes} has no note {note_id!r}")
