@@ -1,4 +1,4 @@
-"""The lexicon of section headings: categories, variants, guards (headings.toml and a user's files of the same shape)."""
+"""The lexicon of section headings: categories, variants, guards (headings.toml and a user's files of its shape)."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ class Guard:
     heading: re.Pattern[str] | None
     body: re.Pattern[str] | None
     before: re.Pattern[str] | None
+    becomes: str | None  # the category it is instead
 
     @property
     def is_final(self) -> bool:
@@ -133,8 +134,9 @@ class Lexicon:
     def match(self, phrase: str, *, loose: bool = True) -> Match | None:
         """The category of a heading phrase, and how it was recognised.
 
-        `loose` also allows dates and brackets ("Plan 4/12", "Plan (cont.)"), qualifiers ("Plan for tonight"), joined headings ("Impression, plan and follow-up") and
-        typos in long words ("ASSESMENT"); without it only the variants themselves count.
+        `loose` also allows dates and brackets ("Plan 4/12", "Plan (cont.)"), qualifiers ("Plan for tonight"), joined
+        headings ("Impression, plan and follow-up") and typos in long words ("ASSESMENT"); without it only the
+        variants themselves count.
         """
         if len(phrase) > _LONGEST_PHRASE:
             return None
@@ -222,17 +224,17 @@ class Lexicon:
                     if variant in entry.with_colon:
                         self._with_colon.add(normalise(spelling))
         for guard in content.guards:
-            unknown = set(guard.categories) - set(self.categories)
+            unknown = {*guard.categories, guard.becomes or UNKNOWN} - set(self.categories)
             if unknown:
                 raise LexiconError(f"{file}: guards.{guard.reason}: there is no category {sorted(unknown)}")
             self.guards.append(
                 Guard(
-                    guard.reason,
-                    frozenset(guard.categories),
-                    *(
-                        pattern and re.compile(pattern, re.IGNORECASE)
-                        for pattern in (guard.heading, guard.body, guard.before)
-                    ),
+                    reason=guard.reason,
+                    categories=frozenset(guard.categories),
+                    heading=_compiled(guard.heading),
+                    body=_compiled(guard.body),
+                    before=_compiled(guard.before),
+                    becomes=guard.becomes,
                 )
             )
         self.topics.update(normalise(word) for word in content.topics.words)
@@ -381,6 +383,10 @@ _UNSWAPPED = {
 }
 
 
+def _compiled(pattern: str | None) -> re.Pattern[str] | None:
+    return None if pattern is None else re.compile(pattern, re.IGNORECASE)
+
+
 def _blanks_end(text: str, start: int) -> int:
     """The offset of the first non-blank character from `start` on."""
     blanks = _BLANKS.match(text, start)
@@ -459,6 +465,7 @@ class _GuardEntry(_Model):
     heading: str | None = None
     body: str | None = None
     before: str | None = None
+    becomes: str | None = None
 
     @model_validator(mode="after")
     def _says_when(self) -> _GuardEntry:

@@ -1,7 +1,7 @@
 """Headed sections of a clinical note, found on the raw text: headings with their category and the body under each.
 
-Works on a *view* of the text: same length, with HTML tags, no-break spaces and odd line ends rewritten to plain ones, so
-that one line-by-line pass serves all styles and every offset is an offset into the untouched text.
+Works on a *view* of the text: same length, with HTML tags, no-break spaces and odd line ends rewritten to plain ones,
+so that one line-by-line pass serves all styles and every offset is an offset into the untouched text.
 """
 
 from __future__ import annotations
@@ -114,6 +114,16 @@ class _Heading(NamedTuple):
     category: str
     rule: str
     nested: bool  # an item under a mixed heading: its body ends with its paragraph
+
+
+@dataclass(slots=True)
+class _Open:
+    """The section that the next heading stands in; an item under a mixed heading opens none."""
+
+    phrase: _Phrase
+    category: str
+    role: str
+    has_topics: bool = False  # names of body systems or problems were seen in it
 
 
 class SectionFinder:
@@ -233,7 +243,7 @@ class SectionFinder:
         return phrase
 
     def _parse_line(self, line: str, width: int, word_end: int) -> _Phrase | None:
-        """A line with no heading before a colon: a short line as a whole, else its beginning up to a weaker separator."""
+        """A line with no heading before a colon: a short line as a whole, else its beginning up to a separator."""
         if width < _LONGEST_LEAD:
             phrase = self._phrases[line] if line in self._phrases else self._remember(line)
             if phrase is not None:
@@ -305,7 +315,7 @@ class SectionFinder:
                 self.lexicon.needs_colon(phrase) or not (capitalised or begin == lead.end("blank"))
             ):
                 return None
-            if not (colon or marked or caps) and found.how == "qualified":
+            if not (colon or marked or caps) and (found.how == "qualified" or key.endswith(".")):
                 return None
             category = found.category
             rule = (
@@ -482,10 +492,9 @@ class SectionFinder:
         headings: list[_Heading] = []
         rejected: list[RejectedHeading] = []
         letters: dict[int, str] | None = None
-        parent: _Phrase | None = None  # the last heading that is no item under another
-        parent_category = parent_role = ""
+        parent = _Open(_NO_PHRASE, "", "")
         for phrase, line, alone, after_blank in candidates:
-            begin, after = line + phrase.start, line + phrase.after
+            begin, end, after = line + phrase.start, line + phrase.end, line + phrase.after
             category = phrase.category
             if phrase.rule == "soap_letter":
                 if letters is None:
@@ -495,32 +504,28 @@ class SectionFinder:
                     continue
             for guard in phrase.guards:
                 if guard.refuses(view, begin, after):
-                    rejected.append(RejectedHeading(begin, line + phrase.end, guard.reason))
-                    category = None
+                    category = guard.becomes
+                    if category is None:
+                        rejected.append(RejectedHeading(begin, end, guard.reason))
                     break
             if phrase.refused:
-                rejected.append(RejectedHeading(begin, line + phrase.end, phrase.refused))
+                rejected.append(RejectedHeading(begin, end, phrase.refused))
             nested = False
             if category is None:
-                if not _begins_unknown(
-                    phrase, parent, parent_category, parent_role, alone=alone, after_blank=after_blank
-                ):
+                if not _begins_unknown(phrase, parent, alone=alone, after_blank=after_blank):
+                    parent.has_topics |= phrase.topic
                     continue
                 category = UNKNOWN
-            elif parent is not None:
-                weaker = _is_weaker(phrase, parent)
-                if _is_part_of(
-                    category, parent_category, parent_role, weaker=weaker, after_blank=after_blank
-                ):
-                    rejected.append(RejectedHeading(begin, line + phrase.end, "part_of_" + parent_category))
-                    continue
-                nested = weaker and parent_role == "mixed"
+            elif _is_part_of(phrase, category, parent, alone=alone, after_blank=after_blank):
+                if parent.category:
+                    rejected.append(RejectedHeading(begin, end, "part_of_" + parent.category))
+                continue
+            else:
+                inside = parent.role == "mixed" or (phrase.item and parent.category in _JUDGEMENTS)
+                nested = inside and not alone and _is_weaker(phrase, parent.phrase)
             if not nested:
-                parent, parent_category = phrase, category
-                parent_role = self.lexicon.categories[category].role
-            headings.append(
-                _Heading(line + phrase.lead, begin, line + phrase.end, after, category, phrase.rule, nested)
-            )
+                parent = _Open(phrase, category, self.lexicon.categories[category].role)
+            headings.append(_Heading(line + phrase.lead, begin, end, after, category, phrase.rule, nested))
         return headings, rejected
 
     def _sections(self, text: str, view: str, headings: list[_Heading], closings: list[int]) -> list[Section]:
@@ -530,7 +535,8 @@ class SectionFinder:
         end_of_text = len(text)
         upcoming = iter(closings)
         closing = next(upcoming, end_of_text)
-        for n, (_, start, end, after, category, rule, nested) in enumerate(headings):
+        for n, (_, start, end, after_heading, category, rule, nested) in enumerate(headings):
+            after = after_heading
             high = headings[n + 1].lead if n < last else end_of_text
             while closing < high:
                 if closing > after:
@@ -574,25 +580,17 @@ def _without_overlaps(candidates: list[_Candidate]) -> list[_Candidate]:
     return kept
 
 
-def _begins_unknown(
-    phrase: _Phrase,
-    parent: _Phrase | None,
-    parent_category: str,
-    parent_role: str,
-    *,
-    alone: bool,
-    after_blank: bool,
-) -> bool:
+def _begins_unknown(phrase: _Phrase, parent: _Open, *, alone: bool, after_blank: bool) -> bool:
     """Does this heading, which the lexicon does not know, begin a section of its own?"""
     if phrase.item and not phrase.depth:
         return False
-    if parent is None:
+    if not parent.category:
         return phrase.caps or phrase.marked or (alone and not phrase.topic)
     if phrase.topic:
-        return phrase.caps and after_blank and parent_category in _WITHOUT_TOPICS
-    if parent_role in ("plan", "mixed"):  # the titles of problems stay in the plan
-        return after_blank and phrase.caps and parent.caps and phrase.ends_as_heading
-    if parent_category in _EXAMINATION and not after_blank:
+        return phrase.caps and after_blank and parent.category in _WITHOUT_TOPICS
+    if parent.role in ("plan", "mixed"):  # the titles of problems stay in the plan
+        return after_blank and phrase.caps and parent.phrase.caps and phrase.ends_as_heading
+    if parent.category in _EXAMINATION and not after_blank:
         return False
     return phrase.caps or phrase.marked or alone
 
@@ -608,21 +606,22 @@ def _is_weaker(phrase: _Phrase, parent: _Phrase) -> bool:
     return parent.caps and not phrase.caps
 
 
-def _is_part_of(
-    category: str, parent_category: str, parent_role: str, *, weaker: bool, after_blank: bool
-) -> bool:
+def _is_part_of(phrase: _Phrase, category: str, parent: _Open, *, alone: bool, after_blank: bool) -> bool:
     """Is this heading of the lexicon a part of the section it stands in?"""
-    if parent_category == "physical_exam" and category in _PARTS_OF_EXAM:
-        return weaker or not after_blank
-    if category == parent_category and not after_blank:
-        return weaker or category in ("diagnosis", "social_history")
-    if not weaker:
+    if not parent.category:  # "Date: 4/12" above the first section
+        return category == UNKNOWN and not (phrase.caps or phrase.marked or alone)
+    if category in _NEVER_PARTS:
         return False
-    if parent_role == "plan":
-        return True
-    if parent_role == "mixed":
-        return category not in _PARTS_OF_MIXED
-    return False
+    weaker = _is_weaker(phrase, parent.phrase)
+    if parent.category == "physical_exam" and category in _PARTS_OF_EXAM:
+        return weaker or not after_blank
+    if category == parent.category and not after_blank:
+        return weaker or category in ("diagnosis", "social_history")
+    if not weaker or parent.role not in ("plan", "mixed"):
+        return False
+    if parent.role == "mixed" and (category in _PARTS_OF_MIXED or (category == UNKNOWN and after_blank)):
+        return False
+    return phrase.item or phrase.depth > 0 or parent.has_topics or category not in _AFTER_PLAN
 
 
 def _line_end(text: str, start: int) -> int:
@@ -761,6 +760,7 @@ _CATEGORY_LETTER = {
     "plan": "P",
     "assessment_and_plan": "AP",
 }
+_NO_PHRASE = _Phrase(0, 0, 0, 0, "", None, "", False, False, 0, False, False, False, (), None)
 _EXAMINATION = frozenset({"physical_exam", "vital_signs", "mental_status_exam", "review_of_systems"})
 _PARTS_OF_EXAM = _EXAMINATION - {"review_of_systems"}
 _WITHOUT_TOPICS = frozenset(
@@ -775,6 +775,11 @@ _WITHOUT_TOPICS = frozenset(
         "disposition",
     }
 )
+_NEVER_PARTS = frozenset({"addendum", "signature"})
+_AFTER_PLAN = frozenset(
+    {"follow_up", "disposition", "recommendations", "patient_instructions", "discharge_instructions", "goals"}
+)
+_JUDGEMENTS = frozenset({"assessment", "impression"})
 _PARTS_OF_MIXED = frozenset({"plan", "assessment", "assessment_and_plan"})
 _SMALL_WORDS = frozenset(
     {
@@ -829,13 +834,21 @@ _CAPITALS_INSIDE = re.compile(
 _NUMBER = re.compile(r"\s*\d{2,3}\b(?!\.\s)")
 _BLANK_LINE = re.compile(r"\n\s*\n")
 _END_RULE = re.compile(r"\s*(?:[-_=*~]\s?){4,}\s*$")
-_CLOSING_WORDS = frozenset(
-    form
-    for word in (
-        "electronically digitally signed dictated sincerely respectfully kind kindest best warm warmest with yours thank"
-    ).split()
-    for form in (word, word.capitalize(), word.upper())
+_CLOSINGS = (
+    *(
+        "electronically",
+        "digitally",
+        "signed",
+        "dictated",
+        "sincerely",
+        "respectfully",
+        "kind",
+        "kindest",
+        "best",
+    ),
+    *("warm", "warmest", "with", "yours", "thank"),
 )
+_CLOSING_WORDS = frozenset(form for word in _CLOSINGS for form in (word, word.capitalize(), word.upper()))
 _CLOSING = re.compile(
     r"\s*(?:(?:electronically|digitally) (?:signed|authenticated)|signed\b|dictated (?:by|but)|sincerely|respectfully|"
     r"(?:kind|best|warm|warmest|with)(?: \w+){0,2} (?:regards|wishes)|yours (?:sincerely|faithfully|truly)|"

@@ -4,6 +4,7 @@ import pickle
 from pathlib import Path
 
 import pytest
+
 from rubricator.nlp.headings import Lexicon, LexiconError, normalise
 
 
@@ -132,5 +133,5 @@ def test_a_mistake_in_a_file_is_named_with_file_and_key(tmp_path: Path, content:
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path):
-    with pytest.raises(LexiconError, match="missing.toml"):
+    with pytest.raises(LexiconError, match=r"missing\.toml"):
         Lexicon.load(tmp_path / "missing.toml")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from rubricator.nlp.headings import Lexicon
 from rubricator.nlp.sections import CONFIDENCE, SECTIONS_SCHEMA, Section, SectionFinder
 
