@@ -1,7 +1,6 @@
 """Explain: one note as a page, with what models found in it and why."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
@@ -56,7 +55,7 @@ def explain(
         note_id=note_id,
         text=row["text"],
         about=", ".join(str(value) for value in (row["note_type"], row["written_on"]) if value),
-        sections=map(asdict, sections),
+        sections=[section._asdict() for section in sections],
         sentences=by_task["plan"][1] if "plan" in by_task else (),
         codes=by_task["codes"][1] if "codes" in by_task else (),
         known_codes=row["codes"],
