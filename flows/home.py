@@ -1,8 +1,8 @@
 """Where Rubricator keeps its state: one private folder with the databases and the artifacts."""
 
 import fcntl
+import hashlib
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ class Home:
         own = {"MLFLOW_TRACKING_URI": f"sqlite:///{self.path}/mlflow.db"}
         if not os.environ.get(
             "PREFECT_API_URL"
-        ):  # a server's settings live in the user's own Prefect profile
+        ):  # the login to a server is in the user's own Prefect profile
             own |= {"PREFECT_HOME": str(self.path / "prefect"), "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true"}
         return own
 
@@ -81,8 +81,7 @@ class Home:
         uri = os.environ["MLFLOW_TRACKING_URI"]
         experiment = os.environ["MLFLOW_EXPERIMENT_NAME"]
         own = self.path / "mlflow.db" if uri == self.variables()["MLFLOW_TRACKING_URI"] else None
-        state = f"{version('mlflow')} {experiment} {_without_password(uri)}"
-        with self._once("mlflow", state, own) as first:
+        with self._once("mlflow", [version("mlflow"), experiment, uri], own) as first:
             if first:
                 import mlflow
 
@@ -101,21 +100,18 @@ class Home:
         database = prefect.settings.get_current_settings().server.database.connection_url
         uri = database.get_secret_value() if database else ""
         own = self.path / "prefect" / "prefect.db" if uri.endswith("/prefect/prefect.db") else None
-        with self._once("prefect", f"{prefect.__version__} {_without_password(uri)}", own) as first:
+        with self._once("prefect", [prefect.__version__, uri], own) as first:
             if first:
                 SubprocessASGIServer().start()  # migrates the database; the flow then uses this server
 
     @contextmanager
-    def _once(self, what: str, state: str, file: Path | None) -> Iterator[bool]:
+    def _once(self, what: str, state: list[str], file: Path | None) -> Iterator[bool]:
         """Hold the lock of `what`; True until a body has ended well with this state, or if its file is gone."""
         done = self.path / f"{what}.ready"
+        digest = hashlib.sha256("\n".join(state).encode()).hexdigest()  # a URI may hold a password
         with (self.path / f"{what}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            first = not done.exists() or done.read_text() != state or not (file is None or file.exists())
+            first = not done.exists() or done.read_text() != digest or not (file is None or file.exists())
             yield first
             if first:
-                done.write_text(state)
-
-
-def _without_password(uri: str) -> str:
-    return re.sub(r"://[^@/]*@", "://", uri)
+                done.write_text(digest)
