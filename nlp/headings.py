@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 import tomllib
 import unicodedata
 from collections.abc import Iterable
@@ -328,7 +329,10 @@ class Lexicon:
                 if OSA.distance(word, other) == 1:
                     return other
         if len(word) >= _SHORTEST_DOUBLE_TYPO:
-            best = process.extractOne(word, self._long_words, scorer=OSA.distance, score_cutoff=2)
+            alike = [
+                other for other in self._long_words if other[0] == word[0] and abs(len(other) - len(word)) < 3
+            ]
+            best = process.extractOne(word, alike, scorer=OSA.distance, score_cutoff=2)
             return best[0] if best else word
         return word
 
@@ -336,15 +340,13 @@ class Lexicon:
 @lru_cache(maxsize=_CACHE_SIZE)
 def normalise(phrase: str, *, keep_the: bool = False) -> str:
     """The form in which headings are compared: lower case, words only, "&" "+" "/" "," as "and", no inner "the"."""
-    if not phrase.isascii():
-        phrase = unicodedata.normalize("NFKC", phrase)
     phrase = phrase.lower()
-    if phrase.isalpha():
-        return phrase
     if not phrase.replace(" ", "").isalpha():
-        phrase = _INITIALS.sub(r"\1", phrase)
-        phrase = _JOINERS.sub(" and ", phrase)
-        phrase = _NOT_WORD.sub(" ", phrase)
+        if "." in phrase:
+            phrase = _INITIALS.sub(r"\1", phrase)
+        phrase = phrase.translate(_PUNCTUATION)
+    if not phrase.isascii():
+        phrase = _NOT_WORD.sub(" ", unicodedata.normalize("NFKC", phrase))
     words = phrase.split()
     if not keep_the and "the" in words[1:]:
         words = words[:1] + [word for word in words[1:] if word != "the"]
@@ -357,8 +359,8 @@ def normalise(phrase: str, *, keep_the: bool = False) -> str:
     return " ".join(words)
 
 
-# "A/P", "S&P": joiners. A hyphen inside a word is a blank; one between blanks joins nothing.
-_JOINERS = re.compile(r"[&+/\\,]|(?<=\s)\|(?=\s)")
+# "A/P", "S&P": joiners. Any other mark is a blank.
+_PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation, " ") | dict.fromkeys("&+/\\,", " and "))
 _INITIALS = re.compile(r"\b([a-z])\.(?=[a-z]?\b|\s|$)")
 _NOT_WORD = re.compile(r"[\W_]+")
 _DASH = re.compile(r"\s[-–—]\s|\s?--+\s?|\s?[–—]\s?")

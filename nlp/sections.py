@@ -302,6 +302,8 @@ class SectionFinder:
         caps, capitalised = phrase.isupper(), phrase[0].isupper()
         if found is None and phrase not in _LETTER_CATEGORY:
             short = phrase.count(" ") < _MOST_TITLE_WORDS
+            if not (colon or marked or caps) and (not short or key.endswith((".", ",", ";"))):
+                return None
             loose = (
                 caps
                 or marked
@@ -315,7 +317,7 @@ class SectionFinder:
                 self.lexicon.needs_colon(phrase) or not (capitalised or begin == lead.end("blank"))
             ):
                 return None
-            if not (colon or marked or caps) and (found.how == "qualified" or key.endswith(".")):
+            if not (colon or marked or caps) and found.how == "qualified":
                 return None
             category = found.category
             rule = (
