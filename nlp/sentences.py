@@ -228,14 +228,16 @@ _NUMBERED_THING = re.compile(
 def _inline_items(text: str, unit: tuple[int, int, _Line]) -> Iterator[Span]:
     """Cuts a unit at markers inside it: "1. Aspirin. 2. Follow up." or "• aspirin • follow up"."""
     start, end, line = unit
-    cuts = [match.span() for match in _INLINE_BULLET.finditer(text, start, end)]
+    cuts = [] if text.isascii() else [match.span() for match in _INLINE_BULLET.finditer(text, start, end)]
     if line.marker and line.content[0] in "-–*":
         cuts += [
             match.span()
             for match in _INLINE_DASH.finditer(text, start, end)
             if text[match.start() - 1].isspace()
         ]
-    cuts += _inline_numbers(text, start, end, line.number)
+    expected = 1 if line.number is None else line.number + 1
+    if any(text.find(f"{expected}{closing}", start, end) >= 0 for closing in ".)"):
+        cuts += _inline_numbers(text, start, end, expected)
     for cut_start, cut_end in sorted(cuts):
         if start < cut_start:
             yield start, cut_start
@@ -244,9 +246,10 @@ def _inline_items(text: str, unit: tuple[int, int, _Line]) -> Iterator[Span]:
         yield start, end
 
 
-def _inline_numbers(text: str, start: int, end: int, own: int | None) -> list[Span]:
+def _inline_numbers(text: str, start: int, end: int, first: int) -> list[Span]:
+    """Markers that count on from `first`; from 1, they are a list only when there is a second."""
     cuts = []
-    expected = 1 if own is None else own + 1
+    expected = first
     for match in _INLINE_NUMBER.finditer(text, start, end):
         if int(match[1]) != expected:
             continue
@@ -259,7 +262,7 @@ def _inline_numbers(text: str, start: int, end: int, own: int | None) -> list[Sp
         if closed or (expected > 1 and text[match.end()].isupper() and not _NUMBERED_THING.search(before)):
             cuts.append((at, match.end()))
             expected += 1
-    return cuts if own is not None or len(cuts) > 1 else []
+    return cuts if first > 1 or len(cuts) > 1 else []
 
 
 _MAY_END = re.compile(r"[.!?…](?:[\"'”’)\]]*\s|[A-Z])")
@@ -276,7 +279,10 @@ _CLOSING = _words(
 _EVERY_HOURS = re.compile(r"(?:q\.?)?\d{1,2}h")
 _CAPITALISED = re.compile(r"[\"'“(]?(?:[A-Z][a-z]|[IA]\s)")
 _FREQUENCY = re.compile(r"(?:daily|twice|once|every|each|bid|tid|qid|prn|q)\b", re.IGNORECASE)
-_STARTER = re.compile(r"(?:He|She|They|It|We|I|The|This|That|These|There|Patient|No|On|In|His|Her|Will)\b")
+_STARTER = re.compile(
+    r"(?:he|she|they|it|we|i|the|this|that|these|there|patient|pt|no|on|in|his|her|will|continue|follow|f/u)\b",
+    re.IGNORECASE,
+)
 _PERIOD = re.compile(r"\.\s+(?=[A-Z])")
 
 
@@ -293,16 +299,15 @@ def _sentences(text: str, start: int, end: int) -> Iterator[Span]:
     unit = text[start:end].replace("\n", " ").replace("\t", " ")
     at = 0
     for cut in _boundaries(unit):
-        yield start + at, start + len(unit[:cut].rstrip())
+        yield start + at, start + at + len(unit[at:cut].rstrip())
         at = cut
     yield start + at, end
 
 
 def _boundaries(unit: str) -> list[int]:
     """Where sentences start inside the unit: sentencex's boundaries, clinical abbreviations mended."""
-    cuts = [found["start_index"] for found in get_sentence_boundaries("en", unit)[1:]]
-    found = set(cuts)
-    cuts = [cut for cut in cuts if not _belongs_together(unit, cut)]
+    found = [boundary["start_index"] for boundary in get_sentence_boundaries("en", unit)[1:]]
+    cuts = [cut for cut in found if not _belongs_together(unit, cut)]
     missed = [
         cut
         for match in _PERIOD.finditer(unit)
@@ -317,13 +322,17 @@ def _last_word(unit: str, period: int) -> str:
 
 def _belongs_together(unit: str, cut: int) -> bool:
     """Whether an abbreviation stands before the cut that the word after it completes."""
-    period = len(unit[:cut].rstrip()) - 1
+    period = cut - 1
+    while unit[period].isspace():
+        period -= 1
     if unit[period] != "." or len(word := _last_word(unit, period)) > 7:
         return False
     if word in _TITLE or (word in _BEFORE_NUMBER and unit[cut].isdigit()):
         return True
-    closing = word in _CLOSING or _EVERY_HOURS.fullmatch(word)
-    return bool(closing) and (not _CAPITALISED.match(unit, cut) or _FREQUENCY.match(unit, cut) is not None)
+    if not _closing(word):
+        return False
+    starts = _STARTER.match(unit, cut) if unit.islower() else _CAPITALISED.match(unit, cut)
+    return starts is None or _FREQUENCY.match(unit, cut) is not None
 
 
 def _ends_sentence(unit: str, period: int, cut: int) -> bool:
@@ -335,8 +344,11 @@ def _ends_sentence(unit: str, period: int, cut: int) -> bool:
         return True
     if len(word) == 1:  # "hepatitis C. He …", but "J. Smith"
         return _STARTER.match(unit, cut) is not None
-    closing = word in _CLOSING or _EVERY_HOURS.fullmatch(word)
-    return bool(closing) and _CAPITALISED.match(unit, cut) is not None
+    return _closing(word) and _CAPITALISED.match(unit, cut) is not None
+
+
+def _closing(word: str) -> bool:
+    return word in _CLOSING or (word[-1:] == "h" and _EVERY_HOURS.fullmatch(word) is not None)
 
 
 # ---- spaCy ---------------------------------------------------------------------------------------
