@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+
 from rubricator.flows.ledger import SettingsChangedError
 from rubricator.flows.shards import (
     JobIsRunningError,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+
 from rubricator.flows.shards import ShardTables
 
 WORDS = pa.schema([("note_id", pa.string()), ("words", pa.int32())])

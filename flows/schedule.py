@@ -1,0 +1,229 @@
+"""Schedule: serve extract, train and predict on the cron expressions of a TOML file, from one process."""
+
+import inspect
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+
+from rubricator.flows.extract import extract
+from rubricator.flows.home import Home, open_home
+from rubricator.flows.predict import predict
+from rubricator.flows.train import train
+from rubricator.nlp.errors import RubricatorError
+
+if TYPE_CHECKING:
+    from prefect.deployments.runner import RunnerDeployment
+
+STEPS: dict[str, Callable[..., Any]] = {"extract": extract, "train": train, "predict": predict}
+PATHS = ("notes", "out", "exclude", "report")  # parameters that are paths; `lexicon` is a list of them
+TEMPLATE = Path(__file__).with_name("schedule.toml")
+SERVER_STARTS_IN = 180  # seconds: a first start makes the database
+
+
+class ScheduleError(RubricatorError):
+    """A schedule that cannot be served: names the file, the key and what is wrong with it."""
+
+
+class Job(BaseModel):
+    """A step with its parameters, at the times of a cron expression."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[\w.-]+$")
+    step: Literal["extract", "train", "predict"]
+    cron: str
+    parameters: dict[str, bool | int | float | str | list[str]]
+
+    @field_validator("cron")
+    @classmethod
+    def _is_cron(cls, cron: str) -> str:
+        from prefect.client.schemas.schedules import CronSchedule
+
+        try:
+            CronSchedule(cron=cron)
+        except ValidationError:
+            valid = False
+        else:
+            valid = len(cron.split()) == 5
+        if not valid:
+            raise ValueError(
+                f"{cron!r} is no cron expression; write minute, hour, day of month, month and day of week, such as "
+                "'0 1 * * *' for every night at one"
+            )
+        return cron
+
+    @field_validator("parameters")
+    @classmethod
+    def _fit_the_step(cls, parameters: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if "step" in info.data:
+            signature = inspect.signature(STEPS[info.data["step"]])
+            try:
+                signature.bind(**parameters)
+            except TypeError as error:
+                known = ", ".join(name for name in signature.parameters if name != "home")
+                raise ValueError(f"{error}; the parameters are {known}") from None
+            if "home" in parameters:
+                raise ValueError("the home is that of `rubricator schedule --home`")
+        return parameters
+
+
+class Schedule(BaseModel):
+    """What runs when."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    timezone: str = "UTC"
+    jobs: list[Job] = Field(min_length=1)
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_timezone(cls, timezone: str) -> str:
+        try:
+            ZoneInfo(timezone)
+        except (KeyError, ValueError, OSError):
+            known = False
+        else:
+            known = True
+        if not known:
+            raise ValueError(f"there is no time zone {timezone!r}; write one such as 'Europe/Zurich'")
+        return timezone
+
+    @field_validator("jobs")
+    @classmethod
+    def _names_differ(cls, jobs: list[Job]) -> list[Job]:
+        if twice := [name for name, count in Counter(job.name for job in jobs).items() if count > 1]:
+            raise ValueError(f"two jobs have the name {twice[0]!r}")
+        return jobs
+
+
+def schedule(config: str = "schedule.toml", *, home: str | None = None) -> None:
+    """Serve the jobs of a TOML file until this process is stopped.
+
+    Where PREFECT_API_URL names no server, one is started on this machine, for this process only, with its database
+    in the home. Raises ScheduleError.
+    """
+    jobs = read_schedule(Path(config))
+    opened = open_home(home)
+    opened.init_mlflow()
+    with _server(opened) as url:
+        from prefect import serve
+        from prefect.settings import PREFECT_API_URL, temporary_settings
+
+        with temporary_settings({PREFECT_API_URL: url}):
+            sys.stderr.write(
+                f"{len(jobs.jobs)} jobs are served; see {url.removesuffix('/api')}. Ctrl-C ends it.\n"
+            )
+            serve(*deployments(jobs, opened), print_starting_message=False, pause_on_shutdown=False)
+
+
+def read_schedule(path: Path) -> Schedule:
+    """The schedule of a TOML file, its paths made absolute. Raises ScheduleError."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        read = Schedule.model_validate(content)
+    except FileNotFoundError:
+        problem = f"there is no such file; copy {TEMPLATE} and name your folders in it"
+    except (OSError, UnicodeDecodeError) as error:
+        problem = f"cannot be read: {type(error).__name__}"
+    except tomllib.TOMLDecodeError as error:
+        problem = f"is not TOML: {error}"
+    except ValidationError as error:
+        first = error.errors()[0]
+        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
+    else:
+        folder = path.absolute().parent
+        jobs = [job.model_copy(update={"parameters": _absolute(job.parameters, folder)}) for job in read.jobs]
+        return read.model_copy(update={"jobs": jobs})
+    raise ScheduleError(f"{path}: {problem}")
+
+
+def deployments(schedule: Schedule, home: Home) -> "list[RunnerDeployment]":
+    """A Prefect deployment for each job; a run that would overlap the last one of its job is cancelled."""
+    from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+    from prefect.schedules import Cron
+    from prefect.types.entrypoint import EntrypointType
+
+    from rubricator.flows import deployments as flows
+
+    one = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
+    return [
+        getattr(flows, f"{job.step}_flow").to_deployment(
+            job.name,
+            schedule=Cron(job.cron, timezone=schedule.timezone),
+            parameters={**job.parameters, "home": str(home.path)},
+            concurrency_limit=one,
+            entrypoint_type=EntrypointType.MODULE_PATH,
+        )
+        for job in schedule.jobs
+    ]
+
+
+def _absolute(parameters: dict[str, Any], folder: Path) -> dict[str, Any]:
+    def resolved(name: str, value: Any) -> Any:
+        if name == "lexicon":
+            return [str(folder / file) for file in value]
+        is_path = name in PATHS or (name == "model" and value.startswith("."))
+        return str(folder / value) if is_path else value
+
+    return {name: resolved(name, value) for name, value in parameters.items()}
+
+
+@contextmanager
+def _server(home: Home) -> Iterator[str]:
+    """The URL of the server in PREFECT_API_URL, else of one of our own, on this machine only, that ends with us."""
+    if url := os.environ.get("PREFECT_API_URL"):
+        yield url
+        return
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    command = shutil.which("prefect", path=Path(sys.executable).parent) or "prefect"
+    with (home.path / "prefect-server.log").open("wb") as log:
+        server = subprocess.Popen(
+            [command, "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            _wait_for(f"{url}/health", server, home)
+            os.environ["PREFECT_API_URL"] = url  # for the processes of the runs
+            yield url
+        finally:
+            os.environ.pop("PREFECT_API_URL", None)
+            server.terminate()
+            server.wait()
+
+
+def _wait_for(health: str, server: "subprocess.Popen[bytes]", home: Home) -> None:
+    deadline = time.monotonic() + SERVER_STARTS_IN
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            with urllib.request.urlopen(health, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.5)
+    raise ScheduleError(f"the Prefect server did not start; see {home.path / 'prefect-server.log'}")
+
+
+def _free_port(usual: int = 4200) -> int:
+    for port in (usual, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise ScheduleError("no free port on this machine")

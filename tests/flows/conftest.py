@@ -1,0 +1,55 @@
+"""What several tests of flows need: small models in folders, trained once."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+
+from rubricator.models.training import train_model
+from rubricator.nlp.examples import Examples
+
+PLANS = ["Follow up in two weeks.", "Start aspirin 81 mg daily.", "Will repeat the chest film."]
+OTHERS = ["Had a cough for three days.", "Lungs are clear.", "Denies fever and chills."]
+CODED = [
+    ("Essential hypertension, on lisinopril.", ["I10"]),
+    ("Type 2 diabetes, on metformin.", ["E11.9"]),
+    ("Hypertension and type 2 diabetes.", ["E11.9", "I10"]),
+    ("Low back pain after lifting.", ["M54.5"]),  # not billable since October 2021
+    ("Well child visit, no complaints.", []),
+]
+
+
+def examples(texts: list[str], labels: list[list[str]], *, contexts: list[str] | None) -> Examples:
+    names = sorted({label for found in labels for label in found})
+    return Examples(
+        ids=[f"example{row}" for row in range(len(texts))],
+        groups=np.arange(len(texts)) // 2,
+        texts=texts,
+        contexts=contexts,
+        targets=csr_matrix([[int(name in found) for name in names] for found in labels]),
+        labels=names,
+        counts={},
+    )
+
+
+@pytest.fixture(scope="session")
+def plan_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model that tells a few plan sentences from a few others."""
+    texts = [(PLANS if row % 3 == 0 else OTHERS)[row % 7 % 3] for row in range(90)]
+    labels = [["plan"] if row % 3 == 0 else [] for row in range(90)]
+    folder = tmp_path_factory.mktemp("models") / "plan-model"
+    train_model(examples(texts, labels, contexts=["", *texts[:-1]]), task="plan", classifier="svm").save(
+        folder
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def code_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model of three ICD-10-CM codes, one of them not billable."""
+    texts = [f"{CODED[row % 5][0]} Seen on day {row}." for row in range(100)]
+    labels = [CODED[row % 5][1] for row in range(100)]
+    folder = tmp_path_factory.mktemp("models") / "code-model"
+    train_model(examples(texts, labels, contexts=None), task="codes", classifier="svm").save(folder)
+    return folder
