@@ -356,3 +356,7 @@ def _path(path: Path | None) -> str | None:
 
 def _paths(paths: list[Path] | None) -> list[str] | None:
     return [str(path) for path in paths] if paths else None
+
+
+if __name__ == "__main__":
+    main()

@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
+from rubricator.nlp.errors import RubricatorError
+
 Role = Literal["plan", "mixed", "not-plan", "neutral"]
 How = Literal["exact", "dated", "qualified", "joined", "typo"]
 UNKNOWN = "unknown"
@@ -30,7 +32,7 @@ _LETTERS = frozenset("soap")  # S: O: A: P: are headings too
 _CACHE_SIZE = 50_000
 
 
-class LexiconError(ValueError):
+class LexiconError(RubricatorError):
     """A lexicon file is not usable; says which file, which key, and what to change."""
 
 

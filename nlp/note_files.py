@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from rubricator.nlp.errors import RubricatorError
+
 CODECS = {".gz": "gzip", ".zst": "zstd"}
 
 
-class NoteFormatError(ValueError):
+class NoteFormatError(RubricatorError):
     """A source of notes that cannot be read as a whole: what, where, the mend; never the file's content."""
 
 

@@ -1,0 +1,158 @@
+"""Training and evaluation on a synthetic corpus, into a real MLflow store: what is logged, registered and said."""
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import polars as pl
+import pytest
+
+from rubricator.flows.evaluate import evaluate
+from rubricator.flows.explain import NoSuchNoteError, explain
+from rubricator.flows.home import open_home
+from rubricator.flows.train import Trained, TrainError, train
+from rubricator.models import registry
+from rubricator.nlp.examples import ExampleError
+from rubricator.nlp.synthetic import SyntheticCorpus, write_synthetic_notes
+
+CANARY = "zyxcanaryword"
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> SyntheticCorpus:
+    return write_synthetic_notes(tmp_path_factory.mktemp("corpus"), notes=200, seed=1)
+
+
+@pytest.fixture(scope="module")
+def notes(corpus: SyntheticCorpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The training notes with a canary in one of them, and a row that is no note."""
+    with gzip.open(corpus.notes, "rt") as lines:
+        rows = [json.loads(line) for line in lines]
+    rows[0]["text"] += f"\n\nPLAN:\nAsk {CANARY} about {CANARY}."
+    file = tmp_path_factory.mktemp("notes") / "notes.jsonl"
+    file.write_text(
+        "\n".join(json.dumps(row) for row in [*rows, {**rows[1], "note_id": "empty", "text": " "}])
+    )
+    return file
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("RUBRICATOR_HOME", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
+            patch.delenv(name, raising=False)
+        path = tmp_path_factory.mktemp("home")
+        open_home(path).init_mlflow()
+        for name in ("RUBRICATOR_HOME", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
+            patch.setenv(name, __import__("os").environ[name])
+        yield path
+
+
+@pytest.fixture(scope="module")
+def plan(notes: Path, home: Path) -> Trained:
+    report = home / "plan.json"
+    return train("plan", str(notes), folds=3, bootstrap=50, report=str(report), home=str(home))
+
+
+@pytest.fixture(scope="module")
+def codes(notes: Path, home: Path) -> Trained:
+    return train("codes", str(notes), folds=2, bootstrap=50, home=str(home))
+
+
+def test_the_challenger_is_registered_with_figures_folds_plots_and_card(plan: Trained, home: Path) -> None:
+    client = mlflow.MlflowClient()
+    assert registry.resolve("plan-sentences@challenger").version == plan.version == "1"
+    run = client.get_run(plan.run_id)
+    assert run.data.params["task"] == "plan"
+    assert run.data.metrics["micro_f1"] == pytest.approx(plan.evaluation.values()["micro_f1"])
+    children = client.search_runs([run.info.experiment_id], f"tags.mlflow.parentRunId = '{plan.run_id}'")
+    assert sorted(child.info.run_name for child in children) == ["fold 0", "fold 1", "fold 2"]
+    assert all("micro_f1" in child.data.metrics for child in children)
+    plots = {artifact.path for artifact in client.list_artifacts(plan.run_id, "plots")}
+    assert plots == {f"plots/{name}.png" for name in ("precision_recall", "reliability", "thresholds")}
+    card = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/model_card.md")
+    assert run.data.params["data_sha256"] in card
+    [data] = run.inputs.dataset_inputs
+    assert run.data.params["data_sha256"].startswith(data.dataset.digest)
+
+
+def test_the_random_split_and_the_even_sample_stand_beside_the_grouped_figure(
+    plan: Trained, home: Path
+) -> None:
+    assert set(plan.beside) == {"random split", "1-1 sample by group"}
+    written = json.loads((home / "plan.json").read_text())
+    assert written["beside"] == plan.beside
+    assert written["metrics"]["micro_f1"]["low"] <= written["metrics"]["micro_f1"]["high"]
+    assert plan.dead_letters and sum(plan.dead_letters.values()) == 1
+
+
+def test_no_note_text_is_in_the_home(plan: Trained, codes: Trained, home: Path) -> None:
+    files = [path for path in home.rglob("*") if path.is_file()]
+    assert any(path.name == "vocabulary.json" for path in files)
+    assert [path for path in files if CANARY.encode() in path.read_bytes()] == []
+
+
+def test_codes_are_learnt_with_descriptions_and_rare_ones_break_nothing(codes: Trained) -> None:
+    model = registry.load(registry.resolve(f"icd-codes/{codes.version}"))
+    assert model.descriptions[model.labels.index("I10")] == "Essential (primary) hypertension"
+    assert model.code_system is not None and "ICD-10-CM" in model.code_system
+    assert 0 < codes.evaluation.values()["micro_f1"] <= 1
+    assert min(score.support for score in codes.evaluation.per_label) < 6
+
+
+def test_a_model_is_evaluated_on_codes_it_does_not_know(
+    codes: Trained, corpus: SyntheticCorpus, home: Path, tmp_path: Path
+) -> None:
+    known = pl.read_ndjson(corpus.new_notes).head(60)
+    strange = known.with_columns(codes=pl.col("codes").list.concat(pl.lit(["Z99.89"])))
+    scores = {}
+    for name, frame in {"known": known, "strange": strange}.items():
+        frame.write_parquet(tmp_path / f"{name}.parquet")
+        found = evaluate(
+            "icd-codes@challenger", str(tmp_path / f"{name}.parquet"), bootstrap=0, home=str(home)
+        )
+        scores[name] = found.evaluation.values()
+    assert scores["strange"]["micro_recall"] < scores["known"]["micro_recall"]
+    assert scores["strange"]["micro_precision"] == pytest.approx(scores["known"]["micro_precision"])
+
+
+def test_plan_sentences_are_evaluated_by_headings_and_by_annotated_units(
+    plan: Trained, corpus: SyntheticCorpus, home: Path, tmp_path: Path
+) -> None:
+    new = str(corpus.new_notes)
+    by_headings = evaluate("plan-sentences/1", new, bootstrap=0, home=str(home))
+    assert by_headings.evaluation.values()["micro_f1"] > 0.5
+    note = pl.read_ndjson(corpus.new_notes).row(0, named=True)
+    gold = tmp_path / "gold.jsonl"
+    unit = [0, len(note["text"]), 0]
+    gold.write_text(json.dumps({"note_id": note["note_id"], "kind": "whole", "units": [unit]}))
+    by_units = evaluate("plan-sentences/1", new, annotations=str(gold), bootstrap=0, home=str(home))
+    assert list(by_units.strata) == ["whole"]
+    assert by_units.counts["sentences"] == 1
+
+
+def test_a_note_is_explained_by_both_models_on_one_private_page(
+    plan: Trained, codes: Trained, corpus: SyntheticCorpus, home: Path, tmp_path: Path
+) -> None:
+    coded = pl.read_ndjson(corpus.new_notes).filter(pl.col("codes").list.contains("I10"))
+    note_id, page = coded["note_id"][0], tmp_path / "note.html"
+    models = ["plan-sentences@challenger", "icd-codes@challenger"]
+    said = explain(str(corpus.new_notes), note_id=note_id, model=models, out=str(page), home=str(home))
+    assert str(page) in said
+    assert page.stat().st_mode & 0o077 == 0
+    assert "Essential (primary) hypertension" in page.read_text()
+    with pytest.raises(NoSuchNoteError, match="no note 'nobody'"):
+        explain(str(corpus.new_notes), note_id="nobody", model=models, out=str(page), home=str(home))
+
+
+def test_wrong_settings_say_what_there_is(corpus: SyntheticCorpus, home: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainError, match="plan, codes"):
+        train("mood", str(corpus.notes), home=str(home))
+    with pytest.raises(Exception, match="no category plans in the lexicon"):
+        train("plan", str(corpus.notes), positive=["plans"], home=str(home))
+    uncoded = tmp_path / "uncoded.jsonl"
+    uncoded.write_text('{"note_id": "1", "text": "Seen today."}\n')
+    with pytest.raises(ExampleError, match="--codes-column"):
+        train("codes", str(uncoded), home=str(home))
