@@ -215,10 +215,10 @@ class SectionFinder:
                     first = word[1]
                     if (
                         first in first_words
-                        or (width < _LONGEST_LEAD and (content.isupper() or _TITLE_LINE.match(content)))
+                        or (width < _LONGEST_TITLE and (content.isupper() or _TITLE_LINE.match(content)))
                         or content[0] in _LETTER_CATEGORY
                     ):
-                        phrase = self._parse_line(content, width, word.end())
+                        phrase = self._parse_line(content, width, word.start(1))
                     if phrase is None and first in _CLOSING_WORDS and _CLOSING.match(content):
                         closings.append(start)
             if phrase is not None:
@@ -242,9 +242,11 @@ class SectionFinder:
         phrase = self._phrases[key] = self._parse(key)
         return phrase
 
-    def _parse_line(self, line: str, width: int, word_end: int) -> _Phrase | None:
+    def _parse_line(self, line: str, width: int, word_start: int) -> _Phrase | None:
         """A line with no heading before a colon: a short line as a whole, else its beginning up to a separator."""
-        if width < _LONGEST_LEAD:
+        if width < _LONGEST_LEAD and (
+            not line.rstrip().endswith(_ENDS_OF_PROSE) or line[0] in "*_" or line.isupper()
+        ):
             phrase = self._phrases[line] if line in self._phrases else self._remember(line)
             if phrase is not None:
                 return phrase
@@ -258,10 +260,11 @@ class SectionFinder:
                 rule="soap_letter",
                 item=bool(letter[2]),
             )
-        separator = _SEPARATOR.search(line, word_end, word_end + _LONGEST_PHRASE)
-        if separator is not None:
-            blanks = separator[0].isspace() and "\t" not in separator[0] and len(separator[0]) < 4
-            phrase = self._parse_weak(line[: separator.start()], separator.end(), visible=not blanks)
+        separated = _SEPARATED.match(line, word_start)
+        if separated is not None:
+            separator = separated["separator"]
+            blanks = separator.isspace() and "\t" not in separator and len(separator) < 4
+            phrase = self._parse_weak(line[: separated.end("phrase")], separated.end(), visible=not blanks)
             if phrase is not None:
                 return phrase
         capitals = _CAPITALS_LEAD.match(line)
@@ -302,7 +305,7 @@ class SectionFinder:
         caps, capitalised = phrase.isupper(), phrase[0].isupper()
         if found is None and phrase not in _LETTER_CATEGORY:
             short = phrase.count(" ") < _MOST_TITLE_WORDS
-            if not (colon or marked or caps) and (not short or key.endswith((".", ",", ";"))):
+            if not (colon or marked or caps) and (not short or key.endswith(_ENDS_OF_PROSE)):
                 return None
             loose = (
                 caps
@@ -745,6 +748,7 @@ def __getattr__(name: str) -> Any:
 
 _CACHE_SIZE = 50_000
 _LONGEST_LEAD = 100  # characters of a line in which a heading before a colon is looked for
+_LONGEST_TITLE = 90  # characters of a line that may be a heading as a whole
 _LONGEST_PHRASE = 80
 _LONGEST_WORD = 30
 _MOST_TITLE_WORDS = 7
@@ -812,19 +816,21 @@ _LEAD = re.compile(
 _MARKS = re.compile(r"[*_=~#>\]})\"”|+-]+[\s:]*")
 _TAIL = re.compile(r"[\s:;.,*_=~#+/\\\-–—|<>}\])\"”…]+$")
 _STRONG_MARKS = frozenset({"**", "__", "==", "--", "[", "<<", "{", "~~", "++", "_", "*"})
-_SPACED_LETTER = re.compile(r"\b[A-Za-z] [A-Za-z]$")
+_SPACED_LETTER = re.compile(r"\b[A-Z] [A-Z]$")
 _FIRST_WORD = re.compile(r"[^A-Za-z]{0,80}(?:\(?(?:\d{1,2}|[ivxIVX]{1,5}|[A-Za-z])[.)]\W{0,4})?([A-Za-z]+)")
 _TITLE_LINE = re.compile(
     r"\W{0,6}[A-Z][a-z]+(?:[ /&,-]{1,3}(?:[A-Z][a-z]*|and|of|for|the|to|with|\([^()]*\)|[\d/:]+)){0,6}\W{0,6}$"
 )
-_SEPARATOR = re.compile(
-    r"(?=[\s;._…–—-])(?:[ ]?\t\s*|[ ]+(?:[-–—=|>~]+[ ]+|[-–—](?=\w)|(?:--+|\.[ ]?\.[ ]?\.[. ]*|[–—])[ ]*)|[ ]{2,}"
+_SEPARATED = re.compile(  # at most eight words, never given back, and what sets them off from the rest of the line
+    r"(?P<phrase>(?:[^\s;.:…–—_=|>~-]|-(?=\w))++(?:[ ](?:[^\s;.:…–—_=|>~-]|(?<=\w)-(?=\w))++){0,7}+)"
+    r"(?P<separator>[ ]?\t\s*|[ ]+(?:[-–—=|>~]+[ ]+|[-–—](?=\w)|(?:--+|\.[ ]?\.[ ]?\.[. ]*|[–—])[ ]*)|[ ]{2,}"
     r"|(?:-[ ]|--+|\.[ ]?\.[ ]?\.[. ]*|_{3,}|…[….]*|[–—])[ ]*|;[ ])"
 )
 _LETTER_LEAD = re.compile(r"\[?([SOAP])(?:([.)])|\]|[ ]?[-–—=])[ ]+")
 _CAPITALS_LEAD = re.compile(r"([^a-z]{0,8}[A-Z]{3}[A-Z/&,\- ]*[A-Z]) (?=[A-Z][a-z]|\d|-|\()")
 _LAST_LETTERS = re.compile(r"([A-Za-z]+)[^A-Za-z]*$")
 _BOUNDARY = re.compile(r"[.!?;)\]>|•*_]\s*(?:[-–—•]\s+)?|--+\s*|\s{2,}|\t|\s[-–—/]\s+")
+_ENDS_OF_PROSE = (".", ",", ";")
 _EDGE_BEFORE = " \t-–—•*_/"
 _DASHES = frozenset({"-", "–", "—", "--", "/"})
 _ENUMERATOR = re.compile(r"\(?(?:\d{1,2}|[ivxIVX]{1,5}|[A-Za-z])[.)]\s+")
