@@ -72,7 +72,7 @@ _BULLET = (
     r"|\[[ xX✓]?\]\s*|\(\s\)\s*"
 )
 _NUMBER = (
-    r"\(?(?P<number>\d{1,2})(?:[.:]?\)|\.(?!\d)|\s*[-–](?=\s+[A-Z]))\s*"
+    r"\(?(?P<number>\d{1,2})(?:[.:]?\)|\s?\.(?!\d)|\s*[-–](?=\s+[A-Z]))\s*"
     r"|\#\s*(?P<hash>\d{1,2})?(?:[.):](?!\d)|(?=\s|[^\W\d_]|$))\s*"
 )
 _LETTER = r"\((?P<letter>[A-Za-z]|[ivx]{2,4})\)\s+|(?P<letter2>[A-Za-z]|[ivx]{2,4}|[IVX]{2,4})[.)](?:\s+|$)"
@@ -128,6 +128,9 @@ _DANGLING = _words(  # a line that ends with one of these runs on
     "were be been has have had will would should may can could his her their this these if when while into "
     "through between about until since because including per after before due not no x dr mr mrs ms"
 )
+_RUNNING_ON = _words(
+    "of and or nor than that which who until unless with without for to in on at by from because as"
+)
 _INNER_END = re.compile(r"\.\s")
 _LABEL = re.compile(r"[A-Z][\w/&() -]{0,40}:(?:\s|$)")
 
@@ -162,9 +165,13 @@ def _units(block: list[_Line], column: int | None) -> Iterator[tuple[int, int, _
     breaks = list(pairwise(block))
     longest = max(line.width for line in block)
     even = len(breaks) > 1 and _SHORTEST_WRAP <= longest <= _LONGEST_WRAP
-    even = even and all(line.width + 1 + _first_word(following) > longest for line, following in breaks)
+    even = even and all(line.width + 1 + len(_first(following)) > longest for line, following in breaks)
     if even and (len(breaks) > 2 or not any(_capitalised(following) for _, following in breaks)):
         column = longest  # each line was filled up to the same column
+    elif longest < _SHORTEST_WRAP and any(
+        _dangling(line) and _lower(following) for line, following in breaks
+    ):
+        column = longest
     lower_case_list = block[0].content[block[0].marker : block[0].marker + 1].islower() and not even
     first, end = block[0], block[0].end
     for line, following in breaks:
@@ -176,12 +183,16 @@ def _units(block: list[_Line], column: int | None) -> Iterator[tuple[int, int, _
     yield first.start + first.marker, end, first
 
 
-def _first_word(line: _Line) -> int:
-    return len(line.content.split(None, 1)[0])
+def _first(line: _Line) -> str:
+    return line.content.split(None, 1)[0]
 
 
 def _dangling(line: _Line) -> bool:
     return line.content[line.content.rfind(" ") + 1 :].rstrip(".").lower() in _DANGLING
+
+
+def _lower(line: _Line) -> bool:
+    return line.content[0].islower()
 
 
 def _capitalised(line: _Line) -> bool:
@@ -194,22 +205,23 @@ def _continues(
     """Whether the break between two lines is a hard wrap; first is the first line of their unit."""
     last = line.content[-1]
     terminal = last in _TERMINAL
-    full = column is not None and column >= line.width > column - 1 - _first_word(following)
+    full = column is not None and column >= line.width > column - 1 - len(_first(following))
     dangling = last in ",&/(" or _dangling(line)
     if (
         following.marker
     ):  # perhaps a number that the wrap has pushed to the start of a line: "GCS of / 15. She …"
         listed = first.number is not None and following.number == first.number + 1
         return (full or dangling) and not terminal and following.number is not None and not listed
-    lower = following.content[0].islower()
+    lower = _lower(following)
     if terminal and last != ".":
         return full and (lower or _INNER_END.search(line.content) is not None)
     if terminal:
         return full or dangling
-    if dangling and (lower or full) and line.width >= _SHORTEST_WRAP // 2:
+    if dangling and (full or (lower and not lower_case_list)):
         return True
     if lower and line.width <= _LONGEST_WRAP:
-        return full or even or (not lower_case_list and line.width >= _SHORTEST_WRAP)
+        runs_on = line.width >= _SHORTEST_WRAP // 2 and _first(following) in _RUNNING_ON
+        return full or even or (not lower_case_list and (line.width >= _SHORTEST_WRAP or runs_on))
     return full and not _LABEL.match(following.content)
 
 
@@ -251,17 +263,20 @@ def _inline_numbers(text: str, start: int, end: int, first: int) -> list[Span]:
     cuts = []
     expected = first
     for match in _INLINE_NUMBER.finditer(text, start, end):
-        if int(match[1]) != expected:
+        number = int(match[1])
+        if number not in (expected, 1):
             continue
         at = match.start() - 1 if text[match.start() - 1] == "(" else match.start()
         before = text[max(start, at - 30) : at]
         if before and not before[-1].isspace():
             continue
         before = before.rstrip()
+        if number != expected and before[-1:] != ":":
+            continue
         closed = not before or before[-1] in ".;:,)?!"
-        if closed or (expected > 1 and text[match.end()].isupper() and not _NUMBERED_THING.search(before)):
+        if closed or (number > 1 and text[match.end()].isupper() and not _NUMBERED_THING.search(before)):
             cuts.append((at, match.end()))
-            expected += 1
+            expected = number + 1
     return cuts if first > 1 or len(cuts) > 1 else []
 
 
@@ -273,12 +288,15 @@ _TITLE = _words("dr drs mr mrs ms prof st vs v pt pts approx ca cf e.g i.e incl 
 _BEFORE_NUMBER = _words("no nos fig figs wt ht temp resp bp hr rr vol gr")
 _CLOSING = _words(
     "p.o b.i.d t.i.d q.i.d q.d q.h q.s q.o.d q.h.s q.a.m q.p.m q.wk q.week p.r.n h.s a.c p.c i.v i.m s.c s.q "
-    "bid tid qid qd qhs prn po subq a.m p.m y.o yr yrs o.d o.s o.u mg mcg g gm ml cc kg oz lb lbs ft in cm "
-    "mm tab tabs cap caps sec min mins hr hrs wk wks mo mos etc"
+    "bid tid qid qd qhs prn po subq a.m p.m y.o yr yrs o.d o.s o.u mg mcg gm ml cc kg oz lb lbs ft in cm "
+    "mm tab tabs cap caps tsp tbsp gtt sec min mins hr hrs wk wks mo mos etc"
 )
 _EVERY_HOURS = re.compile(r"(?:q\.?)?\d{1,2}h")
-_CAPITALISED = re.compile(r"[\"'“(]?(?:[A-Z][a-z]|[IA]\s)")
-_FREQUENCY = re.compile(r"(?:daily|twice|once|every|each|bid|tid|qid|prn|q)\b", re.IGNORECASE)
+_CAPITALISED = re.compile(r"[\"'“(]?[A-Z]")
+_RATHER_GOES_ON = re.compile(  # after a dose, whatever its case
+    r"(?:daily|twice|once|every|each|per|for|with|and|or|to|x|(?:[bt]\.?i\.?d|q\.?i\.?d|p\.?r\.?n|p\.?o|i\.?[vm]|q(?:hs|d|am|pm)?)\b(?!\s[a-z]))\b",
+    re.IGNORECASE,
+)
 _STARTER = re.compile(
     r"(?:he|she|they|it|we|i|the|this|that|these|there|patient|pt|no|on|in|his|her|will|continue|follow|f/u)\b",
     re.IGNORECASE,
@@ -307,11 +325,12 @@ def _sentences(text: str, start: int, end: int) -> Iterator[Span]:
 def _boundaries(unit: str) -> list[int]:
     """Where sentences start inside the unit: sentencex's boundaries, clinical abbreviations mended."""
     found = [boundary["start_index"] for boundary in get_sentence_boundaries("en", unit)[1:]]
+    known = set(found)
     cuts = [cut for cut in found if not _belongs_together(unit, cut)]
     missed = [
         cut
         for match in _PERIOD.finditer(unit)
-        if (cut := match.end()) not in found and _ends_sentence(unit, match.start(), cut)
+        if (cut := match.end()) not in known and _ends_sentence(unit, match.start(), cut)
     ]
     return sorted(cuts + missed) if missed else cuts
 
@@ -332,18 +351,18 @@ def _belongs_together(unit: str, cut: int) -> bool:
     if not _closing(word):
         return False
     starts = _STARTER.match(unit, cut) if unit.islower() else _CAPITALISED.match(unit, cut)
-    return starts is None or _FREQUENCY.match(unit, cut) is not None
+    return starts is None or _RATHER_GOES_ON.match(unit, cut) is not None
 
 
 def _ends_sentence(unit: str, period: int, cut: int) -> bool:
     """Whether a sentence ends at a period that sentencex takes for an abbreviation's."""
     word = _last_word(unit, period)
-    if word in _TITLE or not word[-1:].isalpha() or _FREQUENCY.match(unit, cut):
+    if word in _TITLE or not word[-1:].isalpha() or _RATHER_GOES_ON.match(unit, cut):
         return False
     if cut - period > 2:  # two blanks, as transcriptionists type them
         return True
-    if len(word) == 1:  # "hepatitis C. He …", but "J. Smith"
-        return _STARTER.match(unit, cut) is not None
+    if len(word) == 1:  # "hepatitis C. He …" and "2 L. Then …", but "J. Smith"
+        return unit[period - 3 : period - 1].strip().isdigit() or _STARTER.match(unit, cut) is not None
     return _closing(word) and _CAPITALISED.match(unit, cut) is not None
 
 
