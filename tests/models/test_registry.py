@@ -39,7 +39,8 @@ CANARY = "zyxcanaryword"
 
 @pytest.fixture(scope="module")
 def model() -> TrainedModel:
-    texts = [*TEXTS[:-1], f"{TEXTS[-1]} {CANARY} came to see us."]
+    # in both notes of one patient, and so in a context too
+    texts = [*TEXTS[:-2], *(f"{text} {CANARY} came to see us." for text in TEXTS[-2:])]
     examples = Examples(
         ids=[f"note{i}:0:9" for i in range(90)],
         groups=GROUPS,
@@ -65,7 +66,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def store(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def store(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "a store, 100%"
     folder.mkdir()
     shutil.copy(template, folder / "mlflow.db")
@@ -74,8 +75,7 @@ def store(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     mlflow.MlflowClient().create_experiment("test", artifact_location=str(folder / "artifacts"))
-    yield folder
-    mlflow.set_tracking_uri(None)
+    return folder
 
 
 def register(model: TrainedModel, name: str = "plan-svm") -> ResolvedModel:
@@ -315,7 +315,7 @@ def test_held_out_decisions_come_back(store: Path, model: TrainedModel) -> None:
     np.testing.assert_array_equal(found.decisions.toarray(), decisions.toarray())
 
 
-def test_a_rare_word_of_a_note_is_nowhere_in_the_store(store: Path, model: TrainedModel) -> None:
+def test_a_word_of_one_patient_is_nowhere_in_the_store(store: Path, model: TrainedModel) -> None:
     register(model)
     mlflow.pyfunc.load_model(registry.resolve("plan-svm/1").uri)
     found = subprocess.run(["grep", "-rlaF", CANARY, str(store)], check=False, capture_output=True, text=True)
@@ -366,7 +366,6 @@ def server(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait()
-        mlflow.set_tracking_uri(None)
 
 
 def test_a_server_of_mlflow_serves_as_well(server: None, model: TrainedModel) -> None:
