@@ -604,11 +604,11 @@ def _is_weaker(phrase: _Phrase, parent: _Phrase) -> bool:
     """Is the heading set with less weight than the one it follows, as a sub-heading is?"""
     if phrase.item != parent.item:
         return phrase.item
-    if phrase.depth or parent.depth:
-        return phrase.depth > parent.depth > 0 or (parent.depth > 0 and not phrase.depth)
-    if phrase.marked != parent.marked:
-        return parent.marked
-    return parent.caps and not phrase.caps
+    if phrase.depth or parent.depth:  # a single "#" under a plain heading is a bullet
+        return phrase.depth > parent.depth if parent.depth else phrase.depth == 1
+    if phrase.marked or parent.marked:
+        return not phrase.marked
+    return parent.caps and not phrase.caps and len(parent.text) > _LONGEST_ABBREVIATION
 
 
 def _is_part_of(phrase: _Phrase, category: str, parent: _Open, *, alone: bool, after_blank: bool) -> bool:
@@ -751,6 +751,7 @@ _LONGEST_LEAD = 100  # characters of a line in which a heading before a colon is
 _LONGEST_TITLE = 90  # characters of a line that may be a heading as a whole
 _LONGEST_PHRASE = 80
 _LONGEST_WORD = 30
+_LONGEST_ABBREVIATION = 3  # "A/P" and "HPI" are in capitals whatever the style of the note
 _MOST_TITLE_WORDS = 7
 _MOST_BLANKS = 14
 _FLAT_LINE = 800  # characters a line on average, above which a note has lost its line breaks

@@ -16,7 +16,7 @@ GOLD = Path(__file__).parent / "gold"
 sys.path.insert(0, str(GOLD))
 from marked_notes import MarkedNote, read_marked_notes  # noqa: E402
 
-NOTES = {name: read_marked_notes(GOLD / f"headings_{name}.txt") for name in ("open", "blind")}
+NOTES = {name: read_marked_notes(GOLD / f"headings_{name}.txt") for name in ("open", "blind", "fresh")}
 # what is known to go wrong, so that the day it goes right is noticed
 KNOWN_MISSES: set[str] = set()
 
@@ -37,7 +37,7 @@ def wanted_in(note: MarkedNote) -> dict[tuple[int, int], str]:
     return {span: category for span, category in note.headings.items() if span not in note.optional}
 
 
-@pytest.mark.parametrize("note", [*NOTES["open"], *NOTES["blind"]], ids=lambda note: note.name)
+@pytest.mark.parametrize("note", [*NOTES["open"], *NOTES["blind"], *NOTES["fresh"]], ids=lambda note: note.name)
 def test_gold_note(finder: SectionFinder, note: MarkedNote, request: pytest.FixtureRequest):
     if note.name in KNOWN_MISSES:
         request.applymarker(pytest.mark.xfail(reason="known miss, counted in the measure", strict=True))
@@ -48,7 +48,7 @@ def test_gold_note(finder: SectionFinder, note: MarkedNote, request: pytest.Fixt
     assert found == wanted
 
 
-@pytest.mark.parametrize("half", ["open", "blind"])
+@pytest.mark.parametrize("half", ["open", "blind", "fresh"])
 def test_gold_notes_taken_together_reach_the_bar(finder: SectionFinder, half: str):
     right = found = wanted = 0
     for note in NOTES[half]:
