@@ -48,7 +48,9 @@ class SvmClassifier:
         if task == "codes":
             return SvmSettings(features=NgramSettings(heading_weight=0.5, assertions=True))
         return SvmSettings(
-            features=NgramSettings(char_ngrams=(2, 5)), context=NgramSettings(word_weight=0.5, char_weight=0)
+            features=NgramSettings(char_ngrams=(2, 5), char_weight=0.7),
+            context=NgramSettings(word_weight=0.5, char_weight=0),
+            cost=0.2,
         )
 
     def fit(
