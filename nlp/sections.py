@@ -94,6 +94,7 @@ class _Phrase(NamedTuple):
     item: bool  # stands behind a bullet or an enumerator
     depth: int  # level of a markdown heading, 0 for none
     marked: bool  # bold, markdown or HTML heading
+    colon: bool
     topic: bool  # a body system or a usual problem
     ends_as_heading: bool  # its last word ends headings of the lexicon too
     guards: tuple[Guard, ...]  # those that may still refuse it, by what stands around it
@@ -184,6 +185,7 @@ class SectionFinder:
         known = self._phrases
         first_words = self.lexicon.first_words
         flat = len(view) > _FLAT_LINE * (view.count("\n") + 1)
+        shouting = _is_all_capitals(view)
         start = -1
         length = 0
         after_blank = True
@@ -219,7 +221,14 @@ class SectionFinder:
                         or content[0] in _LETTER_CATEGORY
                     ):
                         phrase = self._parse_line(content, width, word.start(1))
-                    if phrase is None and first in _CLOSING_WORDS and _CLOSING.match(content):
+                    if phrase is None and (
+                        (first in _CLOSING_WORDS and _CLOSING.match(content))
+                        or (
+                            width < _LONGEST_WORD * 2
+                            and content.endswith(_CREDENTIALS)
+                            and _SIGNED_NAME.match(content)
+                        )
+                    ):
                         closings.append(start)
             if phrase is not None:
                 position = phrase.after
@@ -228,12 +237,14 @@ class SectionFinder:
                     alone = not content[position:].strip(_EDGE)
                 found.append((phrase, begin, alone, after_blank))
             if content.find(":", position) >= 0:
-                self._inline(content, position, begin, found, flat)
+                self._inline(content, position, begin, found, flat=flat, shouting=shouting)
             if flat and width > _FLAT_LINE:
                 self._inline_capitals(content, position, begin, found)
             after_blank = False
         if flat:
             found = _without_overlaps(found)
+        if shouting:
+            found = [candidate for candidate in map(_in_plain_capitals, found) if candidate is not None]
         return found, closings
 
     def _remember(self, key: str) -> _Phrase | None:
@@ -344,6 +355,7 @@ class SectionFinder:
             item=bool(lead["bullet"] or (lead["number"] and begin == lead.end())),
             depth=depth,
             marked=marked,
+            colon=colon,
         )
 
     def _parse_weak(self, lead: str, after: int, *, visible: bool | None) -> _Phrase | None:
@@ -364,7 +376,9 @@ class SectionFinder:
             return phrase._replace(after=after, rule="caps_lead" if visible is None else "separator")
         return phrase._replace(after=after)
 
-    def _inline(self, line: str, position: int, start: int, found: list[_Candidate], flat: bool) -> None:
+    def _inline(
+        self, line: str, position: int, start: int, found: list[_Candidate], *, flat: bool, shouting: bool
+    ) -> None:
         """Headings before the further colons of a line; unknown ones only where line breaks were lost."""
         last_words = self.lexicon.last_words
         colon = line.find(":", position)
@@ -378,14 +392,16 @@ class SectionFinder:
                 or (flat and word.isupper())
                 or (word and not word.isalnum() and (word[-1] in ")*" or _last_letters(word) in last_words))
             ):
-                phrase = self._parse_inline(line, max(position, colon - _LONGEST_PHRASE), colon, flat)
+                phrase = self._parse_inline(
+                    line, max(position, colon - _LONGEST_PHRASE), colon, flat, shouting
+                )
                 if phrase is not None:
                     after_blank = flat and line.endswith("  ", 0, phrase.start)
                     found.append((phrase, start, False, after_blank))
                     position = phrase.after
             colon = line.find(":", colon + 1)
 
-    def _parse_inline(self, line: str, low: int, colon: int, flat: bool) -> _Phrase | None:
+    def _parse_inline(self, line: str, low: int, colon: int, flat: bool, shouting: bool) -> _Phrase | None:
         """The heading that ends at a colon inside a line: it begins after a sentence, a blank of two or in capitals."""
         chunk = line[low:colon]
         inner = len(chunk.rstrip("*_ "))
@@ -401,7 +417,9 @@ class SectionFinder:
         def heading(begin: int, end: int, category: str | None, rule: str, after: int) -> _Phrase:
             lead = low + len(chunk[:begin].rstrip(_EDGE_BEFORE))
             text = chunk[begin:end]
-            return self._phrase(text, lead=lead, begin=low + begin, after=after, category=category, rule=rule)
+            return self._phrase(
+                text, lead=lead, begin=low + begin, after=after, category=category, rule=rule, colon=True
+            )
 
         last = chunk.rfind(" ", 0, inner) + 1
         if chunk[last:inner] in _LETTER_CATEGORY and not _SPACED_LETTER.search(chunk, 0, inner):
@@ -410,9 +428,13 @@ class SectionFinder:
             number = _ENUMERATOR.match(chunk, boundary, inner)
             begin = _skip_blanks(chunk, number.end() if number else boundary)
             phrase = chunk[begin:inner]
-            if phrase and (match := self.lexicon.match(phrase, loose=phrase[0].isupper())) is not None:
+            if (
+                phrase
+                and (phrase[-1] != ")" or "(" in phrase)
+                and (match := self.lexicon.match(phrase, loose=phrase[0].isupper())) is not None
+            ):
                 return heading(begin, inner, match.category, "inline", colon + 1)
-        capitals = _CAPITALS_BEFORE.search(chunk, 0, inner)
+        capitals = None if shouting else _CAPITALS_BEFORE.search(chunk, 0, inner)
         if capitals is None:
             return None
         begin = capitals.start()
@@ -464,6 +486,7 @@ class SectionFinder:
         item: bool = False,
         depth: int = 0,
         marked: bool = False,
+        colon: bool = False,
     ) -> _Phrase:
         named = category or _LETTER_CATEGORY.get(text)
         return _Phrase(
@@ -478,6 +501,7 @@ class SectionFinder:
             item=item,
             depth=depth,
             marked=marked,
+            colon=colon,
             topic=category is None and self.lexicon.is_topic(text),
             ends_as_heading=text.rsplit(None, 1)[-1].lower() in self.lexicon.last_words,
             guards=self._guards(named, text) if named else (),
@@ -573,6 +597,20 @@ class SectionFinder:
         return sections
 
 
+def _is_all_capitals(view: str) -> bool:
+    """Is the note typed in capitals, so that capitals set nothing off?"""
+    word = _SMALL_LETTERS.search(view)
+    return word is None or (word.start() > 200 and len(_SMALL_LETTERS.findall(view)) < len(view) / 300)
+
+
+def _in_plain_capitals(candidate: _Candidate) -> _Candidate | None:
+    """The candidate as it counts in a note typed in capitals, if it still does."""
+    phrase, line, alone, after_blank = candidate
+    if not (phrase.colon or phrase.marked or phrase.rule in _RULES_OF_CAPITALS):
+        return None
+    return phrase._replace(caps=False), line, alone, after_blank
+
+
 def _without_overlaps(candidates: list[_Candidate]) -> list[_Candidate]:
     """In order of their offsets; of two that overlap the first, of two that start together the longer one."""
     kept: list[_Candidate] = []
@@ -588,6 +626,8 @@ def _without_overlaps(candidates: list[_Candidate]) -> list[_Candidate]:
 def _begins_unknown(phrase: _Phrase, parent: _Open, *, alone: bool, after_blank: bool) -> bool:
     """Does this heading, which the lexicon does not know, begin a section of its own?"""
     if phrase.item and not phrase.depth:
+        return False
+    if not (phrase.colon or phrase.marked or after_blank):
         return False
     if not parent.category:
         return phrase.caps or phrase.marked or (alone and not phrase.topic)
@@ -767,7 +807,7 @@ _CATEGORY_LETTER = {
     "plan": "P",
     "assessment_and_plan": "AP",
 }
-_NO_PHRASE = _Phrase(0, 0, 0, 0, "", None, "", False, False, 0, False, False, False, (), None)
+_NO_PHRASE = _Phrase(0, 0, 0, 0, "", None, "", False, False, 0, False, False, False, False, (), None)
 _EXAMINATION = frozenset({"physical_exam", "vital_signs", "mental_status_exam", "review_of_systems"})
 _PARTS_OF_EXAM = _EXAMINATION - {"review_of_systems"}
 _WITHOUT_TOPICS = frozenset(
@@ -840,7 +880,11 @@ _CAPITALS_BEFORE = re.compile(r"(?<![A-Za-z])[A-Z][A-Z/&,()' \-]*$")
 _CAPITALS_INSIDE = re.compile(
     r"(?<=[.!?:;)] |  )(?:[A-Z]{3}[A-Z/&]*(?: (?:[A-Z/&]{2,}|&|/))*(?=\s+(?:\d|[A-Z][a-z]|[-–—]))|[SOAP](?=\s?[-–—] ))"
 )
-_NUMBER = re.compile(r"\s*\d{2,3}\b(?!\.\s)")
+_SMALL_LETTERS = re.compile(r"[a-z]{4}")
+_RULES_OF_CAPITALS = frozenset({"line_alone", "separator", "soap_letter"})
+_NUMBER = re.compile(
+    r"\s*\d{2,3}\b(?!\.\s|\s*(?:m?c?g|m?L|units?|%|tabs?|min|hours?|days?|weeks?|months?)\b)"
+)
 _BLANK_LINE = re.compile(r"\n\s*\n")
 _END_RULE = re.compile(r"\s*(?:[-_=*~]\s?){4,}\s*$")
 _CLOSINGS = (
@@ -864,6 +908,24 @@ _CLOSING = re.compile(
     r"thank you (?:for|very much for) (?:allowing|referring|asking|involving|this))",
     re.IGNORECASE,
 )
+_CREDENTIALS = (
+    "MD",
+    "M.D.",
+    "DO",
+    "D.O.",
+    "NP",
+    "PA",
+    "PA-C",
+    "RN",
+    "PhD",
+    "Ph.D.",
+    "DPM",
+    "CRNP",
+    "FNP",
+    "FACP",
+    "FACS",
+)
+_SIGNED_NAME = re.compile(r"(?:Dr\.? )?[A-Z][\w.'-]*(?: [A-Z][\w.'-]*){0,3},? [A-Z][A-Za-z.,/ -]{1,20}$")
 _ODD_CHARACTERS = (
     ("\xa0", " "), ("\u2007", " "), ("\u2009", " "), ("\u202f", " "), ("\u3000", " "), ("\u200b", " "), ("\ufeff", " "),
     ("\u2028", "\n"), ("\u2029", "\n"), ("\x85", "\n"), ("：", ":"),

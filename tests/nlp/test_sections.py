@@ -37,7 +37,9 @@ def wanted_in(note: MarkedNote) -> dict[tuple[int, int], str]:
     return {span: category for span, category in note.headings.items() if span not in note.optional}
 
 
-@pytest.mark.parametrize("note", [*NOTES["open"], *NOTES["blind"], *NOTES["fresh"]], ids=lambda note: note.name)
+@pytest.mark.parametrize(
+    "note", [*NOTES["open"], *NOTES["blind"], *NOTES["fresh"]], ids=lambda note: note.name
+)
 def test_gold_note(finder: SectionFinder, note: MarkedNote, request: pytest.FixtureRequest):
     if note.name in KNOWN_MISSES:
         request.applymarker(pytest.mark.xfail(reason="known miss, counted in the measure", strict=True))
@@ -74,6 +76,10 @@ def bodies(finder: SectionFinder, text: str) -> list[tuple[str, str]]:
         ("PLAN: Rest.\n\nElectronically signed by J. Roe", [("plan", "Rest.")]),
         ("PLAN: Rest.\n__________\nJ. Roe, MD", [("plan", "Rest.")]),
         ("Plan: Rest.\n\nYours sincerely,\nJ. Roe", [("plan", "Rest.")]),
+        ("PLAN: Rest.\n\nJane Q. Roe, MD", [("plan", "Rest.")]),
+        ("Plan: Rest.\n\ncc: Dr. Brown", [("plan", "Rest."), ("unknown", "Dr. Brown")]),
+        ("PLAN: SEEN WITH J. ROE, MD\nHOME", [("plan", "SEEN WITH J. ROE, MD\nHOME")]),
+        ("PLAN:- Rest.", [("plan", "Rest.")]),
         ("PLAN: Rest.\n\nADDENDUM: Called.", [("plan", "Rest."), ("addendum", "Called.")]),
         ("PLAN\n----\nRest.", [("plan", "Rest.")]),
         ("SUBJECTIVE:\nOBJECTIVE:\nClear.", [("subjective", ""), ("objective", "Clear.")]),
@@ -100,6 +106,14 @@ def test_a_body_runs_from_its_first_to_its_last_character(finder: SectionFinder,
 def test_a_refused_heading_comes_with_its_reason(finder: SectionFinder, text: str, heading: str, reason: str):
     _, rejected = finder.find_with_rejected(text)
     assert (heading, reason) in [(text[refused.start : refused.end], refused.reason) for refused in rejected]
+
+
+def test_in_a_note_typed_in_capitals_they_set_nothing_off(finder: SectionFinder):
+    text = "ALLERGIES\nPENICILLIN\n\nPLAN\n\nCONTINUE LISINOPRIL\n\nFOLLOW UP IN 2 WEEKS\nDISCUSSED THE PLAN: REST"
+    assert bodies(finder, text) == [
+        ("allergies", "PENICILLIN"),
+        ("plan", "CONTINUE LISINOPRIL\n\nFOLLOW UP IN 2 WEEKS\nDISCUSSED THE PLAN: REST"),
+    ]
 
 
 def test_a_section_says_how_its_heading_was_found(finder: SectionFinder):
