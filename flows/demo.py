@@ -11,11 +11,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rubricator.flows.home import Home, open_home
+from rubricator.flows.home import open_home
 from rubricator.flows.report import (
     Cell,
     Interval,
@@ -27,10 +27,11 @@ from rubricator.flows.report import (
     mark_note,
     write_report,
 )
-from rubricator.flows.run import run
 from rubricator.nlp.synthetic import Gold, SyntheticCorpus, read_gold, write_synthetic_notes
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from rubricator.flows.extract import Extracted
     from rubricator.flows.shards import JobResult
     from rubricator.flows.train import Trained
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 Row = Mapping[str, Any]
 
+_FOLDS = 3  # ten, the default of train, take longer than a demo should
 _TASKS = {"plan": "plan sentences", "codes": "ICD-10-CM codes"}
 
 _FIGURES = {
@@ -100,9 +102,11 @@ class Demo:
     seconds: float
     commands: list[tuple[str, str]]
 
-    def __rich__(self) -> str:
+    def __rich__(self) -> "Text":
+        from rich.text import Text
+
         gold = self.comparison
-        lines = [f"Done in {self.seconds:.0f} s. On unseen synthetic notes, against what is known of them:"]
+        lines = [f"Done in {self.seconds:.0f} s. Unseen synthetic notes, against what is known of them:"]
         for what, score in (
             ("plan sentences, notes without headings", gold.plan_unheaded),
             ("plan sentences, notes with headings", gold.plan_headed),
@@ -112,13 +116,11 @@ class Demo:
         lines.append(f"  {'strongest evidence names the condition':40} {gold.evidence.precision:.2f}")
         for why, (mentioned, coded) in gold.not_to_be_coded.items():
             lines.append(f"  {f'{why} mentions that were coded':40} {coded} of {mentioned}")
-        lines += ["", "Where to look:", f"  the report   {self.report}"]
-        return "\n".join(lines + [f"  {what:12} {command}" for what, command in self.commands])
+        lines += ["", "Where to look:", f"  {'report':10} {_short(self.report)}"]
+        return Text("\n".join(lines + [f"  {what:10} {command}" for what, command in self.commands]))
 
 
-def run_demo(
-    *, home: str | None = None, notes: int = 600, folds: int = 3, seed: int = 0, use_prefect: bool = True
-) -> Demo:
+def demo(*, notes: int = 600, seed: int = 0, home: str | None = None) -> Demo:
     """Generate, extract, train, promote, predict, report; everything lies in `demo` under the home.
 
     notes: size of the synthetic corpus to train on; a quarter as many are unseen. An earlier demo's folder is
@@ -127,13 +129,13 @@ def run_demo(
     opened = open_home(home)
     folder = opened.path / "demo"
     shutil.rmtree(folder, ignore_errors=True)
-    steps = _Steps(str(opened.path), use_prefect)
+    steps = _Steps(str(opened.path), ["--home", _short(opened.path)] if home else [])
     unseen = max(30, notes // 4)
     corpus = steps.take(
         f"Write {notes:,} synthetic notes to train on, {unseen:,} of other patients to predict",
         lambda: write_synthetic_notes(folder, notes=notes, new_notes=unseen, seed=seed),
     )
-    results = _pipeline(steps, corpus, folder, folds, seed)
+    results = _pipeline(steps, corpus, folder, seed)
     seen_notes, new_notes = _read(corpus.notes), _read(corpus.new_notes)
     gold = read_gold(corpus.gold)
     predicted = {task: _by_note(_rows(job.out / "predictions")) for task, job in results.predicted.items()}
@@ -142,7 +144,7 @@ def run_demo(
     )
     marked = _marked(new_notes, gold, predicted)
     report = folder / "report.html"
-    demo = Demo(report, comparison, steps.seconds, _commands(opened, corpus, results, marked))
+    done = Demo(report, comparison, steps.seconds, _commands(corpus, results, marked, opened.path))
     corpora = {"to train on": seen_notes, "unseen": new_notes}
     write_report(
         report,
@@ -150,7 +152,7 @@ def run_demo(
             title="Rubricator on a synthetic corpus",
             subtitle="Every note is made up by a seeded generator and is about nobody. What should be found is "
             "known, so this page also shows how much of it was.",
-            facts=_facts(results, demo),
+            facts=_facts(results, done),
             notes=marked,
             notes_text="The first unseen notes with headings, without, and with lost line breaks. The models have "
             "seen no note of these patients.",
@@ -160,10 +162,10 @@ def run_demo(
                 _gold_part(comparison),
                 _evaluation_part(results),
             ],
-            commands=demo.commands,
+            commands=done.commands,
         ),
     )
-    return demo
+    return done
 
 
 def compare_with_gold(
@@ -236,7 +238,7 @@ class _Steps:
     """Runs the steps, says what a user would type for each, and keeps how long it took."""
 
     home: str
-    use_prefect: bool
+    typed_home: list[str]
     done: list[tuple[str, str, float]] = field(default_factory=list)  # (what, command, seconds)
 
     def __post_init__(self) -> None:
@@ -260,8 +262,8 @@ class _Steps:
     def step(self, what: str, step: Callable[..., R], *typed: str, **parameters: Any) -> R:
         return self.take(
             what,
-            lambda: run(step, home=self.home, use_prefect=self.use_prefect, **parameters),
-            shlex.join(["rubricator", step.__name__, *typed]),
+            lambda: step(home=self.home, **parameters),
+            shlex.join(["rubricator", step.__name__, *typed, *self.typed_home]),
         )
 
 
@@ -272,23 +274,31 @@ class _Results:
     extracted: "Extracted"
     trained: dict[str, "Trained"]
     promoted: dict[str, str]  # the reason
-    predicted: dict[str, "JobResult"]
+    predicted: Mapping[str, "JobResult"]
 
 
-def _pipeline(steps: _Steps, corpus: SyntheticCorpus, folder: Path, folds: int, seed: int) -> _Results:
+def _pipeline(steps: _Steps, corpus: SyntheticCorpus, folder: Path, seed: int) -> _Results:
     from rubricator.flows.extract import extract
     from rubricator.flows.predict import predict
     from rubricator.flows.promote import PromotionRefusedError, promote
     from rubricator.flows.train import train
 
-    notes, new_notes, out = str(corpus.notes), str(corpus.new_notes), str(folder / "extracted")
-    extracted = steps.step("Find sections and sentences", extract, notes, "--out", out, notes=notes, out=out)
+    notes, new_notes, out = corpus.notes, corpus.new_notes, folder / "extracted"
+    extracted = steps.step(
+        "Find sections and sentences",
+        extract,
+        _short(notes),
+        "--out",
+        _short(out),
+        notes=str(notes),
+        out=str(out),
+    )
     trained, promoted, predicted = {}, {}, {}
     for task, about in _TASKS.items():
         name = f"synthetic-{task}"
         trained[task] = steps.step(
-            f"Train on {about}", train, task, notes, "--name", name, "--folds", str(folds),
-            task=task, notes=notes, name=name, folds=folds, seed=seed,
+            f"Train on {about}", train, task, _short(notes), "--name", name, "--folds", str(_FOLDS),
+            task=task, notes=str(notes), name=name, folds=_FOLDS, seed=seed,
         )  # fmt: skip
     for task, model in trained.items():
         try:
@@ -300,10 +310,11 @@ def _pipeline(steps: _Steps, corpus: SyntheticCorpus, folder: Path, folds: int, 
         except PromotionRefusedError as refused:
             promoted[task] = f"refused: {refused}"
     for task, model in trained.items():
-        out, version = str(folder / task), f"{model.name}/{model.version}"
+        out, version = folder / task, f"{model.name}/{model.version}"
         predicted[task] = steps.step(
-            f"Predict {_TASKS[task]} of unseen notes", predict, new_notes, "--model", version, "--out", out,
-            notes=new_notes, model=version, out=out,
+            f"Predict {_TASKS[task]} of unseen notes", predict,
+            _short(new_notes), "--model", version, "--out", _short(out),
+            notes=str(new_notes), model=version, out=str(out),
         )  # fmt: skip
     return _Results(extracted=extracted, trained=trained, promoted=promoted, predicted=predicted)
 
@@ -354,7 +365,7 @@ def _marked(
                     note_id=note_id,
                     text=row["text"],
                     about=f"{row['note_type']}, written on {row['written_on']}; headings: {gold[note_id].style}",
-                    sections=[asdict(section) for section in finder.find(row["text"])],
+                    sections=[section._asdict() for section in finder.find(row["text"])],
                     sentences=predicted["plan"].get(note_id, ()),
                     codes=predicted["codes"].get(note_id, ()),
                     known_codes=row["codes"],
@@ -402,7 +413,8 @@ def _run_part(steps: _Steps, corpora: list[list[Cell]], results: _Results) -> Pa
             Table(
                 title="Steps",
                 columns=["step", "command", "seconds"],
-                rows=[(what, command or "–", f"{seconds:.1f}") for what, command, seconds in steps.done],
+                rows=[(what, command or None, f"{seconds:.1f}") for what, command, seconds in steps.done],
+                is_wide=True,
             ),
             Table(title="Synthetic corpus", columns=columns, rows=corpora),
             Table(
@@ -469,6 +481,7 @@ def _gold_part(gold: GoldComparison) -> Part:
                 title="Evidence of rightly predicted codes",
                 columns=["", "codes", "share"],
                 rows=[("strongest span names the condition", gold.evidence.right, gold.evidence.precision)],
+                remark="Medicines and results that go with a condition carry weight too; they are not counted here.",
             ),
             Table(
                 title="Conditions that must not be coded",
@@ -523,17 +536,22 @@ def _plots(run_id: str) -> list[tuple[str, bytes]]:
 
 
 def _commands(
-    home: Home, corpus: SyntheticCorpus, results: _Results, marked: Sequence[MarkedNote]
+    corpus: SyntheticCorpus, results: _Results, marked: Sequence[MarkedNote], home: Path
 ) -> list[tuple[str, str]]:
     programs = Path(sys.executable).parent
     tracking = os.environ["MLFLOW_TRACKING_URI"]
-    mlflow = [str(programs / "mlflow"), "ui", "--backend-store-uri", tracking]
-    codes = results.trained["codes"]
-    explain = [
-        str(programs / "rubricator"), "explain", str(corpus.new_notes), "--note-id", marked[0].note_id,
-        "--model", f"{codes.name}/{codes.version}", "--home", str(home.path), "--out", "note.html",
-    ] if marked else []  # fmt: skip
-    commands = [("MLflow UI", tracking if tracking.startswith("http") else shlex.join(mlflow))]
-    if explain:
-        commands.append(("one note", shlex.join(explain)))
+    mlflow = shlex.join([_short(programs / "mlflow"), "ui", "--backend-store-uri", tracking])
+    commands = [("MLflow UI", tracking if tracking.startswith("http") else mlflow)]
+    for note in marked[:1]:
+        typed = [
+            _short(programs / "rubricator"), "explain", _short(corpus.new_notes), "--note-id", note.note_id,
+            "--model", results.trained["codes"].name, "--home", _short(home), "--out", "note.html",
+        ]  # fmt: skip
+        commands.append(("one note", shlex.join(typed)))
     return commands
+
+
+def _short(path: Path) -> str:
+    """From the working folder, where the path lies in it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

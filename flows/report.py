@@ -60,6 +60,7 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     remark: str = ""
+    is_wide: bool = False
 
     @property
     def are_numbers(self) -> list[bool]:
@@ -195,7 +196,7 @@ def mark_note(
 ) -> MarkedNote:
     """A note with its rows of the sections table and of the predictions of a sentence and a code model.
 
-    Rejected predictions are left out.
+    Left out: rejected predictions, and evidence of under a quarter of the weight of a code's strongest.
     """
     marked_sentences = [
         MarkedSentence(row["start"], row["end"], row["label"], row["probability"], row["decision"])
@@ -208,7 +209,7 @@ def mark_note(
             description=row["description"],
             probability=row["probability"],
             decision=row["decision"],
-            evidence=[(span["start"], span["end"], span["weight"]) for span in row["evidence"]],
+            evidence=_strong([(span["start"], span["end"], span["weight"]) for span in row["evidence"]]),
             warnings=row["warnings"],
         )
         for row in codes
@@ -229,6 +230,11 @@ def mark_note(
         codes=sorted(marked_codes, key=lambda mark: -mark.probability),
         known_codes=known_codes,
     )
+
+
+def _strong(spans: list[tuple[int, int, float]]) -> list[tuple[int, int, float]]:
+    strongest = max((weight for *_, weight in spans), default=0.0)
+    return [span for span in spans if span[2] >= strongest / 4][:5]
 
 
 # ---- from offsets to pieces of HTML
@@ -273,6 +279,10 @@ class _Card:
     @property
     def percent(self) -> str:
         return f"{self.code.probability:.0%}"
+
+    @property
+    def probability(self) -> str:
+        return _below_one(self.percent, "100%", ">99%")
 
 
 def _shown(note: MarkedNote) -> _ShownNote:
@@ -352,7 +362,8 @@ def _pieces(note: MarkedNote, section: MarkedSection | None, start: int, end: in
             if mark.start <= left < mark.end:
                 classes += ["sentence", mark.decision]
                 if mark.end == right:
-                    tags.append(f"{mark.label.replace('_', ' ')} {mark.probability:.2f}")
+                    probability = _below_one(f"{mark.probability:.2f}", "1.00", ">0.99")
+                    tags.append(f"{mark.label.replace('_', ' ')} {probability}")
         under = {number: weight for number, begin, stop, weight in evidence if begin <= left < stop}
         if under:
             classes += ["evidence", *(f"code-{number}" for number in under)]
@@ -371,6 +382,11 @@ def _underlines(under: Mapping[int, float], strongest: float) -> str:
         lines.append(f"0 {depth + thick + 1:.1f}px 0 var(--card)")
         depth += thick + 1
     return ",".join(lines[:-1])
+
+
+def _below_one(told: str, one: str, below: str) -> str:
+    """No prediction is certain, though rounding says so."""
+    return below if told == one else told
 
 
 def _figure(value: float) -> str:
