@@ -87,6 +87,7 @@ class Lexicon:
         self.variants: dict[str, str] = {}
         self.guards: list[Guard] = []
         self.topics: set[str] = set()
+        self._problem_nouns: set[str] = set()
         self._with_colon: set[str] = set()
         self._before: set[str] = set()
         self._after: set[str] = set()
@@ -114,6 +115,10 @@ class Lexicon:
         self._corrections: dict[str, str] = {}
         self._exact_matches: dict[str, Match | None] = {}
         self._loose_matches: dict[str, Match | None] = {}
+        self.heading_nouns = {
+            word for word in (key.rsplit(" ", 1)[-1] for key in self.variants) if word.isalpha()
+        }
+        self.heading_nouns -= self._problem_nouns
         self.last_words = {key.rsplit(" ", 1)[-1] for key in self.variants} | _LETTERS
         starts = self._first | {key.split(" ", 1)[0] for key in self._before}
         self.first_words = {form for word in starts for form in (word, word.capitalize(), word.upper())}
@@ -161,7 +166,7 @@ class Lexicon:
         if not loose or not key:
             return None
         plain = phrase
-        if "(" in plain or "[" in plain:
+        if "(" in plain or "[" in plain or "{" in plain:
             plain = _BRACKETS.sub(" ", plain)
         if any(map(str.isdigit, plain)):
             plain = _DATES.sub(" ", plain)
@@ -190,6 +195,8 @@ class Lexicon:
 
     def refusal(self, phrase: str) -> str | None:
         """The reason code of a guard for a phrase that only ends as a heading does, as "Meal plan" does; else None."""
+        if _SENTENCE_END.search(phrase):
+            return None
         words = normalise(phrase, keep_the=True).split()
         if not 1 < len(words) <= 8 or words[-1] not in self.last_words:
             return None
@@ -241,6 +248,7 @@ class Lexicon:
                 )
             )
         self.topics.update(normalise(word) for word in content.topics.words)
+        self._problem_nouns.update(content.topics.problem_nouns)
         self._before.update(normalise(word) for word in content.qualifiers.before)
         self._after.update(normalise(word) for word in content.qualifiers.after)
         self._prepositions.update(normalise(word) for word in content.qualifiers.prepositions)
@@ -363,10 +371,11 @@ def normalise(phrase: str, *, keep_the: bool = False) -> str:
 
 # "A/P", "S&P": joiners. Any other mark is a blank.
 _PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation, " ") | dict.fromkeys("&+/\\,", " and "))
+_SENTENCE_END = re.compile(r"[.!?;:]\s")
 _INITIALS = re.compile(r"\b([a-z])\.(?=[a-z]?\b|\s|$)")
 _NOT_WORD = re.compile(r"[\W_]+")
 _DASH = re.compile(r"\s[-–—]\s|\s?--+\s?|\s?[–—]\s?")
-_BRACKETS = re.compile(r"[(\[][^()\[\]]*[)\]]?")
+_BRACKETS = re.compile(r"[(\[{][^()\[\]{}]*[)\]}]?")
 _SPACED_CAPITALS = re.compile(r"[A-Za-z&/](?:[ \t.-]{1,4}[A-Za-z&/]){2,}\.?")
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec)[a-z]*\.?"
 _DATES = re.compile(
@@ -412,7 +421,7 @@ def _undouble(word: str) -> str:
 def _join(categories: list[str]) -> str:
     """The category of "X and Y": with a plan it is a plan or, beside a judgement, mixed; else the first one's."""
     kinds = set(categories)
-    if kinds & _PLANS and kinds <= _PLANS | _PLAN_COMPANIONS | _JUDGEMENTS:
+    if kinds & _PLANS and kinds <= _PLANS | _PLAN_COMPANIONS | _JUDGEMENTS | {"results", "imaging"}:
         return "plan" if kinds <= {"plan"} | _PLAN_COMPANIONS else "assessment_and_plan"
     if (
         kinds & _JUDGEMENTS
@@ -496,6 +505,7 @@ class _Qualifiers(_Model):
 
 class _Topics(_Model):
     words: list[str] = []
+    problem_nouns: list[str] = []
 
 
 class _File(_Model):

@@ -167,14 +167,20 @@ class SectionFinder:
 
     def _plain_tag(self, tag: re.Match[str]) -> str:
         name, width = tag["name"].lower(), len(tag[0])
+        named = _NAMED_TAG.search(tag[0])
+        if named is not None and self._is_known(named[1]):
+            return "\n".ljust(named.start(1)) + (named[1] + ":").ljust(width - named.start(1))
         if name in _BOLD_TAGS:
             return ("**" if tag["slash"] else "**".rjust(width)).ljust(width)
         if name in _HEADING_TAGS:
             return ("\n" if tag["slash"] else "\n##").ljust(width)
-        match = self.lexicon.match(name, loose=False) if name not in _BLOCK_TAGS else None
-        if match is not None and match.category != UNKNOWN and not self.lexicon.needs_colon(name):
+        if name not in _BLOCK_TAGS and self._is_known(name):
             return "\n".ljust(width) if tag["slash"] else f"\n{tag['name'].replace('_', ' ')}:".ljust(width)
         return ("\n" if name in _BLOCK_TAGS else " ").ljust(width)
+
+    def _is_known(self, phrase: str) -> bool:
+        match = self.lexicon.match(phrase, loose=False)
+        return match is not None and match.category != UNKNOWN and not self.lexicon.needs_colon(phrase)
 
     # -- candidates: phrases that look like headings, wherever they stand --------------------------------------------
 
@@ -331,7 +337,11 @@ class SectionFinder:
                 self.lexicon.needs_colon(phrase) or not (capitalised or begin == lead.end("blank"))
             ):
                 return None
-            if not (colon or marked or caps) and found.how == "qualified":
+            if (
+                not (colon or marked)
+                and found.how == "qualified"
+                and (not caps or found.category == "follow_up")
+            ):
                 return None
             category = found.category
             rule = (
@@ -503,7 +513,7 @@ class SectionFinder:
             marked=marked,
             colon=colon,
             topic=category is None and self.lexicon.is_topic(text),
-            ends_as_heading=text.rsplit(None, 1)[-1].lower() in self.lexicon.last_words,
+            ends_as_heading=text.rsplit(None, 1)[-1].lower() in self.lexicon.heading_nouns,
             guards=self._guards(named, text) if named else (),
             refused=None if named else self.lexicon.refusal(text),
         )
@@ -701,8 +711,11 @@ def _last_letters(word: str) -> str:
 
 def _close_bracket(key: str, begin: int, end: int) -> int:
     """The end of the phrase, with the bracket that closes one opened inside it."""
-    opened = {")": "(", "]": "["}.get(key[end : end + 1])
-    return end + 1 if opened and opened in key[begin:end] else end
+    opened = max(key.rfind(bracket, begin, end) for bracket in "([{")
+    if opened < 0:
+        return end
+    closing = key.find({"(": ")", "[": "]", "{": "}"}[key[opened]], opened)
+    return closing + 1 if closing >= end else end
 
 
 def _soap_letters(view: str, candidates: list[_Candidate]) -> dict[int, str]:
@@ -850,12 +863,12 @@ _SMALL_WORDS = frozenset(
 )
 _LEAD = re.compile(
     r"(?P<blank>\s*)(?:\[[\d/:.,\s-]{4,24}(?:[AaPp][Mm])?\]\s*)?"  # a time stamp
-    r"(?P<bullet>(?:(?:[-–—+*|]|>+)(?=\s)\s*|[•·●▪◦○■□►➢✓✔→]\s*)*)(?P<markup>[#*_=~+\-<{\[\"“(|.]*)\s*"
-    r"(?P<number>(?:\(?(?:\d{1,2}(?:\.\d{1,2})*|[ivxIVX]{1,5}|[A-Za-z])[.)](?!\w)\s*|\d{1,2}\s?[-–:]\s+"
+    r"(?P<bullet>(?:(?:[-–—+*|]|>+)(?=\s)\s*|[•·●▪◦○■□►➢➤▶▸‣⁃∙✓✔✗☐☑☒◆◇→⇒]\s*)*)(?P<markup>[#*_=~+\-<{\[\"“'‘(|.]*)\s*"
+    r"(?P<number>(?:\(?(?:\d{1,2}(?:\.\d{1,2})*|[ivxIVX]{1,5}|[A-Za-z])[.)](?!\w)\s*|\d{1,2}(?:\s?[-–:])?\s+(?=[A-Z\W])"
     r"|(?:[Ss]ection|SECTION|[Pp]art|PART)\s+\w{1,4}\s*[-–.:)]\s*)?)[*_]*"
 )
 _MARKS = re.compile(r"[*_=~#>\]})\"”|+-]+[\s:]*")
-_TAIL = re.compile(r"[\s:;.,*_=~#+/\\\-–—|<>}\])\"”…]+$")
+_TAIL = re.compile(r"[\s:;.,*_=~#+/\\\-–—|<>}\])\"”'’…]+$")
 _STRONG_MARKS = frozenset({"**", "__", "==", "--", "[", "<<", "{", "~~", "++", "_", "*"})
 _SPACED_LETTER = re.compile(r"\b[A-Z] [A-Z]$")
 _FIRST_WORD = re.compile(r"[^A-Za-z]{0,80}(?:\(?(?:\d{1,2}|[ivxIVX]{1,5}|[A-Za-z])[.)]\W{0,4})?([A-Za-z]+)")
@@ -865,7 +878,7 @@ _TITLE_LINE = re.compile(
 _SEPARATED = re.compile(  # at most eight words, never given back, and what sets them off from the rest of the line
     r"(?P<phrase>(?:[^\s;.:…–—_=|>~-]|-(?=\w))++(?:[ ](?:[^\s;.:…–—_=|>~-]|(?<=\w)-(?=\w))++){0,7}+)"
     r"(?P<separator>[ ]?\t\s*|[ ]+(?:[-–—=|>~]+[ ]+|[-–—](?=\w)|(?:--+|\.[ ]?\.[ ]?\.[. ]*|[–—])[ ]*)|[ ]{2,}"
-    r"|(?:-[ ]|--+|\.[ ]?\.[ ]?\.[. ]*|_{3,}|…[….]*|[–—])[ ]*|;[ ])"
+    r"|(?:-[ ]|[=|>]+|--+|\.[ ]?\.[ ]?\.[. ]*|_{3,}|…[….]*|[–—])[ ]*|;[ ])"
 )
 _LETTER_LEAD = re.compile(r"\[?([SOAP])(?:([.)])|\]|[ ]?[-–—=])[ ]+")
 _CAPITALS_LEAD = re.compile(r"([^a-z]{0,8}[A-Z]{3}[A-Z/&,\- ]*[A-Z]) (?=[A-Z][a-z]|\d|-|\()")
@@ -931,6 +944,7 @@ _ODD_CHARACTERS = (
     ("\u2028", "\n"), ("\u2029", "\n"), ("\x85", "\n"), ("：", ":"),
 )  # fmt: skip
 _TAG = re.compile(r"<(?P<slash>/?)(?P<name>[A-Za-z][A-Za-z0-9_]*)(?:\s[^<>]{0,200})?/?>")
+_NAMED_TAG = re.compile(r"\s(?:title|name|label|heading|displayName)\s*=\s*[\"']([^\"']{2,60})[\"']")
 _BOLD_TAGS = frozenset({"b", "strong", "u", "i", "em", "th", "font"})
 _HEADING_TAGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6", "title", "caption", "legend", "dt"})
 _BLOCK_TAGS = frozenset(
