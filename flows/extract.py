@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from rubricator.flows.engines import choose_engine
 from rubricator.flows.home import open_home
-from rubricator.flows.ledger import JobError
 from rubricator.flows.shards import JobResult, ShardTables, read_manifest, run_job, write_text
 from rubricator.nlp.headings import UNKNOWN, Lexicon, normalise
 from rubricator.nlp.notes import NoteReader, NoteSettings
@@ -47,7 +46,7 @@ def extract(
 
     notes: file, folder or glob. positive: the categories whose sentences are labelled 1. lexicon: TOML files
     with more headings. workers: processes, by default one a core. shard_size: notes a shard. engine: "local"
-    or "dask". Raises NoteFormatError, LexiconError, JobError (with its kinds) and SafeError.
+    or "dask". Raises NoteFormatError, LexiconError, LabelError, JobError (with its kinds) and SafeError.
     """
     open_home(home)
     step = ExtractStep(
@@ -156,13 +155,8 @@ class ExtractStep:
     def prepare(self) -> Callable[[pa.Table], ShardTables]:
         lexicon = Lexicon.load(*map(Path, self.lexicon))
         labels = WeakLabelSettings(positive=frozenset(self.positive))
-        try:
-            labels.labels(lexicon)
-        except ValueError as error:
-            problem = str(error)
-        else:
-            return _Extraction(lexicon, labels)
-        raise JobError(f"--positive: {problem}")
+        labels.labels(lexicon)
+        return _Extraction(lexicon, labels)
 
 
 class _Extraction:

@@ -40,7 +40,8 @@ class Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.bar.stop()
+        if self.bar.live.is_started:
+            self.bar.stop()
 
     def show(self, fraction: float, done: str) -> None:
         """fraction: 0 to 1. done: what is done so far, in words."""
