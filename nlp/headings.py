@@ -23,7 +23,8 @@ How = Literal["exact", "dated", "qualified", "joined", "typo"]
 UNKNOWN = "unknown"
 
 _BUILT_IN = Path(__file__).with_name("headings.toml")
-_SHORTEST_TYPO = 6  # letters; a shorter word with another letter is too often another word
+_SHORTEST_TYPO_ALONE = 7  # letters; a shorter word with another letter is too often another word
+_SHORTEST_TYPO = 5  # beside words that are right
 _SHORTEST_DOUBLE_TYPO = 12
 _LONGEST_PHRASE = 100  # characters; a longer phrase is prose
 
@@ -88,6 +89,7 @@ class Lexicon:
         self.guards: list[Guard] = []
         self.topics: set[str] = set()
         self._problem_nouns: set[str] = set()
+        self._real_words: set[str] = set()
         self._with_colon: set[str] = set()
         self._before: set[str] = set()
         self._after: set[str] = set()
@@ -101,7 +103,7 @@ class Lexicon:
             for phrase in (*self._before, *self._after, *self._prepositions, *self.topics)
             for word in phrase.split()
         }
-        self._long_words = [word for word in self._words if len(word) >= _SHORTEST_TYPO - 1]
+        self._long_words = [word for word in self._words if len(word) >= _SHORTEST_TYPO]
         self._undoubled = {_undouble(word): word for word in self._long_words}
         # a word one letter away shares with it a form that has one letter less
         self._shortened: dict[str, list[str]] = {}
@@ -247,6 +249,7 @@ class Lexicon:
                     becomes=guard.becomes,
                 )
             )
+        self._real_words.update(content.typos.real_words)
         self.topics.update(normalise(word) for word in content.topics.words)
         self._problem_nouns.update(content.topics.problem_nouns)
         self._before.update(normalise(word) for word in content.qualifiers.before)
@@ -319,7 +322,15 @@ class Lexicon:
         )
 
     def _correct(self, key: str) -> str:
-        return " ".join(word if word in self._words else self._correct_word(word) for word in key.split())
+        """The key with its misspelt words mended; a word that stands alone must be longer to be sure of."""
+        words = key.split()
+        shortest = _SHORTEST_TYPO if len(words) > 1 else _SHORTEST_TYPO_ALONE
+        return " ".join(
+            word
+            if word in self._words or (len(word) < shortest and word not in _UNSWAPPED)
+            else self._correct_word(word)
+            for word in words
+        )
 
     def _correct_word(self, word: str) -> str:
         known = self._corrections.get(word)
@@ -330,8 +341,10 @@ class Lexicon:
         return known
 
     def _nearest_word(self, word: str) -> str:
-        if len(word) < _SHORTEST_TYPO or not word.isalpha():
-            return _UNSWAPPED.get(word, word)
+        if word in _UNSWAPPED:
+            return _UNSWAPPED[word]
+        if not word.isalpha() or word in self._real_words:
+            return word
         if (plain := _undouble(word)) in self._undoubled:
             return self._undoubled[plain]
         for short in (word, *_shorten(word)):
@@ -508,11 +521,16 @@ class _Topics(_Model):
     problem_nouns: list[str] = []
 
 
+class _Typos(_Model):
+    real_words: list[str] = []
+
+
 class _File(_Model):
     categories: dict[str, _CategoryEntry] = {}
     guards: list[_GuardEntry] = []
     qualifiers: _Qualifiers = _Qualifiers()
     topics: _Topics = _Topics()
+    typos: _Typos = _Typos()
 
 
 def _parse(name: str, text: str) -> _File:
