@@ -623,7 +623,7 @@ _STYLES: dict[str, tuple[int, Callable[[str, str, int], str]]] = {
     "markdown": (6, lambda title, body, _: f"## {title}\n{body}\n"),
     "bold": (5, lambda title, body, _: f"**{title}**\n{body}\n"),
     "html": (5, lambda title, body, _: f"<b>{title}</b><br>\n{body}"),
-    "dash": (5, lambda title, body, _: f"{title} - {body}"),
+    "dash": (5, lambda title, body, _: f"{title} -\n{body}" if body[0] in "-*•1" else f"{title} - {body}"),
     "numbered": (4, lambda title, body, number: f"{_ROMAN[number - 1]}. {title.upper()}\n{body}\n"),
     "spaced": (
         3,

@@ -57,7 +57,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         "rubricator.flows.cli",
         "demo",
         "--notes",
-        "160",
+        "120",
         "--home",
         str(home),
         "--no-prefect",
@@ -92,7 +92,7 @@ def test_the_demo_finds_most_of_what_is_known(demo: tuple[Path, str]) -> None:
     folder = demo[0] / "demo"
     gold = read_gold(folder / "synthetic_gold.jsonl.gz")
     found = compare_with_gold(
-        list(gold.values())[160:],
+        list(gold.values())[120:],
         *(_by_note(_rows(folder / task / "predictions")) for task in ("plan", "codes")),
     )
     assert found.plan_unheaded.f1 > 0.6
