@@ -347,7 +347,10 @@ def _run(step: Callable[..., Any], *, home: Path | None, no_prefect: bool, **par
     from rubricator.flows.run import run
 
     given = {name: value for name, value in parameters.items() if value is not None}
-    Console().print(run(step, home=_path(home), use_prefect=not no_prefect, **given))
+    console = Console()
+    if not console.is_terminal:
+        console.width = 160  # a file or a pipe has no width to fit tables into
+    console.print(run(step, home=_path(home), use_prefect=not no_prefect, **given), crop=False)
 
 
 def _path(path: Path | None) -> str | None:
