@@ -117,7 +117,8 @@ class Demo:
         for why, (mentioned, coded) in gold.not_to_be_coded.items():
             lines.append(f"  {f'{why} mentions that were coded':40} {coded} of {mentioned}")
         lines += ["", "Where to look:", f"  {'report':10} {_short(self.report)}"]
-        return Text("\n".join(lines + [f"  {what:10} {command}" for what, command in self.commands]))
+        lines += [f"  {what:10} {command}" for what, command in self.commands]
+        return Text("\n".join(lines), no_wrap=True, overflow="ignore")  # commands stay whole, to be copied
 
 
 def demo(*, notes: int = 600, seed: int = 0, home: str | None = None) -> Demo:
