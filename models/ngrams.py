@@ -1,8 +1,8 @@
 """Text to sparse TF-IDF features over word and character n-grams, and back to character offsets.
 
 Every feature belongs to tokens of the text: a run of n words to its n tokens, a character n-gram to the word
-it is cut from, a word under a heading to that word. So the part of a linear decision that each token carries
-is exact, and the parts sum up to the whole.
+it is cut from. So the part of a linear decision that each token carries is exact, and the parts sum up to the
+whole.
 
 Speed comes from doing once per distinct word what need not be done per token: the character n-grams of texts
 are the matrix product (texts × words) · (words × character n-grams), and runs of words are looked up as
@@ -13,7 +13,6 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +21,9 @@ from scipy.sparse import csr_matrix, hstack
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float32]
-T = TypeVar("T")
 
 _TOKEN = re.compile(r"\d+(?:[.,:/]\d+)*|\w+(?:['’]\w+)*")
 _DIGITS = str.maketrans("123456789", "000000000")
-_HEADING = re.compile(r"^[ \t]*([A-Z][A-Za-z0-9 ,/&()-]{1,50}?)[ \t]*:", re.MULTILINE)
 _ASSERTIONS = {  # by the mark that a word in scope gets (never part of a token); where both hold, the last wins
     "?": re.compile(
         r"\b(?:may|might|could|possibl[ey]|probabl[ey]|likely|suspect(?:ed|s|ing)?|suspicious|suspicion|"
@@ -58,7 +55,9 @@ class NgramSettings(BaseModel):
     )  # a feature of fewer groups (patients) is dropped: it may be a name
     word_weight: float = Field(default=1.0, gt=0)
     char_weight: float = Field(default=1.0, ge=0)
-    heading_weight: float = Field(default=0.0, ge=0)  # words marked with the heading they stand under
+    evenness: float = Field(
+        default=1.0, ge=0, le=1
+    )  # 1: a long text weighs as much as a short one, 0: more by its norm
     assertions: bool = False  # a word that is negated or uncertain is another word than the same one asserted
 
 
@@ -72,27 +71,23 @@ class Tokens:
     end: Int
     form: Int  # number in forms
     forms: list[str]  # distinct tokens, in lower case, digits as 0, with the mark of their assertion
-    headings: list[str]
-    heading: Int  # number in headings, -1 above the first heading
 
 
 class NgramFeatures:
-    """TF-IDF (sublinear counts, smoothed idf); each kind of feature is L2-normalised apart and has its
-    weight.
+    """TF-IDF (sublinear counts, smoothed idf); words with their runs, and characters, are normalised apart.
 
-    Column order: words, runs of 2, 3, … words, words by heading, character n-grams.
+    Column order: words, runs of 2, 3, … words, character n-grams.
     """
 
     def __init__(self, settings: NgramSettings) -> None:
         self.settings = settings
         self.words: dict[str, int] = {}
-        self.headings: dict[str, int] = {}
         self.chars: dict[str, int] = {}
         self.runs: list[
             Int
         ] = []  # per length from 2: sorted keys, number of the run but its last word, and that word
-        self.by_heading: Int = np.zeros(0, np.int64)  # sorted keys, heading and word
         self.idf: Float = np.zeros(0, np.float32)
+        self.norms: Float = np.zeros(0, np.float32)  # mean norm of a text, per kind of feature
 
     def fit_transform(self, texts: Sequence[str], groups: Int) -> csr_matrix:
         """Learn the vocabulary and idf of these texts; returns their features, float32 (texts, columns).
@@ -103,15 +98,12 @@ class NgramFeatures:
         tokens = tokenize(texts, assertions=self.settings.assertions)
         group = np.unique(groups, return_inverse=True)[1][tokens.row]
         self.words = _numbered(sorted(tokens.forms[form] for form in self._frequent(tokens.form, group)))
-        self.headings = _numbered(tokens.headings if settings.heading_weight else [])
         word = _numbers(tokens.forms, self.words)[tokens.form]
         self.runs, run = [], word
         for length in range(2, settings.word_ngrams + 1):
             key = self._run_keys(tokens, run, word, length)
             self.runs.append(self._frequent(key, group))
             run = _find(self.runs[-1], key)
-        if settings.heading_weight:
-            self.by_heading = self._frequent(self._pair_keys(tokens.heading, word), group)
         if settings.char_weight:
             grams = _numbered(sorted({gram for form in tokens.forms for gram in self._cut(form)}))
             of_groups = replace(tokens, rows=len(set(group)), row=group)
@@ -123,6 +115,7 @@ class NgramFeatures:
             [np.bincount(counts.indices, minlength=counts.shape[1]) for _, counts in kinds]
         )
         self.idf = (np.log((1 + len(texts)) / (1 + with_it)) + 1).astype(np.float32)
+        self.norms = np.array([norm.mean() for _, _, norm in self._tfidf(kinds)], np.float32)
         return self._weigh(kinds)
 
     def transform(self, texts: Sequence[str]) -> csr_matrix:
@@ -154,19 +147,17 @@ class NgramFeatures:
 
     def vocabulary(self) -> dict[str, list[str]]:
         """The strings of the vocabulary, in column order; the rest of what was learnt is in tensors()."""
-        return {"words": list(self.words), "headings": list(self.headings), "chars": list(self.chars)}
+        return {"words": list(self.words), "chars": list(self.chars)}
 
     def tensors(self) -> dict[str, np.ndarray]:
         """idf, and the runs and marked words as sorted keys."""
         runs = {f"runs_{length}": keys for length, keys in enumerate(self.runs, 2)}
-        return {"idf": self.idf, "by_heading": self.by_heading, **runs}
+        return {"idf": self.idf, "norms": self.norms, **runs}
 
     def restore(self, vocabulary: dict[str, list[str]], tensors: dict[str, np.ndarray]) -> None:
         """Take back what vocabulary() and tensors() gave."""
-        self.words, self.headings, self.chars = (
-            _numbered(vocabulary[name]) for name in ("words", "headings", "chars")
-        )
-        self.idf, self.by_heading = tensors["idf"], tensors["by_heading"]
+        self.words, self.chars = _numbered(vocabulary["words"]), _numbered(vocabulary["chars"])
+        self.idf, self.norms = tensors["idf"], tensors["norms"]
         self.runs = [tensors[f"runs_{length}"] for length in range(2, self.settings.word_ngrams + 1)]
 
     def _token_features(self, tokens: Tokens) -> Iterator[tuple[int, Int, int]]:
@@ -178,9 +169,6 @@ class NgramFeatures:
         for length, keys in enumerate(self.runs, 2):
             run = _find(keys, self._run_keys(tokens, run, word, length))
             yield length, run, len(keys)
-        if self.settings.heading_weight:
-            heading = _numbers([*tokens.headings, ""], self.headings)[tokens.heading]
-            yield 1, _find(self.by_heading, self._pair_keys(heading, word)), len(self.by_heading)
 
     def _counts(self, tokens: Tokens) -> list[tuple[float, csr_matrix]]:
         """(weight, counts) of each kind of feature, in column order."""
@@ -189,9 +177,7 @@ class NgramFeatures:
             at = column >= 0
             ones = np.ones(int(at.sum()), np.float32)
             blocks.append(csr_matrix((ones, (tokens.row[at], column[at])), shape=(tokens.rows, size)))
-        words = self.settings.word_ngrams
-        kinds = [(self.settings.word_weight, hstack(blocks[:words], format="csr"))]
-        kinds += [(self.settings.heading_weight, block) for block in blocks[words:]]
+        kinds = [(self.settings.word_weight, csr_matrix(hstack(blocks, format="csr")))]
         if self.settings.char_weight:
             chars = _form_counts(tokens) @ self._char_counts(tokens.forms, self.chars)
             kinds.append((self.settings.char_weight, chars))
@@ -200,16 +186,22 @@ class NgramFeatures:
         return kinds
 
     def _weigh(self, kinds: list[tuple[float, csr_matrix]]) -> csr_matrix:
-        blocks, first = [], 0
+        blocks = []
+        for (weight, features, norm), mean in zip(self._tfidf(kinds), self.norms, strict=True):
+            evenness = self.settings.evenness
+            scale = weight / np.maximum(norm**evenness * mean ** (1 - evenness), 1e-12)
+            features.data *= np.repeat(scale.astype(np.float32), np.diff(features.indptr))
+            blocks.append(features)
+        return csr_matrix(hstack(blocks, format="csr", dtype=np.float32))
+
+    def _tfidf(self, kinds: list[tuple[float, csr_matrix]]) -> Iterator[tuple[float, csr_matrix, Float]]:
+        """(weight, TF-IDF, L2 norm of each text) of each kind."""
+        first = 0
         for weight, counts in kinds:
             values = (np.log(counts.data) + 1) * self.idf[first + counts.indices]
-            features = csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape)
-            norm = np.sqrt(np.asarray(features.multiply(features).sum(axis=1)).ravel())
-            scale = (weight / np.maximum(norm, 1e-12)).astype(np.float32)
-            features.data *= np.repeat(scale, np.diff(features.indptr))
-            blocks.append(features)
             first += counts.shape[1]
-        return csr_matrix(hstack(blocks, format="csr", dtype=np.float32))
+            features = csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape)
+            yield weight, features, np.sqrt(features.multiply(features).sum(axis=1).A1)
 
     def _frequent(self, key: Int, group: Int) -> Int:
         """The keys (one per token, -1 for none) that stand in texts of enough groups, sorted."""
@@ -255,30 +247,23 @@ class NgramFeatures:
 
 
 def tokenize(texts: Sequence[str], *, assertions: bool = False) -> Tokens:
-    """Words and numbers with their offsets and the heading above each; assertions: mark what is not asserted."""
+    """Words and numbers with their offsets; assertions: mark what is not asserted."""
     numbers: dict[str, int] = {}
-    headings: dict[str, int] = {}
     rows: list[int] = []
     starts: list[int] = []
     ends: list[int] = []
     forms: list[int] = []
-    heading: list[int] = []
     for row, text in enumerate(texts):
         found = list(_TOKEN.finditer(text))
         here = [match.start() for match in found]
         words = [match.group().lower().translate(_DIGITS) for match in found]
         if assertions:
-            marks = _labelled(here, _assertion_scopes(text), "")
+            marks = _marks(here, _assertion_scopes(text))
             words = [mark + word for mark, word in zip(marks, words, strict=True)]
         rows += [row] * len(here)
         starts += here
         ends += [match.end() for match in found]
         forms += [numbers.setdefault(word, len(numbers)) for word in words]
-        above = [
-            (match.end(), len(text), headings.setdefault(match[1].lower(), len(headings)))
-            for match in _HEADING.finditer(text)
-        ]
-        heading += _labelled(here, above, -1)
     return Tokens(
         rows=len(texts),
         row=np.array(rows, np.int64),
@@ -286,8 +271,6 @@ def tokenize(texts: Sequence[str], *, assertions: bool = False) -> Tokens:
         end=np.array(ends, np.int64),
         form=np.array(forms, np.int64),
         forms=list(numbers),
-        headings=list(headings),
-        heading=np.array(heading, np.int64),
     )
 
 
@@ -301,13 +284,13 @@ def _assertion_scopes(text: str) -> list[tuple[int, int, str]]:
     return scopes
 
 
-def _labelled(starts: list[int], spans: list[tuple[int, int, T]], none: T) -> list[T]:
-    """What the last span says that each token starts in."""
-    labels = [none] * len(starts)
-    for start, end, label in spans:
+def _marks(starts: list[int], scopes: list[tuple[int, int, str]]) -> list[str]:
+    """The mark of the last scope that each token starts in."""
+    marks = [""] * len(starts)
+    for start, end, mark in scopes:
         first, last = bisect_left(starts, start), bisect_left(starts, end)
-        labels[first:last] = [label] * (last - first)
-    return labels
+        marks[first:last] = [mark] * (last - first)
+    return marks
 
 
 def _form_counts(tokens: Tokens) -> csr_matrix:

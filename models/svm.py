@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from safetensors.numpy import load_file, save_file
-from scipy.sparse import csr_matrix, hstack
+from scipy.sparse import csc_matrix, csr_matrix, hstack
 
 from rubricator.models.classifier import EvidenceSpan, HeldIn, read_json, write_json
 from rubricator.models.folds import assign_folds
@@ -25,6 +25,10 @@ class SvmSettings(BaseModel):
     features: NgramSettings = NgramSettings()
     context: NgramSettings | None = None  # features of what stands around a text
     cost: float = Field(default=0.5, gt=0)  # C of the SVM: the price of an error against a small weight
+    rarity: float = Field(
+        default=0, ge=0, le=1
+    )  # a positive costs (negatives / positives)**rarity times as much
+    most_weights: int = Field(default=10_000_000, gt=0)  # kept, the same number of each label, largest first
     inner_folds: int = Field(default=5, ge=2)  # for the held-in predictions
     seed: int = 0
 
@@ -38,7 +42,7 @@ class SvmClassifier:
         self.settings = settings
         self.features = NgramFeatures(settings.features)
         self.context = NgramFeatures(settings.context) if settings.context else None
-        self.weights: NDArray[np.float32] = np.zeros((0, len(self.labels)), np.float32)
+        self.weights = csc_matrix((0, len(self.labels)), dtype=np.float32)  # (columns, labels)
         self.intercepts: NDArray[np.float32] = np.zeros(len(self.labels), np.float32)
         self.held_in: HeldIn | None = None
 
@@ -46,7 +50,7 @@ class SvmClassifier:
     def default_settings(task: str) -> SvmSettings:
         """Sentences and notes want different features."""
         if task == "codes":
-            return SvmSettings(features=NgramSettings(heading_weight=0.5, assertions=True))
+            return SvmSettings(features=NgramSettings(assertions=True, evenness=0.5), rarity=0.5)
         return SvmSettings(
             features=NgramSettings(char_ngrams=(2, 5), char_weight=0.7),
             context=NgramSettings(word_weight=0.5, char_weight=0),
@@ -71,11 +75,15 @@ class SvmClassifier:
         if self.context:
             features = _beside(features, self.context.fit_transform(_given(contexts), groups))
         held_in = np.zeros(targets.shape, np.float32)
+        # a single positive is either learnt from or held in: no held-in prediction can tell anything of its label
+        tellable = np.flatnonzero(targets.getnnz(axis=0) > 1)
         for fold in range(folds.max() + 1):
             train, test = folds != fold, folds == fold
-            held_in[test] = _probabilities(features[test], *self._solve(features[train], targets[train]))
+            held_in[test] = _probabilities(
+                features[test], *self._solve(features[train], targets[train], tellable)
+            )
         self.held_in = HeldIn(np.arange(len(texts)), held_in)
-        self.weights, self.intercepts = self._solve(features, targets)
+        self.weights, self.intercepts = self._solve(features, targets, np.arange(len(self.labels)))
         return self
 
     def predict_proba(
@@ -100,34 +108,43 @@ class SvmClassifier:
         return [
             [_spans(offsets, part) for part in parts.T]
             for text, asked in zip(texts, labels, strict=True)
-            for offsets, parts in [self.features.contributions(text, own[:, list(asked)])]
+            for offsets, parts in [self.features.contributions(text, own[:, list(asked)].toarray())]
         ]
 
     def _solve(
-        self, features: csr_matrix, targets: csr_matrix
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Weights (columns, labels) and intercepts (labels); an intercept of -inf says never, of inf
-        always."""
+        self, features: csr_matrix, targets: csr_matrix, labels: NDArray[np.int64]
+    ) -> tuple[csc_matrix, NDArray[np.float32]]:
+        """Weights (columns, labels) and intercepts (labels) of these label numbers; -inf says never, inf always."""
         from sklearn.svm import LinearSVC  # takes a second, and prediction does without
 
-        weights = np.zeros((features.shape[1], targets.shape[1]), np.float32)
-        intercepts = np.full(targets.shape[1], -np.inf, np.float32)
+        kept = self.settings.most_weights // len(self.labels)
+        columns = [csc_matrix((features.shape[1], 1), dtype=np.float32)] * len(self.labels)
+        intercepts = np.full(len(self.labels), -np.inf, np.float32)
         truth = targets.tocsc()
-        for label in range(targets.shape[1]):
+        for label in labels:
             positive = truth[:, [label]].toarray().ravel() > 0
             if positive.all():
                 intercepts[label] = np.inf
             elif positive.any():
-                svm = LinearSVC(C=self.settings.cost, random_state=self.settings.seed).fit(features, positive)
-                weights[:, label], intercepts[label] = svm.coef_[0], svm.intercept_[0]
-        return weights, intercepts
+                cost = ((~positive).sum() / positive.sum()) ** self.settings.rarity
+                svm = LinearSVC(
+                    C=self.settings.cost, class_weight={False: 1, True: cost}, random_state=self.settings.seed
+                ).fit(features, positive)
+                columns[label] = _largest(svm.coef_[0].astype(np.float32), kept)
+                intercepts[label] = svm.intercept_[0]
+        return csc_matrix(hstack(columns, format="csc")), intercepts
 
     def _blocks(self) -> list[tuple[str, NgramFeatures]]:
         return [("text", self.features), *([("context", self.context)] if self.context else [])]
 
     def save(self, folder: Path) -> None:
         """vocabulary.json and weights.safetensors, with the settings in classifier.json."""
-        tensors = {"weights": self.weights, "intercepts": self.intercepts}
+        tensors = {
+            "weights": self.weights.data,
+            "weights.column": self.weights.indices,
+            "weights.ends": self.weights.indptr,
+            "intercepts": self.intercepts,
+        }
         vocabulary = {}
         for name, features in self._blocks():
             tensors |= {f"{name}.{key}": tensor for key, tensor in features.tensors().items()}
@@ -148,7 +165,7 @@ class SvmClassifier:
         config = read_json(folder / "classifier.json")
         loaded = cls(config["labels"], SvmSettings.model_validate(config["settings"]))
         tensors = load_file(folder / "weights.safetensors")
-        loaded.weights, loaded.intercepts = tensors.pop("weights"), tensors.pop("intercepts")
+        loaded.intercepts = tensors["intercepts"]
         vocabulary = read_json(folder / "vocabulary.json")
         for name, features in loaded._blocks():
             own = {
@@ -157,14 +174,27 @@ class SvmClassifier:
                 if key.startswith(f"{name}.")
             }
             features.restore(vocabulary[name], own)
+        loaded.weights = csc_matrix(
+            (tensors["weights"], tensors["weights.column"], tensors["weights.ends"]),
+            shape=(sum(len(features.idf) for _, features in loaded._blocks()), len(loaded.labels)),
+        )
         return loaded
 
 
 def _probabilities(
-    features: csr_matrix, weights: NDArray[np.float32], intercepts: NDArray[np.float32]
+    features: csr_matrix, weights: csc_matrix, intercepts: NDArray[np.float32]
 ) -> NDArray[np.float32]:
+    scores = (features @ weights).toarray() + intercepts
     with np.errstate(over="ignore"):
-        return (1 / (1 + np.exp(-(features @ weights + intercepts)))).astype(np.float32)
+        return np.asarray(1 / (1 + np.exp(-scores)), np.float32)
+
+
+def _largest(weights: NDArray[np.float32], kept: int) -> csc_matrix:
+    """The so many largest weights, as a sparse column."""
+    there = np.flatnonzero(weights)
+    if len(there) > kept:
+        there = np.sort(there[np.argpartition(-abs(weights[there]), kept)[:kept]])
+    return csc_matrix((weights[there], (there, np.zeros(len(there), np.int32))), shape=(len(weights), 1))
 
 
 def _beside(features: csr_matrix, context: csr_matrix) -> csr_matrix:
