@@ -202,7 +202,7 @@ class HeadingReader:
         colon = ":" in key[end:after]
         depth = len(markup.strip()) if markup.startswith("#") else 0
         marked = depth > 0 or markup[:2] in _STRONG_MARKS
-        end = _close_bracket(key, begin, end)
+        end = _close_bracket(key, begin, end, after)
         found: Match | None = None
         if bullet_end < begin and not markup:  # "P.E." and "H.P.I." only look like enumerators
             found = self.lexicon.match(key[bullet_end:end], loose=False)
@@ -459,12 +459,12 @@ def _looks_like_heading(phrase: str, *, colon: bool, marked: bool, caps: bool) -
     return colon and len(words) <= 8 and all(word[0].isupper() or word in _SMALL_WORDS for word in words)
 
 
-def _close_bracket(key: str, begin: int, end: int) -> int:
-    """The end of the phrase, with the bracket that closes one opened inside it."""
+def _close_bracket(key: str, begin: int, end: int, limit: int) -> int:
+    """The end of the phrase, with the bracket before `limit` that closes one opened inside it."""
     opened = max(key.rfind(bracket, begin, end) for bracket in "([{")
     if opened < 0:
         return end
-    closing = key.find({"(": ")", "[": "]", "{": "}"}[key[opened]], opened)
+    closing = key.find({"(": ")", "[": "]", "{": "}"}[key[opened]], opened, limit)
     return closing + 1 if closing >= end else end
 
 
