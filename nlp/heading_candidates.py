@@ -293,6 +293,7 @@ class HeadingReader:
                 or word.lower() in last_words
                 or (flat and word.isupper())
                 or (word and not word.isalnum() and (word[-1] in ")*" or _last_letters(word) in last_words))
+                or self._may_be_qualified(line, max(position, colon - _LONGEST_PHRASE), colon)
             ):
                 phrase = self._parse_inline(
                     line, max(position, colon - _LONGEST_PHRASE), colon, flat, shouting
@@ -303,6 +304,14 @@ class HeadingReader:
                     position = phrase.after
             colon = line.find(":", colon + 1)
 
+    def _may_be_qualified(self, line: str, low: int, colon: int) -> bool:
+        """Does what stands between the end of the last sentence and the colon begin as a heading does?"""
+        begin = (
+            max(line.rfind(". ", low, colon), line.rfind("  ", low, colon), line.rfind("; ", low, colon)) + 2
+        )
+        first = _FIRST_LETTERS.match(line, max(begin, low), colon)
+        return first is not None and first[1] in self.lexicon.first_words
+
     def _parse_inline(
         self, line: str, low: int, colon: int, flat: bool, shouting: bool
     ) -> HeadingPhrase | None:
@@ -311,7 +320,8 @@ class HeadingReader:
         inner = len(chunk.rstrip(_EDGE_AFTER))
         starts = [0] if low == 0 or line[low - 1] == ":" else []
         after_sentence = False
-        for mark in _BOUNDARY.finditer(chunk, 0, inner):
+        bracket = chunk.rfind("(") if chunk.endswith(")", 0, inner) else inner
+        for mark in _BOUNDARY.finditer(chunk, 0, bracket):
             if mark.end() < inner:
                 if not starts or mark[0].strip() not in _DASHES:  # what stands before a dash may belong to it
                     starts.clear()
@@ -330,7 +340,7 @@ class HeadingReader:
             return heading(last, inner, None, "soap_letter", colon + 1)
         for boundary in starts:
             number = _ENUMERATOR.match(chunk, boundary, inner)
-            begin = _skip_blanks(chunk, number.end() if number else boundary)
+            begin = _skip_to_word(chunk, number.end() if number else boundary)
             phrase = chunk[begin:inner]
             if (
                 phrase
@@ -473,8 +483,9 @@ def _last_letters(word: str) -> str:
     return letters[1].lower() if letters else ""
 
 
-def _skip_blanks(text: str, start: int) -> int:
-    return len(text) - len(text[start:].lstrip())
+def _skip_to_word(text: str, start: int) -> int:
+    word = _WORD_START.search(text, start)
+    return word.start() if word else len(text)
 
 
 _CACHE_SIZE = 50_000
@@ -538,6 +549,8 @@ _EDGE_AFTER = "*_ \t\x1c\x1d\x1e\x1f"
 _EDGE_BEFORE = " \t-–—•*_/"
 _DASHES = frozenset({"-", "–", "—", "--", "/"})
 _ENUMERATOR = re.compile(r"\(?(?:\d{1,2}|[ivxIVX]{1,5}|[A-Za-z])[.)]\s+")
+_FIRST_LETTERS = re.compile(r"[^\w:]{0,8}([A-Za-z]+)")
+_WORD_START = re.compile(r"[^\W_]|\(")
 _WORD = re.compile(r"\S+")
 _CAPITALS_BEFORE = re.compile(r"(?<![A-Za-z])[A-Z][A-Z/&,()' \-]*$")
 _CAPITALS_INSIDE = re.compile(
