@@ -106,8 +106,10 @@ class Lexicon:
         self._long_words = [word for word in self._words if len(word) >= _SHORTEST_TYPO]
         self._undoubled = {_undouble(word): word for word in self._long_words}
         # a word one letter away shares with it a form that has one letter less
+        self._by_initial: dict[str, list[str]] = {}
         self._shortened: dict[str, list[str]] = {}
         for word in self._long_words:
+            self._by_initial.setdefault(word[0], []).append(word)
             for short in (word, *_shorten(word)):
                 self._shortened.setdefault(short, []).append(word)
         self._first = {key.split(" ", 1)[0] for key in self.variants}
@@ -352,9 +354,7 @@ class Lexicon:
                 if OSA.distance(word, other) == 1:
                     return other
         if len(word) >= _SHORTEST_DOUBLE_TYPO:
-            alike = [
-                other for other in self._long_words if other[0] == word[0] and abs(len(other) - len(word)) < 3
-            ]
+            alike = [other for other in self._by_initial.get(word[0], ()) if abs(len(other) - len(word)) < 3]
             best = process.extractOne(word, alike, scorer=OSA.distance, score_cutoff=2)
             return best[0] if best else word
         return word
