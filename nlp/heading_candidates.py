@@ -43,6 +43,7 @@ class HeadingReader:
     def __init__(self, lexicon: Lexicon) -> None:
         self.lexicon = lexicon
         self._phrases: dict[str, HeadingPhrase | None] = {}
+        self._inline_phrases: dict[tuple[str, bool, bool, bool], HeadingPhrase | None] = {}
 
     def view(self, text: str) -> str:
         """The text with odd blanks, line ends and HTML tags rewritten at the same length."""
@@ -115,8 +116,11 @@ class HeadingReader:
                     first = word[1]
                     if (
                         first in first_words
-                        or (width < _LONGEST_TITLE and (content.isupper() or _TITLE_LINE.match(content)))
-                        or content[0] in LETTER_CATEGORY
+                        or (content[0] in "SOAP[" and _LETTER_LEAD.match(content))
+                        or (
+                            width < _LONGEST_TITLE
+                            and (content.isupper() or (content[-1] != "." and _TITLE_LINE.match(content)))
+                        )
                     ):
                         phrase = self._parse_line(content, width, word.start(1))
                     if phrase is None and (
@@ -286,39 +290,37 @@ class HeadingReader:
         colon = line.find(":", position)
         while colon >= 0:
             end = colon - 1 if line.startswith(" :", colon - 1) else colon
-            low = max(position, end - _LONGEST_WORD)
+            low = max(position, colon - _LONGEST_PHRASE)
             word = line[max(line.rfind(" ", low, end) + 1, low) : end]
-            if (
-                word in last_words
-                or word.lower() in last_words
-                or (flat and word.isupper())
-                or (word and not word.isalnum() and (word[-1] in ")*" or _last_letters(word) in last_words))
-                or self._may_be_qualified(line, max(position, colon - _LONGEST_PHRASE), colon)
-            ):
-                phrase = self._parse_inline(
-                    line, max(position, colon - _LONGEST_PHRASE), colon, flat, shouting
-                )
+            known = word in last_words or word.lower() in last_words or (flat and word.isupper())
+            if not known and word and not word.isalnum():
+                known = word[-1] in ")*" or _last_letters(word) in last_words
+            # only what follows the last sentence can be a heading
+            low = max(
+                low, line.rfind(". ", low, colon), line.rfind("  ", low, end), line.rfind("; ", low, colon)
+            )
+            if not known:
+                first = _FIRST_LETTERS.match(line, low, colon)
+                known = first is not None and first[1] in self.lexicon.first_words
+            if known:
+                key = (line[low:colon], low == 0 or line[low - 1] == ":", flat, shouting)
+                if key in self._inline_phrases:
+                    phrase = self._inline_phrases[key]
+                else:
+                    if len(self._inline_phrases) > _CACHE_SIZE:
+                        self._inline_phrases.clear()
+                    phrase = self._inline_phrases[key] = self._parse_inline(*key)
                 if phrase is not None:
-                    after_blank = flat and line.endswith("  ", 0, phrase.start)
-                    found.append((phrase, start, False, after_blank))
-                    position = phrase.after
+                    after_blank = flat and line.endswith("  ", 0, low + phrase.start)
+                    found.append((phrase, start + low, False, after_blank))
+                    position = low + phrase.after
             colon = line.find(":", colon + 1)
 
-    def _may_be_qualified(self, line: str, low: int, colon: int) -> bool:
-        """Does what stands between the end of the last sentence and the colon begin as a heading does?"""
-        begin = (
-            max(line.rfind(". ", low, colon), line.rfind("  ", low, colon), line.rfind("; ", low, colon)) + 2
-        )
-        first = _FIRST_LETTERS.match(line, max(begin, low), colon)
-        return first is not None and first[1] in self.lexicon.first_words
-
-    def _parse_inline(
-        self, line: str, low: int, colon: int, flat: bool, shouting: bool
-    ) -> HeadingPhrase | None:
+    def _parse_inline(self, chunk: str, at_start: bool, flat: bool, shouting: bool) -> HeadingPhrase | None:
         """The heading that ends at a colon inside a line: it begins after a sentence, a blank of two or in capitals."""
-        chunk = line[low:colon]
         inner = len(chunk.rstrip(_EDGE_AFTER))
-        starts = [0] if low == 0 or line[low - 1] == ":" else []
+        colon = len(chunk)
+        starts = [0] if at_start else []
         after_sentence = False
         bracket = chunk.rfind("(") if chunk.endswith(")", 0, inner) else inner
         for mark in _BOUNDARY.finditer(chunk, 0, bracket):
@@ -329,10 +331,10 @@ class HeadingReader:
                 after_sentence = True
 
         def heading(begin: int, end: int, category: str | None, rule: str, after: int) -> HeadingPhrase:
-            lead = low + len(chunk[:begin].rstrip(_EDGE_BEFORE))
+            lead = len(chunk[:begin].rstrip(_EDGE_BEFORE))
             text = chunk[begin:end]
             return self._phrase(
-                text, lead=lead, begin=low + begin, after=after, category=category, rule=rule, colon=True
+                text, lead=lead, begin=begin, after=after, category=category, rule=rule, colon=True
             )
 
         last = chunk.rfind(" ", 0, inner) + 1
@@ -361,9 +363,7 @@ class HeadingReader:
                 if match is not None and (
                     self.lexicon.is_topic(rest) or self.lexicon.match(rest, loose=False)
                 ):
-                    return heading(
-                        begin, begin + len(phrase), match.category, "inline_caps", low + word.start()
-                    )
+                    return heading(begin, begin + len(phrase), match.category, "inline_caps", word.start())
             if flat and sum(map(str.isalpha, chunk[begin:inner])) > 3:
                 return heading(begin, inner, None, "unknown", colon + 1)
             return None
@@ -445,7 +445,9 @@ def _without_overlaps(candidates: list[Candidate]) -> list[Candidate]:
     """In order of their offsets; of two that overlap the first, of two that start together the longer one."""
     kept: list[Candidate] = []
     last = 0
-    for candidate in sorted(candidates, key=lambda found: (found[1] + found[0].start, -found[0].end)):
+    for candidate in sorted(
+        candidates, key=lambda found: (found[1] + found[0].start, -found[1] - found[0].end)
+    ):
         phrase, line, _, _ = candidate
         if line + phrase.start >= last:
             kept.append(candidate)
@@ -557,7 +559,7 @@ _CAPITALS_INSIDE = re.compile(
     r"(?<=[.!?:;)] |  )(?:[A-Z]{3}[A-Z/&]*(?: (?:[A-Z/&]{2,}|&|/))*(?=\s+(?:\d|[A-Z][a-z]|[-–—]))|[SOAP](?=\s?[-–—] ))"
 )
 _SMALL_LETTERS = re.compile(r"[a-z]{4}")
-_RULES_OF_CAPITALS = frozenset({"line_alone", "separator", "soap_letter"})
+_RULES_OF_CAPITALS = frozenset({"line_alone", "dated", "separator", "soap_letter"})
 _END_RULE = re.compile(r"\s*(?:[-_=*~]\s?){4,}\s*$")
 _CLOSINGS = (
     *(
