@@ -90,7 +90,11 @@ class PrefectDask:
             cache_policy=NO_CACHE,
             persist_result=False,
         )
-        with DaskTaskRunner(address=address, cluster_kwargs=None if address else cluster) as runner:
+        # a shard that kills its worker is told of at once: the job itself then finds the note that does it
+        with (
+            dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+            DaskTaskRunner(address=address, cluster_kwargs=None if address else cluster) as runner,
+        ):
 
             def submit(step: Step, work: Path, number: int) -> Submitted:
                 future: Submitted = runner.submit(task, {"step": step, "work": work, "number": number})

@@ -1,7 +1,7 @@
 """Predict: notes and a registered model in; labelled units with probability, decision and evidence out."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Ints = NDArray[np.int64]
 
-UNITS_AT_ONCE = 4096  # bounds the memory of their features
+CHARACTERS_AT_ONCE = 1_000_000  # bounds the memory of their features
 LABELS_WITH_EVIDENCE = 50  # of a unit; finding it for every label of every unit would take most of the time
 
 PREDICTIONS_SCHEMA = pa.schema(
@@ -149,8 +149,8 @@ class PredictStep:
             "rubricator": version("rubricator"),
         }
 
-    def prepare(self) -> Callable[[pa.Table], ShardTables]:
-        return _Prediction(self, registry.load(self.model), Lexicon.load(*map(Path, self.lexicon)))
+    def prepare(self) -> "Prediction":
+        return Prediction(self, registry.load(self.model), Lexicon.load(*map(Path, self.lexicon)))
 
 
 class _Unit(NamedTuple):
@@ -163,7 +163,9 @@ class _Unit(NamedTuple):
     context: str
 
 
-class _Prediction:
+class Prediction:
+    """A loaded model at work: notes in (a table with note_id and text), rows of PREDICTIONS_SCHEMA out."""
+
     def __init__(self, step: PredictStep, model: "TrainedModel", lexicon: Lexicon) -> None:
         self.step = step
         self.model = model
@@ -179,7 +181,7 @@ class _Prediction:
             for note_id, text in zip(notes["note_id"].to_pylist(), texts, strict=True)
             for unit in self.units(note_id, text)
         ]
-        tables = [self.rows(units[at : at + UNITS_AT_ONCE]) for at in range(0, len(units), UNITS_AT_ONCE)]
+        tables = [self.rows(some) for some in _at_once(units)]
         predictions = pa.concat_tables([PREDICTIONS_SCHEMA.empty_table(), *tables])
         figures = Counter(f"rows/{decision}" for decision in predictions["decision"].to_pylist())
         return ShardTables({"predictions": predictions}, {"units": len(units), **figures})
@@ -247,6 +249,19 @@ class _Prediction:
                 code_warnings(label) if is_code and self.model.code_system else [],
             )
         return self.about[column]
+
+
+def _at_once(units: Sequence[_Unit]) -> Iterator[list[_Unit]]:
+    some: list[_Unit] = []
+    size = 0
+    for unit in units:
+        some.append(unit)
+        size += len(unit.text) + len(unit.context)
+        if size >= CHARACTERS_AT_ONCE:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
 
 
 def _best_first(
