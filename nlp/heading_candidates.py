@@ -230,7 +230,8 @@ class HeadingReader:
             category, rule = None, "soap_letter"
         elif found is not None:
             if not (colon or marked) and (
-                self.lexicon.needs_colon(phrase) or not (capitalised or begin == lead.end("blank"))
+                (self.lexicon.needs_colon(phrase) and not caps)
+                or not (capitalised or begin == lead.end("blank"))
             ):
                 return None
             if (
@@ -276,7 +277,7 @@ class HeadingReader:
             phrase.rule == "soap_letter" or len(phrase.text) < 4 or not (phrase.caps or phrase.marked)
         ):
             return None
-        if self.lexicon.needs_colon(phrase.text):
+        if self.lexicon.needs_colon(phrase.text) and not phrase.caps:
             return None
         if phrase.rule == "line_alone":
             return phrase._replace(after=after, rule="caps_lead" if visible is None else "separator")

@@ -217,7 +217,7 @@ class Lexicon:
         return None
 
     def needs_colon(self, phrase: str) -> bool:
-        """Is the phrase too common a word to be a heading without a colon or markup?"""
+        """Is the phrase too common a word to be a heading without a colon, capitals or markup?"""
         return normalise(phrase) in self._with_colon
 
     def _add(self, file: str, content: _File) -> None:
@@ -482,7 +482,7 @@ class _CategoryEntry(_Model):
     loinc: str | None = Field(None, pattern=r"^\d{1,7}-\d$")
     role: Role | None = None
     variants: list[str] = []
-    with_colon: list[str] = []  # variants that are headings only before a colon or when marked
+    with_colon: list[str] = []  # variants that are headings only before a colon, in capitals or when marked
 
 
 class _GuardEntry(_Model):
