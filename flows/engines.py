@@ -75,6 +75,8 @@ class PrefectDask:
     def start(self) -> Iterator[Submit]:
         from prefect import Task
         from prefect.cache_policies import NO_CACHE
+        from prefect.client.orchestration import get_client
+        from prefect.settings import PREFECT_API_URL, temporary_settings
 
         try:
             import dask.config
@@ -90,8 +92,12 @@ class PrefectDask:
             cache_policy=NO_CACHE,
             persist_result=False,
         )
-        # a shard that kills its worker is told of at once: the job itself then finds the note that does it
+        with get_client(sync_client=True) as client:
+            url = str(client.api_url)
         with (
+            # every worker would start a server of its own where the flow has an embedded one
+            temporary_settings({PREFECT_API_URL: url}),
+            # the job itself finds the note that kills its worker
             dask.config.set({"distributed.scheduler.allowed-failures": 0}),
             DaskTaskRunner(address=address, cluster_kwargs=None if address else cluster) as runner,
         ):
