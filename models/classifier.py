@@ -59,7 +59,11 @@ class TextClassifier(Protocol):
     @staticmethod
     def default_settings(task: str) -> BaseModel: ...
 
-    def __init__(self, labels: Sequence[str], settings: Any) -> None: ...
+    def __init__(
+        self, labels: Sequence[str], settings: Any, *, descriptions: Sequence[str | None] | None = None
+    ) -> None:
+        """descriptions: what each label means, None where unknown; only fit uses them."""
+        ...
 
     def fit(
         self,

@@ -123,27 +123,47 @@ class NgramFeatures:
         n-grams."""
         return self._weigh(self._counts(tokenize(texts, assertions=self.settings.assertions)))
 
-    def contributions(self, text: str, coefficients: Float) -> tuple[Int, NDArray[np.float64]]:
-        """Offsets of the tokens (tokens, 2) and what each adds to `features · coefficients` (tokens, labels).
+    def contributions(
+        self, texts: Sequence[str], coefficients: Sequence[Float]
+    ) -> Iterator[tuple[Int, NDArray[np.float64]]]:
+        """For each text: offsets of its tokens (tokens, 2), and what each adds to `features · coefficients`
+        (tokens, labels).
 
-        coefficients: (columns, labels). Summed over tokens this is the decision without its intercept.
+        coefficients: per text (columns, labels). Summed over tokens this is the decision without its intercept.
         """
-        tokens = tokenize([text], assertions=self.settings.assertions)
+        tokens = tokenize(texts, assertions=self.settings.assertions)
         kinds = self._counts(tokens)
-        features, counts = self._weigh(kinds), hstack([counts for _, counts in kinds], format="csr")
-        once = np.zeros((len(self.idf), coefficients.shape[1]))  # what one occurrence of a feature adds
-        columns = features.indices
-        once[columns] = (features.data / counts.data)[:, None] * coefficients[columns]
-        parts = np.zeros((len(tokens.row), coefficients.shape[1]))
-        first = 0
-        for length, column, size in self._token_features(tokens):
-            at = np.flatnonzero(column >= 0)
-            for step in range(length):
-                parts[at + step] += once[first + column[at]] / length
-            first += size
-        if self.chars:
-            parts += (self._char_counts(tokens.forms, self.chars) @ once[first:])[tokens.form]
-        return np.stack([tokens.start, tokens.end], axis=1), parts
+        features, counts = (
+            self._weigh(kinds),
+            csr_matrix(hstack([counts for _, counts in kinds], format="csr")),
+        )
+        features.sort_indices()
+        counts.sort_indices()
+        values = features.data.astype(np.float64) / counts.data  # of one occurrence
+        blocks = list(self._token_features(tokens))
+        grams = self._char_counts(tokens.forms, self.chars)
+        offsets = np.stack([tokens.start, tokens.end], axis=1)
+        ends = np.searchsorted(tokens.row, np.arange(len(texts) + 1))
+        for row, weights in enumerate(coefficients):
+            here, there = (
+                slice(ends[row], ends[row + 1]),
+                slice(features.indptr[row], features.indptr[row + 1]),
+            )
+            columns = features.indices[there]
+            once = values[there, None] * weights[columns]  # what one occurrence of a feature adds
+            parts = np.zeros((ends[row + 1] - ends[row], weights.shape[1]))
+            first = 0
+            for length, column, size in blocks:
+                at = np.flatnonzero(column[here] >= 0)
+                added = once[np.searchsorted(columns, first + column[here][at])] / length
+                for step in range(length):
+                    parts[at + step] += added
+                first += size
+            if self.chars:
+                cut = grams[tokens.form[here]]
+                found = np.searchsorted(columns, first + cut.indices)
+                parts += csr_matrix((cut.data, found, cut.indptr), shape=(len(parts), len(columns))) @ once
+            yield offsets[here], parts
 
     def vocabulary(self) -> dict[str, list[str]]:
         """The strings of the vocabulary, in column order; the rest of what was learnt is in tensors()."""

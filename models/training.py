@@ -55,7 +55,8 @@ def train_model(
     """
     kind = classifier_class(classifier)
     chosen = kind.default_settings(task) if settings is None else settings
-    fitted = kind(examples.labels, chosen).fit(
+    descriptions = [describe(label) if task == "codes" else None for label in examples.labels]
+    fitted = kind(examples.labels, chosen, descriptions=descriptions).fit(
         examples.texts, examples.targets, groups=examples.groups, contexts=examples.contexts
     )
     held_in = fitted.held_in
@@ -68,9 +69,7 @@ def train_model(
         calibration=Calibration.fit(
             examples.targets.tocsr()[held_in.rows], held_in.probabilities, calibration
         ),
-        descriptions=[describe(label) for label in examples.labels]
-        if task == "codes"
-        else [None] * len(examples.labels),
+        descriptions=descriptions,
         code_system=_code_systems(examples.labels) if task == "codes" else None,
         settings={
             "classifier": chosen.model_dump(mode="json"),

@@ -1,0 +1,164 @@
+"""What the SVM reads from a text, and whether its evidence is exactly what carried the decision."""
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
+
+from rubricator.models.ngrams import NgramFeatures, NgramSettings, tokenize
+from rubricator.models.svm import SvmClassifier, SvmSettings
+
+TEXTS = [
+    "No evidence of pneumonia. Cough.",
+    "Lobar pneumonia of the left base, 39.2 C",
+    "Cough and fever for 3 days; pneumonia is possible",
+    "Possible pneumonia, but no cough",
+    "Knee pain after a fall. Not swollen.",
+    "Fever, cough, fever",
+] * 4
+WORDS = [
+    "pneumonia",
+    "Cough",
+    "FEVER",
+    "no",
+    "possible",
+    "3",
+    "39.2",
+    "knee",
+    "don’t",
+    "Überweisung",
+    "İ",
+    "zq",
+    "\n",
+    ". ",
+]
+FEATURES = NgramSettings(assertions=True, evenness=0.5, word_ngrams=3)
+
+
+def fitted(features: NgramSettings = FEATURES) -> SvmClassifier:
+    targets = csr_matrix(
+        np.array(
+            [["pneumonia" in text, "cough" in text.lower(), "knee" in text.lower()] for text in TEXTS],
+            np.uint8,
+        )
+    )
+    svm = SvmClassifier(["J18", "R05", "M25"], SvmSettings(features=features))
+    return svm.fit(TEXTS, targets, groups=np.arange(len(TEXTS)))
+
+
+SVM = fitted()
+
+
+def decisions(svm: SvmClassifier, texts: Sequence[str]) -> np.ndarray:
+    return (svm.features.transform(texts) @ svm.weights).toarray()
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.one_of(st.sampled_from(WORDS), st.text(max_size=6)), max_size=30).map(" ".join))
+def test_the_parts_of_the_tokens_sum_up_to_the_decision(text: str) -> None:
+    ((offsets, parts),) = SVM.features.contributions([text], [SVM.weights.toarray()])
+    assert parts.sum(axis=0) == pytest.approx(decisions(SVM, [text])[0], abs=1e-4)
+    assert all(re.fullmatch(r"\w.*\w|\w", text[start:end]) for start, end in offsets)
+    assert (offsets[1:, 0] >= offsets[:-1, 1]).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.one_of(st.sampled_from(WORDS), st.text(max_size=6)), max_size=30).map(" ".join))
+def test_spans_lie_in_the_text_apart_and_weigh_at_most_1_together(text: str) -> None:
+    for spans in SVM.evidence([text], [[0, 1, 2]])[0]:
+        assert all(0 <= span.start < span.end <= len(text) and span.weight > 0 for span in spans)
+        assert sum(span.weight for span in spans) <= 1 + 1e-6
+        assert [span.weight for span in spans] == sorted((span.weight for span in spans), reverse=True)
+        ordered = sorted(spans, key=lambda span: span.start)
+        assert all(left.end <= right.start for left, right in pairwise(ordered))
+
+
+def test_the_strongest_span_names_the_finding_whatever_stands_around_it() -> None:
+    texts = ["Seen today – ünïcode first.\n\n\tKnee   pain after a fall", "x " * 50 + "dry cough"]
+    found = SVM.evidence(texts, [[2], [1]])
+    strongest = [text[spans[0].start : spans[0].end] for text, (spans,) in zip(texts, found, strict=True)]
+    assert "Knee" in strongest[0]
+    assert "cough" in strongest[1]
+
+
+def test_blanking_the_evidence_takes_the_decision_away() -> None:
+    text = "Lobar pneumonia of the left base"
+    before = SVM.predict_proba([text])[0, 0]
+    for span in SVM.evidence([text], [[0]])[0][0]:
+        text = text[: span.start] + "#" * (span.end - span.start) + text[span.end :]
+    assert SVM.predict_proba([text])[0, 0] < before - 0.1
+
+
+def test_texts_asked_together_get_the_evidence_they_get_alone() -> None:
+    asked = [[0], [1, 2], [], [2, 1, 0], [0], [1]]
+    assert SVM.evidence(TEXTS[:6], asked) == [
+        SVM.evidence([text], [labels])[0] for text, labels in zip(TEXTS[:6], asked, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "marked"),
+    [
+        ("No evidence of pneumonia. Cough.", "¬evidence ¬of ¬pneumonia"),
+        ("Denies fever, but has cough", "¬fever"),
+        ("possible pneumonia\ncough", "?pneumonia"),
+        ("Suspected UTI without fever", "?uti ?without ¬fever"),
+        ("Cough and fever", ""),
+    ],
+)
+def test_what_is_negated_or_uncertain_is_another_word(text: str, marked: str) -> None:
+    forms = tokenize([text], assertions=True).forms
+    assert " ".join(form for form in forms if form[0] in "¬?") == marked
+
+
+def test_digits_are_read_as_their_shape_and_case_is_not_read() -> None:
+    assert tokenize(["Temp 39.2 on 12/03 H1N1 don’t"]).forms == [
+        "temp",
+        "00.0",
+        "on",
+        "00/00",
+        "h0n0",
+        "don’t",
+    ]
+
+
+def test_a_word_of_one_patient_is_no_feature() -> None:
+    features = NgramFeatures(NgramSettings(word_ngrams=1))
+    features.fit_transform(["Smithson has fever", "Smithson coughs", "fever"], np.array([0, 0, 1]))
+    assert set(features.words) == {"fever"}
+    assert not any("mith" in gram for gram in features.chars)
+
+
+def test_features_of_fitted_texts_are_the_same_when_read_again() -> None:
+    features = NgramFeatures(FEATURES)
+    fit = features.fit_transform(TEXTS, np.arange(len(TEXTS)))
+    assert abs(fit - features.transform(TEXTS)).max() == 0
+    assert features.transform([]).shape == (0, fit.shape[1])
+    assert features.transform(["", "?!"]).nnz == 0
+
+
+def test_only_the_largest_weights_are_kept() -> None:
+    small = SvmClassifier(["J18"], SvmSettings(most_weights=20))
+    targets = csr_matrix(np.array([["pneumonia" in text] for text in TEXTS], np.uint8))
+    small.fit(TEXTS, targets, groups=np.arange(len(TEXTS)))
+    assert small.weights.nnz == 20
+    assert ((small.predict_proba(TEXTS) > 0.5) == targets.toarray()).all()
+
+
+def test_a_description_helps_a_code_with_few_notes() -> None:
+    random = np.random.default_rng(0)
+    codes = {f"C{number:02}": "".join(random.choice(list("bdfglmnprst"), 7)) for number in range(12)}
+    texts = [f"patient number {row} seen today with {list(codes.values())[row % 12]}" for row in range(36)]
+    truth = np.arange(36)[:, None] % 12 == np.arange(12)
+    apart = []
+    for descriptions in (None, [f"Disease of {name}" for name in codes.values()]):
+        svm = SvmClassifier(list(codes), SvmSettings(), descriptions=descriptions)
+        held_in = svm.fit(texts, csr_matrix(truth.astype(np.uint8)), groups=np.arange(36)).held_in
+        assert held_in is not None
+        apart.append(held_in.probabilities[truth].mean() - held_in.probabilities[~truth].mean())
+    assert apart[1] > apart[0]
