@@ -9,6 +9,8 @@ import argparse
 import gzip
 import itertools
 import json
+import os
+import resource
 import sys
 import tempfile
 import time
@@ -89,6 +91,10 @@ def main() -> None:
         tables = sum(file.stat().st_size for file in (folder / "tables").rglob("*.parquet"))
         print(f"{options.notes:,} notes, {notes.stat().st_size / 1e6:,.0f} MB of {options.format}")
     print(f"{seconds:.1f} s, {options.notes / seconds:,.0f} notes/s, {tables / 1e6:,.0f} MB of tables")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(
+        f"{used.ru_utime + used.ru_stime:.0f} s of CPU on {os.cpu_count()} cores; load is now {os.getloadavg()[0]:.1f}"
+    )
     print(f"{len(shards)} shards, {sum(shard['seconds'] for shard in shards):.1f} s of work in them")
     print("peak memory: " + ", ".join(f"{kind} {megabytes:,.0f} MB" for kind, megabytes in peak.items()))
 
