@@ -9,7 +9,8 @@ Conventions, since papers differ and seldom say:
   ranked.
 - ece: |mean probability - share of positives| over ten equal bins, all cells; ece_predicted: predicted cells
   only.
-- Interval: 2.5 % to 97.5 % of resamples of whole groups with replacement. AUROC and AUPRC get fewer
+- Interval: 2.5 % to 97.5 % of resamples of whole groups with replacement. A label that a resample lacks keeps its
+  whole-sample figure in the macro means. AUROC and AUPRC get fewer
   resamples where there are many cells (each estimate says how many).
 """
 
@@ -221,16 +222,27 @@ def _summed_figures(
     bins_all = _by_group(group, _bin_sums(truth, probabilities, np.ones_like(decisions)))
     bins_predicted = _by_group(group, _bin_sums(truth, probabilities, decisions))
 
-    def figures(weights: Array) -> dict[str, Array]:
+    def by_label(weights: Array) -> list[tuple[Array, Array]]:
+        """(part, whole) of precision, recall and F1 of each label, (resamples, labels)."""
         hit, chosen, present = (np.asarray(counts.T @ weights.T).T for counts in (hits, predicted, there))
+        return [(hit, chosen), (hit, present), (2 * hit, chosen + present)]
+
+    whole_sample = [_ratio(*counts) for counts in by_label(np.ones((1, group.max() + 1)))]
+
+    def figures(weights: Array) -> dict[str, Array]:
+        labels = by_label(weights)
+        micro = [_ratio(part.sum(axis=1), whole.sum(axis=1)) for part, whole in labels]
+        precision, recall, f1 = (
+            # a label that a resample lacks keeps its whole-sample figure: with many rare ones the mean would drift
+            np.where(counts[1] > 0, _ratio(*counts), figure).mean(axis=1)
+            for counts, figure in zip(labels, whole_sample, strict=True)
+        )
         sums = np.asarray(by_row.T @ weights.T)
-        total_hit, total_chosen, total_present = (counts.sum(axis=1) for counts in (hit, chosen, present))
-        precision, recall = _ratio(hit, chosen).mean(axis=1), _ratio(hit, present).mean(axis=1)
         return {
-            "micro_f1": _ratio(2 * total_hit, total_chosen + total_present),
-            "micro_precision": _ratio(total_hit, total_chosen),
-            "micro_recall": _ratio(total_hit, total_present),
-            "macro_f1": _ratio(2 * hit, chosen + present).mean(axis=1),
+            "micro_f1": micro[2],
+            "micro_precision": micro[0],
+            "micro_recall": micro[1],
+            "macro_f1": f1,
             "macro_f1_of_means": _ratio(2 * precision * recall, precision + recall),
             "macro_precision": precision,
             "macro_recall": recall,
