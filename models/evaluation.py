@@ -10,8 +10,8 @@ Conventions, since papers differ and seldom say:
 - ece: |mean probability - share of positives| over ten equal bins, all cells; ece_predicted: predicted cells
   only.
 - Interval: 2.5 % to 97.5 % of resamples of whole groups with replacement. A label that a resample lacks keeps its
-  whole-sample figure in the macro means. AUROC and AUPRC get fewer
-  resamples where there are many cells (each estimate says how many).
+  whole-sample figure in the macro means. AUROC and AUPRC get fewer resamples where there are many cells (each estimate
+  says how many).
 """
 
 from collections.abc import Callable, Sequence
