@@ -165,7 +165,7 @@ def test_kill_9_and_again_gives_the_rows_of_an_uninterrupted_run(
     notes = write_notes(tmp_path / "notes.jsonl", 200)
     run(notes, code_model, tmp_path / "whole", min_probability=0)
     out = tmp_path / "out"
-    for shards in (1, 5, 12):
+    for shards in (1, 12):
         job = start(tmp_path, notes, code_model, out, home, "direct")
         while len(list((out / "predictions").glob("*.parquet"))) < shards and job.poll() is None:
             time.sleep(0.002)
