@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from scipy.sparse import csr_matrix
 
 from rubricator.models.calibration import Calibration
@@ -188,10 +188,20 @@ class TrainedModel:
                 f"{FORMAT_VERSION}; train it again or use the version that wrote it"
             )
         rows = read_json(folder / "labels.json")
+        wrong = ""
+        try:
+            classifier = classifier_class(config["classifier"]).load(folder)
+        except ValidationError as error:
+            wrong = ", ".join(".".join(map(str, each["loc"])) for each in error.errors())
+        if wrong:
+            raise ModelFormatError(
+                f"{folder} has settings that this version does not know ({wrong}); train it again or use the version "
+                "that wrote it"
+            )
         return cls(
             task=config["task"],
             classifier_name=config["classifier"],
-            classifier=classifier_class(config["classifier"]).load(folder),
+            classifier=classifier,
             calibration=Calibration.from_json(rows),
             descriptions=[row["description"] for row in rows],
             code_system=config["code_system"],

@@ -120,6 +120,15 @@ print(json.dumps([model.predict_proba(json.loads(sys.argv[2])).tolist(), sorted(
     assert (np.array(probabilities, np.float32) == model.predict_proba(texts)).all()
 
 
+def test_settings_of_another_version_are_named(model: TrainedModel, tmp_path: Path) -> None:
+    model.save(tmp_path / "model")
+    file = tmp_path / "model" / "classifier.json"
+    config = json.loads(file.read_text())
+    file.write_text(json.dumps(config | {"settings": config["settings"] | {"bygone": 1}}))
+    with pytest.raises(ModelFormatError, match="bygone"):
+        TrainedModel.load(tmp_path / "model")
+
+
 def test_loading_refuses_what_it_does_not_know(model: TrainedModel, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     model.save(folder)

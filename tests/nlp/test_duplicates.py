@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import pytest
+
 from rubricator.nlp.duplicates import group_notes, near_duplicates
 
 WORDS = "aspirin dyspnea cardiac follow weeks stable wound chest murmur lasix knee fever cough lungs".split()  # noqa: SIM905

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from rubricator.nlp.sentences import split_sentences
 
 Span = tuple[int, int]
