@@ -37,7 +37,7 @@ def commands() -> list[str]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with all the files that the README speaks of."""
     folder = tmp_path_factory.mktemp("readme")
-    corpus = write_synthetic_notes(folder / "corpus", notes=240, new_notes=40, seed=5)
+    corpus = write_synthetic_notes(folder / "corpus", notes=150, new_notes=20, seed=5)
     notes = pl.read_ndjson(corpus.notes)
     notes.drop("codes").write_csv(folder / "notes.csv")
     notes.drop("codes").write_parquet(folder / "notes.parquet")
