@@ -84,7 +84,7 @@ def evaluate(
     with Progress(f"evaluate {model}") as progress:
         read = CountedNotes(notes, columns, progress)
         if annotations:
-            examples = annotated_examples(read, Path(annotations), lexicon=headings)
+            examples = annotated_examples(read, Path(annotations), lexicon=headings, label=trained.labels[0])
         else:
             settings = WeakLabelSettings.model_validate(trained.settings.get("weak_labels", {}))
             examples = task_examples(

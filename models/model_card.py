@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from rubricator.models.evaluation import Evaluation
 
 _USE = {
-    "plan": "Finds the sentences of clinical notes that state a plan, in notes with headings or without.",
-    "codes": "Suggests codes for clinical notes, with evidence, to be checked by a coder.",
+    "plan": "Finds the sentences of clinical notes that belong under {}, in notes with headings or without.",
+    "codes": "Suggests {} codes for clinical notes, with evidence, to be checked by a coder.",
 }
 _LABELS = {
     "plan": "Weak labels: the heading of the section that a sentence stands under. No word of a heading is a feature. "
@@ -30,10 +30,11 @@ def model_card(
     figures = "\n".join(
         f"| {figure} | {value} | {interval} |" for figure, value, interval in evaluation.rows()
     )
+    subject = " or ".join(model.labels) if model.task == "plan" else len(model.labels)
     system = f"\nCode system: {model.code_system}.\n" if model.code_system else ""
     return f"""# {name}
 
-{_USE[model.task]} Classifier: {model.classifier_name}.
+{_USE[model.task].format(subject)} Classifier: {model.classifier_name}.
 
 ## Data
 

@@ -89,7 +89,6 @@ def section_examples(
     settings: WeakLabelSettings,
     lexicon: Lexicon,
     exclude: Collection[str] = (),
-    label: str = "plan",
 ) -> Examples:
     """Sentences labelled by the headed section they stand under (FACTS: weak labels without leakage).
 
@@ -118,8 +117,8 @@ def section_examples(
     if not 0 < sum(values) < len(values):
         raise ExampleError(
             f"{counts['notes']} notes gave {sum(values)} positive and {len(values) - sum(values)} negative sentences "
-            f"for '{label}'; both are needed. `rubricator extract` shows which headings were found and which were not: "
-            "add your site's headings with --lexicon"
+            f"for {settings.name}; both are needed. `rubricator extract` shows which headings were found and which "
+            "were not: add your site's headings with --lexicon"
         )
     return Examples(
         ids=[f"{note_ids[row]}:{sentence.start}:{sentence.end}" for row, sentence, _ in rows],
@@ -127,7 +126,7 @@ def section_examples(
         texts=[note_texts[row][sentence.start : sentence.end] for row, sentence, _ in rows],
         contexts=[context for *_, context in rows],
         targets=csr_matrix(np.array(values, dtype=np.uint8).reshape(-1, 1)),
-        labels=[label],
+        labels=[settings.name],
         counts=dict(counts),
     )
 

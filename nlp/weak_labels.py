@@ -62,6 +62,11 @@ class WeakLabelSettings(BaseModel):
     positive: frozenset[str] = Field(default=PLAN_WIDE, min_length=1)
     negative: frozenset[str] | None = None
 
+    @property
+    def name(self) -> str:
+        """What a positive sentence is called: plan, where plans are among the positive categories."""
+        return "plan" if "plan" in self.positive else "+".join(sorted(self.positive))
+
     def labels(self, lexicon: Lexicon) -> dict[str, int]:
         """Category → 1 or 0. Raises LabelError for a category that the lexicon lacks or that is on both sides."""
         negative = self.negative

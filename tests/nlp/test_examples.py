@@ -58,6 +58,13 @@ def test_sentences_take_the_label_of_their_section(lexicon: Lexicon) -> None:
     assert not any("PLAN" in text for text in [*examples.texts, *(examples.contexts or [])])
 
 
+def test_any_category_can_be_the_label_and_gives_its_name(lexicon: Lexicon) -> None:
+    settings = WeakLabelSettings(positive=frozenset({"physical_exam"}))
+    examples = section_examples(batches(headed(0, "p0")), settings=settings, lexicon=lexicon)
+    assert examples.labels == ["physical_exam"]
+    assert examples.targets.toarray().ravel().tolist() == [1, 1, 0, 0]
+
+
 def test_notes_of_a_patient_are_one_group_and_leave_together(lexicon: Lexicon) -> None:
     notes = batches(headed(0, "p0"), headed(1, "p0"), headed(2, "p2"))
     all_of_them = section_examples(notes, settings=WeakLabelSettings(), lexicon=lexicon)
