@@ -57,7 +57,7 @@ def explain(
         about=", ".join(str(value) for value in (row["note_type"], row["written_on"]) if value),
         sections=[section._asdict() for section in sections],
         sentences=by_task["plan"][1] if "plan" in by_task else (),
-        codes=by_task["codes"][1] if "codes" in by_task else (),
+        codes=by_task["codes"][1] if "codes" in by_task else None,
         known_codes=row["codes"],
     )
     names = " and ".join(f"{resolved.name} version {resolved.version}" for resolved, _ in by_task.values())

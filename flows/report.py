@@ -134,7 +134,7 @@ class MarkedNote:
     about: str = ""  # one line under its id
     sections: Sequence[MarkedSection] = ()
     sentences: Sequence[MarkedSentence] = ()
-    codes: Sequence[MarkedCode] = ()
+    codes: Sequence[MarkedCode] | None = None  # None: no model of codes was applied
     known_codes: Sequence[str] | None = None
 
 
@@ -191,7 +191,7 @@ def mark_note(
     about: str = "",
     sections: Iterable[Mapping[str, Any]] = (),
     sentences: Iterable[Mapping[str, Any]] = (),
-    codes: Iterable[Mapping[str, Any]] = (),
+    codes: Iterable[Mapping[str, Any]] | None = None,
     known_codes: Sequence[str] | None = None,
 ) -> MarkedNote:
     """A note with its rows of the sections table and of the predictions of a sentence and a code model.
@@ -212,7 +212,7 @@ def mark_note(
             evidence=_strong([(span["start"], span["end"], span["weight"]) for span in row["evidence"]]),
             warnings=row["warnings"],
         )
-        for row in codes
+        for row in codes or ()
         if row["decision"] != "reject"
     ]
     marks = [
@@ -227,7 +227,7 @@ def mark_note(
         about=about,
         sections=sorted(marks, key=lambda mark: mark.heading_start),
         sentences=sorted(marked_sentences, key=lambda mark: mark.start),
-        codes=sorted(marked_codes, key=lambda mark: -mark.probability),
+        codes=None if codes is None else sorted(marked_codes, key=lambda mark: -mark.probability),
         known_codes=known_codes,
     )
 
@@ -295,7 +295,7 @@ def _shown(note: MarkedNote) -> _ShownNote:
         )
         for start, end, section, is_block in _stretches(note)
     ]
-    known = note.known_codes
+    known, codes = note.known_codes, note.codes or ()
     cards = [
         _Card(
             code=code,
@@ -303,10 +303,11 @@ def _shown(note: MarkedNote) -> _ShownNote:
             quotes=_quotes(note.text, code),
             known=None if known is None else code.code in known,
         )
-        for number, code in enumerate(note.codes)
+        for number, code in enumerate(codes)
     ]
-    found = {code.code for code in note.codes}
-    return _ShownNote(note, regions, cards, [code for code in known or () if code not in found])
+    found = {code.code for code in codes}
+    missed = [] if note.codes is None else [code for code in known or () if code not in found]
+    return _ShownNote(note, regions, cards, missed)
 
 
 def _quotes(text: str, code: MarkedCode) -> list[tuple[str, float]]:
@@ -341,7 +342,7 @@ _REST_OF_LINE = re.compile(r"(?:[^\S\n]*\n)?")
 def _pieces(note: MarkedNote, section: MarkedSection | None, start: int, end: int) -> list[_Piece]:
     evidence = [
         (number, begin, stop, weight)
-        for number, code in enumerate(note.codes)
+        for number, code in enumerate(note.codes or ())
         for begin, stop, weight in code.evidence
     ]
     strongest = max((weight for *_, weight in evidence), default=0.0) or 1.0
