@@ -1,5 +1,6 @@
 """The command line. Everything heavy is imported inside the commands, so that --help answers at once."""
 
+import os
 import sys
 from collections.abc import Callable
 from enum import StrEnum
@@ -347,6 +348,10 @@ def _run(step: Callable[..., Any], *, home: Path | None, no_prefect: bool, **par
     from rubricator.flows.run import run
 
     given = {name: value for name, value in parameters.items() if value is not None}
+    if not no_prefect and "PREFECT_API_URL" not in os.environ:
+        Console(stderr=True).print(
+            "[dim]starting Prefect for this run (20 s the first time; --no-prefect does without)[/]"
+        )
     console = Console()
     if not console.is_terminal:
         console.width = 160  # a file or a pipe has no width to fit tables into
