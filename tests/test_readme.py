@@ -49,6 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for row in notes.head(5).iter_rows(named=True):
         (folder / "text-notes" / f"{row['note_id']}.txt").write_text(row["text"])
     new = pl.read_ndjson(corpus.new_notes)
+    new.write_parquet(folder / "later-coded-notes.parquet")
     first = new["note_id"][0]
     new = new.with_columns(note_id=pl.col("note_id").replace(first, "note-1"))
     (folder / "new-notes").mkdir()
