@@ -25,7 +25,8 @@ def assign_folds(
     if folds < 2:
         raise FoldError(
             f"{len(groups)} examples in {len(names)} group(s) cannot be split into a part to learn from "
-            "and a part held out; give notes of at least two patients (--patient-column names their column)"
+            "and a part held out: notes of a patient, and notes of nearly the same text, stay together; give different "
+            "notes of at least two patients (--patient-column names their column)"
         )
     rows = np.arange(len(groups))
     members = csr_matrix((np.ones(len(rows)), (group, rows)), shape=(len(names), len(rows)))
