@@ -132,7 +132,14 @@ def extract(
 def train(
     task: Annotated[Task, typer.Argument(help="Sentences under plan headings, or notes with their codes.")],
     notes: Notes,
-    model: Annotated[str, typer.Option(help="Kind of classifier: svm.")] = "svm",
+    model: Annotated[str, typer.Option(help="Kind of classifier: svm, cnn, transformer.")] = "svm",
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="A setting of the classifier, encoder=minilm say; may be given several times. A wrong one lists all.",
+        ),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Registry name.  [default: plan-sentences or icd-codes]")
     ] = None,
@@ -164,6 +171,7 @@ def train(
         task=task.value,
         notes=notes,
         model=model,
+        setting=setting,
         name=name,
         folds=folds,
         positive=positive,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rubricator.flows.figures import CountedNotes, counts_line, figures_table, task_examples
 from rubricator.flows.home import open_home
 from rubricator.flows.progress import Progress
+from rubricator.flows.settings import classifier_settings
 from rubricator.flows.shards import write_text
 from rubricator.nlp.errors import RubricatorError
 from rubricator.nlp.headings import Lexicon
@@ -70,6 +71,7 @@ def train(
     notes: str,
     *,
     model: str = "svm",
+    setting: Sequence[str] = (),
     name: str | None = None,
     folds: int = 10,
     positive: Sequence[str] | None = None,
@@ -88,9 +90,10 @@ def train(
     """Train a classifier on notes and register it with the alias `challenger`.
 
     task: "plan" (sentences, labelled by the headed section they stand under) or "codes" (notes with their codes).
+    setting: KEY=VALUE in place of the classifier's own defaults for the task (`classifier_settings`).
     positive: section categories that make a sentence positive. exclude: JSON lines file of note_ids to leave out, with
     their near duplicates. top_labels: only the N most frequent codes. bootstrap: resamples of each interval.
-    report: JSON file for every figure. Raises NoteFormatError, ExampleError, FoldError, TrainError.
+    report: JSON file for every figure. Raises NoteFormatError, ExampleError, FoldError, TrainError, SettingError.
     """
     if task not in TASKS:
         raise TrainError(f"there is no task {task!r}; there are: {', '.join(TASKS)}")
@@ -98,6 +101,7 @@ def train(
     from rubricator.models.training import cross_validate, train_model
     from rubricator.nlp.examples import note_ids_in
 
+    chosen_settings = classifier_settings(model, task, setting)
     settings = WeakLabelSettings() if positive is None else WeakLabelSettings(positive=frozenset(positive))
     columns = NoteSettings(
         id_column=id_column, patient_column=patient_column, text_column=text_column, codes_column=codes_column
@@ -125,12 +129,19 @@ def train(
         held_out, evaluations = {}, {}
         for split, (chosen, grouped) in splits.items():
             held_out[split] = cross_validate(
-                chosen, task=task, classifier=model, folds=folds, grouped=grouped, seed=seed, on_fold=on_fold
+                chosen,
+                task=task,
+                classifier=model,
+                settings=chosen_settings,
+                folds=folds,
+                grouped=grouped,
+                seed=seed,
+                on_fold=on_fold,
             )
             evaluations[split] = held_out[split].evaluate(
                 chosen, bootstrap=bootstrap if split == "by group" else 0, seed=seed
             )
-        fitted = train_model(examples, task=task, classifier=model)
+        fitted = train_model(examples, task=task, classifier=model, settings=chosen_settings)
     evaluation = evaluations.pop("by group")
     if task == "plan":
         fitted.settings["weak_labels"] = settings.model_dump(mode="json")

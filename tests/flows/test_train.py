@@ -12,6 +12,7 @@ import pytest
 from rubricator.flows.evaluate import evaluate
 from rubricator.flows.explain import NoSuchNoteError, explain
 from rubricator.flows.home import open_home
+from rubricator.flows.settings import SettingError, classifier_settings
 from rubricator.flows.train import Trained, TrainError, train
 from rubricator.models import registry
 from rubricator.nlp.examples import ExampleError
@@ -156,3 +157,22 @@ def test_wrong_settings_say_what_there_is(corpus: SyntheticCorpus, home: Path, t
     uncoded.write_text('{"note_id": "1", "text": "Seen today."}\n')
     with pytest.raises(ExampleError, match="--codes-column"):
         train("codes", str(uncoded), home=str(home))
+
+
+def test_settings_of_the_classifier_are_given_as_key_and_value() -> None:
+    chosen = classifier_settings("svm", "codes", ["cost=2", "features.char_ngrams=[3, 4]"])
+    assert chosen.model_dump()["cost"] == 2
+    assert chosen.model_dump()["features"]["char_ngrams"] == (3, 4)
+    assert chosen.model_dump()["features"]["assertions"], "what is not named keeps the default of the task"
+    for wrong in (
+        "costs=2",
+        "cost=cheap",
+        "cost=-1",
+        "features.charm=1",
+        "feature.char_ngrams=1",
+        "cost.x=1",
+    ):
+        with pytest.raises(SettingError, match=r"(?s)svm.*\n  features.char_weight=1.0"):
+            classifier_settings("svm", "codes", [wrong])
+    with pytest.raises(SettingError, match="KEY=VALUE"):
+        classifier_settings("svm", "codes", ["cost"])
