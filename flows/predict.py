@@ -17,7 +17,7 @@ from rubricator.flows.home import open_home
 from rubricator.flows.shards import JobResult, ShardTables, read_manifest, run_job
 from rubricator.models import registry
 from rubricator.models.registry import ResolvedModel
-from rubricator.nlp.examples import sentence_contexts
+from rubricator.nlp.contexts import Context, sentence_contexts
 from rubricator.nlp.headings import Lexicon
 from rubricator.nlp.icd import code_warnings, describe
 from rubricator.nlp.notes import NoteReader, NoteSettings
@@ -160,7 +160,7 @@ class _Unit(NamedTuple):
     start: int
     end: int
     text: str
-    context: str
+    context: Context
 
 
 class Prediction:
@@ -188,7 +188,7 @@ class Prediction:
 
     def units(self, note_id: str, text: str) -> list[_Unit]:
         if self.model.task == "codes":
-            return [_Unit(note_id, 0, len(text), text, "")]
+            return [_Unit(note_id, 0, len(text), text, Context())]
         sentences = label_note(text, self.finder.find(text), self.labels, self.lexicon)
         spans = [(sentence.start, sentence.end) for sentence in sentences]
         return [
@@ -256,7 +256,7 @@ def _at_once(units: Sequence[_Unit]) -> Iterator[list[_Unit]]:
     size = 0
     for unit in units:
         some.append(unit)
-        size += len(unit.text) + len(unit.context)
+        size += len(unit.text) + len(unit.context.text)
         if size >= CHARACTERS_AT_ONCE:
             yield some
             some, size = [], 0

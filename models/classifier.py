@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from scipy.sparse import csr_matrix
 
 from rubricator.models.calibration import Calibration
+from rubricator.nlp.contexts import Context, LabelSpan
 from rubricator.nlp.errors import RubricatorError
 
 # Import paths, so that naming one classifier does not import the libraries of the others.
@@ -41,10 +42,10 @@ class EvidenceSpan:
 
 @dataclass(frozen=True)
 class HeldIn:
-    """Predictions on training rows by a model that did not see them: what calibration and thresholds are
-    fitted on."""
+    """Predictions on training rows, all or a part, by models that did not see them: what calibration and
+    thresholds are fitted on."""
 
-    rows: NDArray[np.int64]
+    rows: NDArray[np.int64]  # that the predictions are for
     probabilities: NDArray[np.float32]  # (rows, labels)
 
 
@@ -71,16 +72,18 @@ class TextClassifier(Protocol):
         targets: csr_matrix,
         *,
         groups: NDArray[np.int64],
-        contexts: Sequence[str] | None = None,
+        contexts: Sequence[Context] | None = None,
+        evidence: Sequence[Sequence[LabelSpan]] | None = None,
     ) -> Self:
         """Learn from n texts and their 0/1 targets (n, labels); groups (n,) stay whole in any inner split.
 
-        contexts: what stands around each text, where the texts are parts of notes.
+        contexts: what stands around each text, where the texts are parts of notes. evidence: for each text the spans
+        that its labels were given for, where they were marked.
         """
         ...
 
     def predict_proba(
-        self, texts: Sequence[str], *, contexts: Sequence[str] | None = None
+        self, texts: Sequence[str], *, contexts: Sequence[Context] | None = None
     ) -> NDArray[np.float32]:
         """Probabilities (n, labels), not yet calibrated. contexts: as in fit."""
         ...
@@ -133,7 +136,7 @@ class TrainedModel:
         return self.classifier.labels
 
     def predict_proba(
-        self, texts: Sequence[str], *, contexts: Sequence[str] | None = None
+        self, texts: Sequence[str], *, contexts: Sequence[Context] | None = None
     ) -> NDArray[np.float32]:
         """Calibrated probabilities (n, labels); exactly 0 for a label that had no positives, and for a text without
         a word. contexts: what stands around each text, where it is a part of a note.

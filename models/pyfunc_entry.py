@@ -4,11 +4,11 @@ A bundle holds the saved model and a snapshot of the source that it was trained 
 Rubricator does not change an older model's predictions, and need not be installed. The snapshot is imported
 under a name made from its hash (`rubricator_<hash>`): versions with different source work side by side.
 
-`predict` takes a table with a column `text` (a row is one unit: a sentence, or a note) and, for sentences, a
-column `context` (what stands around each; missing: nothing). It gives, per row, the labels at or above
-`min_probability` (default: each label's own threshold), best first and at most `top_k` (0: all), in columns
-`labels`, `probabilities`, `decisions` ("accept", "review", "reject") and `evidence`: per label a JSON list of
-`{"start", "end", "weight"}` with offsets into the text.
+`predict` takes a table with a column `text` (a row is one unit: a sentence, or a note) and, for sentences,
+columns `before` and `after`: the sentences around it, in order, as arrays of strings (missing: nothing). It
+gives, per row, the labels at or above `min_probability` (default: each label's own threshold), best first and at
+most `top_k` (0: all), in columns `labels`, `probabilities`, `decisions` ("accept", "review", "reject") and
+`evidence`: per label a JSON list of `{"start", "end", "weight"}` with offsets into the text.
 """
 
 import importlib
@@ -30,10 +30,15 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 def load_bundle(folder: Path) -> Any:
     """The TrainedModel of a bundle, made by the source of the bundle."""
-    [source] = (folder / "source").iterdir()
+    return _module(folder, "models.classifier").TrainedModel.load(folder / "model")
+
+
+def _module(bundle: Path, name: str) -> ModuleType:
+    """A module of the source of a bundle."""
+    [source] = (bundle / "source").iterdir()
     if source.name not in sys.modules:
         sys.meta_path.insert(0, Snapshot(source))
-    return importlib.import_module(f"{source.name}.models.classifier").TrainedModel.load(folder / "model")
+    return importlib.import_module(f"{source.name}.{name}")
 
 
 class Snapshot(MetaPathFinder, InspectLoader):
@@ -71,7 +76,8 @@ class Snapshot(MetaPathFinder, InspectLoader):
 
 class RubricatorModel(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
-        self.model = load_bundle(Path(context.artifacts["bundle"]))
+        bundle = Path(context.artifacts["bundle"])
+        self.model, self.context = load_bundle(bundle), _module(bundle, "nlp.contexts").Context
 
     def predict(  # type: ignore[override]
         self, model_input: pd.DataFrame, params: dict[str, Any] | None = None
@@ -79,9 +85,12 @@ class RubricatorModel(PythonModel):
         params = params or {}
         top_k, least = int(params.get("top_k", 0)), float(params.get("min_probability", -1.0))
         texts = model_input["text"].tolist()
-        contexts = (
-            model_input["context"].fillna("").tolist() if "context" in model_input else [""] * len(texts)
-        )
+        contexts = [
+            self.context(before, after)
+            for before, after in zip(
+                *(_sentences(model_input, side) for side in ("before", "after")), strict=True
+            )
+        ]
         probabilities = self.model.predict_proba(texts, contexts=contexts)
         decisions = np.asarray(self.model.decide(probabilities))
         kept = (decisions != "reject") if least < 0 else (probabilities >= least)
@@ -102,6 +111,12 @@ class RubricatorModel(PythonModel):
                 "evidence": [[_json(spans) for spans in of_labels] for of_labels in evidence],
             }
         )
+
+
+def _sentences(table: pd.DataFrame, column: str) -> list[tuple[str, ...]]:
+    if column not in table:
+        return [()] * len(table)
+    return [() if cell is None or isinstance(cell, float) else tuple(cell) for cell in table[column]]
 
 
 def _json(spans: Sequence[Any]) -> str:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous-champion"
 # Raised when flows call something on a model that models registered before do not have.
-INTERFACE = 1
+INTERFACE = 2
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pydantic", "safetensors", "scikit-learn", "scipy")
 _SUMS, _HELD_OUT = "rubricator.sha256", "held_out.parquet"
 _ROOT = Path(__file__).parent.parent
@@ -278,7 +278,11 @@ def _signature() -> Any:
     strings = Array(DataType.string)
     return ModelSignature(
         inputs=Schema(
-            [ColSpec(DataType.string, "text"), ColSpec(DataType.string, "context", required=False)]
+            [
+                ColSpec(DataType.string, "text"),
+                ColSpec(strings, "before", required=False),
+                ColSpec(strings, "after", required=False),
+            ]
         ),
         outputs=Schema(
             [

@@ -13,6 +13,7 @@ from scipy.sparse import csc_matrix, csr_matrix, diags_array, hstack, vstack
 from rubricator.models.classifier import EvidenceSpan, HeldIn, read_json, write_json
 from rubricator.models.folds import assign_folds
 from rubricator.models.ngrams import NgramFeatures, NgramSettings
+from rubricator.nlp.contexts import Context, LabelSpan
 
 _MOST_SPANS = 10
 _LEAST_SHARE = (
@@ -75,7 +76,8 @@ class SvmClassifier:
         targets: csr_matrix,
         *,
         groups: NDArray[np.int64],
-        contexts: Sequence[str] | None = None,
+        contexts: Sequence[Context] | None = None,
+        evidence: Sequence[Sequence[LabelSpan]] | None = None,  # noqa: ARG002
     ) -> Self:
         """Learn one SVM per label. Inner folds share the vocabulary and idf of all these texts, nothing else.
 
@@ -85,7 +87,7 @@ class SvmClassifier:
         folds = assign_folds(targets, groups, self.settings.inner_folds, seed=self.settings.seed)
         features = self.features.fit_transform(texts, groups)
         if self.context:
-            features = _beside(features, self.context.fit_transform(_given(contexts), groups))
+            features = _beside(features, self.context.fit_transform(_texts(contexts), groups))
         held_in = np.zeros(targets.shape, np.float32)
         # a single positive is either learnt from or held in: no held-in prediction can tell anything of its label
         tellable = np.flatnonzero(targets.getnnz(axis=0) > 1)
@@ -136,12 +138,12 @@ class SvmClassifier:
         return csc_matrix(vstack([described, context], format="csc"), dtype=np.float32)
 
     def predict_proba(
-        self, texts: Sequence[str], *, contexts: Sequence[str] | None = None
+        self, texts: Sequence[str], *, contexts: Sequence[Context] | None = None
     ) -> NDArray[np.float32]:
         """sigmoid of the SVM decisions, float32 (texts, labels); 0 for a label that had no positives."""
         features = self.features.transform(texts)
         if self.context:
-            features = _beside(features, self.context.transform(_given(contexts)))
+            features = _beside(features, self.context.transform(_texts(contexts)))
         return _probabilities(features, self.weights, self.intercepts)
 
     def evidence(
@@ -251,10 +253,10 @@ def _beside(features: csr_matrix, context: csr_matrix) -> csr_matrix:
     return csr_matrix(hstack([features, context], format="csr"))
 
 
-def _given(contexts: Sequence[str] | None) -> Sequence[str]:
+def _texts(contexts: Sequence[Context] | None) -> list[str]:
     if contexts is None:
         raise ValueError("this classifier reads the context of each text: give contexts")
-    return contexts
+    return [context.text for context in contexts]
 
 
 def _spans(offsets: NDArray[np.int64], parts: NDArray[np.float64]) -> list[EvidenceSpan]:

@@ -61,7 +61,11 @@ def train_model(
     chosen = kind.default_settings(task) if settings is None else settings
     descriptions = [describe(label) if task == "codes" else None for label in examples.labels]
     fitted = kind(examples.labels, chosen, descriptions=descriptions).fit(
-        examples.texts, examples.targets, groups=examples.groups, contexts=examples.contexts
+        examples.texts,
+        examples.targets,
+        groups=examples.groups,
+        contexts=examples.contexts,
+        evidence=examples.evidence,
     )
     held_in = fitted.held_in
     if held_in is None:

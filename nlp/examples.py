@@ -13,21 +13,22 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from rubricator.nlp.contexts import Context, LabelSpan, neighbours, sentence_contexts
 from rubricator.nlp.duplicates import group_notes
 from rubricator.nlp.errors import RubricatorError
 from rubricator.nlp.headings import Lexicon
 from rubricator.nlp.sections import SectionFinder
 from rubricator.nlp.weak_labels import WeakLabelSettings, label_note
 
-_WINDOW = 2  # sentences on either side
 _WORD = re.compile(r"[^\W_]")
+_T = TypeVar("_T")
 
 
 class ExampleError(RubricatorError):
@@ -39,9 +40,10 @@ class Examples:
     """Units of text with their labels.
 
     ids: one per example, `note_id` or `note_id:start:end`. groups: int64 (n,), examples of one group never stand on
-    both sides of a split. texts: n strings. contexts: what stands around each text (`sentence_contexts`), None where
-    the text is the whole note. targets: 0/1 matrix (n, labels). labels: column names of targets. strata: name of a
-    stratum per example, where the annotations give one. counts: what became of the notes, for the report.
+    both sides of a split. texts: n strings. contexts: what stands around each text, None where the text is the whole
+    note. targets: 0/1 matrix (n, labels). labels: column names of targets. evidence: for each text the spans that its
+    labels were given for, None where nobody marked any. strata: name of a stratum per example, where the annotations
+    give one. counts: what became of the notes, for the report.
     """
 
     ids: list[str]
@@ -49,7 +51,8 @@ class Examples:
     texts: list[str]
     targets: csr_matrix
     labels: list[str]
-    contexts: list[str] | None = None
+    contexts: list[Context] | None = None
+    evidence: list[list[LabelSpan]] | None = None
     counts: dict[str, int] = field(default_factory=dict)
     strata: list[str] | None = None
 
@@ -59,7 +62,7 @@ class Examples:
     def take(self, rows: Sequence[int] | NDArray[np.int64]) -> "Examples":
         """The examples of these row numbers."""
 
-        def chosen(values: list[str] | None) -> list[str] | None:
+        def chosen(values: list[_T] | None) -> list[_T] | None:
             return None if values is None else [values[row] for row in rows]
 
         return replace(
@@ -68,13 +71,15 @@ class Examples:
             groups=self.groups[rows],
             texts=chosen(self.texts) or [],
             contexts=chosen(self.contexts),
+            evidence=chosen(self.evidence),
             targets=self.targets[rows],
             strata=chosen(self.strata),
         )
 
     def fingerprint(self) -> str:
-        """sha256 over ids, texts, groups and labels: the same data gives the same 64 hex digits."""
-        digest = hashlib.sha256(json.dumps([self.labels, self.ids]).encode())
+        """sha256 over ids, texts, groups, labels and evidence: the same data gives the same 64 hex digits."""
+        marked = [] if self.evidence is None else [self.evidence]
+        digest = hashlib.sha256(json.dumps([self.labels, self.ids, *marked]).encode())
         for text in self.texts:
             digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
         targets = self.targets.tocsr().sorted_indices()
@@ -199,7 +204,7 @@ def annotated_examples(
         ids += [f"{note_id}:{start}:{end}" for start, end in spans]
         groups += [counts["notes"]] * len(spans)
         texts += unit_texts
-        contexts += _windows(unit_texts)
+        contexts += neighbours(unit_texts)
         values += [value for *_, value in annotation["units"]]
         strata += [str(annotation.get("kind", "all"))] * len(spans)
     if units:
@@ -219,15 +224,6 @@ def annotated_examples(
     )
 
 
-def sentence_contexts(text: str, spans: Sequence[tuple[int, int]]) -> list[str]:
-    """For each sentence, the two before and the two after it in the same note, joined by blanks.
-
-    The window looks across section ends, so that it does not tell where a section begins; headings are no sentences
-    and never in it.
-    """
-    return _windows([text[start:end] for start, end in spans])
-
-
 def label_matrix(label_lists: Sequence[Collection[str]], labels: Sequence[str]) -> csr_matrix:
     """0/1 matrix (n, labels); labels that are not in the columns are left out."""
     column = {label: index for index, label in enumerate(labels)}
@@ -241,13 +237,6 @@ def label_matrix(label_lists: Sequence[Collection[str]], labels: Sequence[str]) 
 def note_ids_in(path: Path) -> set[str]:
     """The note ids of a JSON lines file (also .gz) with a `note_id` in each line: an annotation file, say."""
     return {row["note_id"] for row in _json_rows(path)}
-
-
-def _windows(sentences: Sequence[str]) -> list[str]:
-    return [
-        " ".join([*sentences[max(0, index - _WINDOW) : index], *sentences[index + 1 : index + 1 + _WINDOW]])
-        for index in range(len(sentences))
-    ]
 
 
 def _without(headings: Sequence[tuple[int, int]], text: str, start: int, end: int) -> str:

@@ -11,6 +11,7 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from rubricator.models.training import train_model
+from rubricator.nlp.contexts import Context, neighbours
 from rubricator.nlp.examples import Examples
 
 PLANS = ["Follow up in two weeks.", "Start aspirin 81 mg daily.", "Will repeat the chest film."]
@@ -24,7 +25,7 @@ CODED = [
 ]
 
 
-def examples(texts: list[str], labels: list[list[str]], *, contexts: list[str] | None) -> Examples:
+def examples(texts: list[str], labels: list[list[str]], *, contexts: list[Context] | None) -> Examples:
     names = sorted({label for found in labels for label in found})
     return Examples(
         ids=[f"example{row}" for row in range(len(texts))],
@@ -60,9 +61,8 @@ def plan_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts = [(PLANS if row % 3 == 0 else OTHERS)[row % 7 % 3] for row in range(90)]
     labels = [["plan"] if row % 3 == 0 else [] for row in range(90)]
     folder = tmp_path_factory.mktemp("models") / "plan-model"
-    train_model(examples(texts, labels, contexts=["", *texts[:-1]]), task="plan", classifier="svm").save(
-        folder
-    )
+    data = examples(texts, labels, contexts=neighbours(texts))
+    train_model(data, task="plan", classifier="svm").save(folder)
     return folder
 
 

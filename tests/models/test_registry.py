@@ -27,6 +27,7 @@ from rubricator.models.classifier import TrainedModel
 from rubricator.models.held_out import HeldOut
 from rubricator.models.registry import RegistryError, ResolvedModel, UntrustedModelError
 from rubricator.models.training import train_model
+from rubricator.nlp.contexts import Context
 from rubricator.nlp.examples import Examples
 
 PLANS = ["Follow up in two weeks.", "Start aspirin 81 mg daily.", "Will repeat the chest film."]
@@ -45,7 +46,7 @@ def model() -> TrainedModel:
         ids=[f"note{i}:0:9" for i in range(90)],
         groups=GROUPS,
         texts=texts,
-        contexts=["", *texts[:-1]],
+        contexts=[Context(), *(Context(before=(text,)) for text in texts[:-1])],
         targets=TARGETS,
         labels=["plan"],
         counts={},
@@ -54,7 +55,7 @@ def model() -> TrainedModel:
 
 
 def probabilities(model: TrainedModel, texts: list[str]) -> NDArray[np.float32]:
-    return model.predict_proba(texts, contexts=[""] * len(texts))
+    return model.predict_proba(texts, contexts=[Context()] * len(texts))
 
 
 @pytest.fixture(scope="module")
@@ -165,10 +166,15 @@ def test_mlflow_serves_the_same_predictions(store: Path, model: TrainedModel) ->
     assert first["probabilities"] == pytest.approx(probabilities(model, PLANS[:1])[0].tolist())
     spans = json.loads(first["evidence"][0])
     assert all(0 <= span["start"] < span["end"] <= len(PLANS[0]) for span in spans)
-    assert [row["labels"] for row in served.predict(table, {"min_probability": 0.0}).to_dict("records")] == [
-        ["plan"],
-        ["plan"],
-    ]
+    everything = {"min_probability": 0.0}
+    assert served.predict(table, everything)["labels"].tolist() == [["plan"], ["plan"]]
+    around = table.assign(before=[[OTHERS[1]], []], after=[PLANS[1:], None])
+    expected = model.predict_proba(
+        table["text"].tolist(), contexts=[Context((OTHERS[1],), tuple(PLANS[1:])), Context()]
+    )
+    found = served.predict(around, everything)["probabilities"].tolist()
+    assert found == [pytest.approx(row.tolist()) for row in expected]
+    assert found[0] != pytest.approx(first["probabilities"])
 
 
 def test_a_model_works_in_another_process_without_rubricator_installed(

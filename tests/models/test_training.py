@@ -14,6 +14,7 @@ from scipy.sparse import csr_matrix
 from rubricator.models.classifier import ModelFormatError, TrainedModel, UnknownClassifierError
 from rubricator.models.folds import FoldError, assign_folds
 from rubricator.models.training import cross_validate, train_model
+from rubricator.nlp.contexts import Context
 from rubricator.nlp.examples import Examples
 
 FINDINGS = {
@@ -225,7 +226,8 @@ def test_a_text_without_a_word_is_never_positive() -> None:
 def test_what_stands_around_a_sentence_counts() -> None:
     texts = ["Aspirin 81 mg daily."] * 80
     targets = csr_matrix((np.arange(80)[:, None] % 2).astype(np.uint8))
-    contexts = ["We will continue these." if row % 2 else "Home medications are these." for row in range(80)]
+    around = ("Home medications are these.",), ("We will continue these.",)
+    contexts = [Context(before=around[row % 2]) for row in range(80)]
     examples = replace(examples_of(texts, targets, np.arange(80)), contexts=contexts)
     model = train_model(examples, task="plan", classifier="svm")
     decisions = model.decide(model.predict_proba(texts[:2], contexts=contexts[:2]))
@@ -235,9 +237,8 @@ def test_what_stands_around_a_sentence_counts() -> None:
 def test_a_word_of_one_patient_never_enters_the_model(tmp_path: Path) -> None:
     examples = made_up_examples(120, in_a_group=2)
     texts = [f"{text} Xyzzyword." if row in (0, 1) else text for row, text in enumerate(examples.texts)]
-    train_model(replace(examples, texts=texts, contexts=texts), task="plan", classifier="svm").save(
-        tmp_path / "model"
-    )
+    examples = replace(examples, texts=texts, contexts=[Context(before=(text,)) for text in texts])
+    train_model(examples, task="plan", classifier="svm").save(tmp_path / "model")
     saved = b"".join(path.read_bytes() for path in (tmp_path / "model").iterdir())
     assert b"productive" in saved
     assert b"xyzz" not in saved

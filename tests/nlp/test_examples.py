@@ -2,19 +2,22 @@
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.sparse import csr_matrix
 
+from rubricator.nlp.contexts import LabelSpan
 from rubricator.nlp.examples import (
     ExampleError,
+    Examples,
     annotated_examples,
     code_examples,
     note_ids_in,
     section_examples,
-    sentence_contexts,
 )
 from rubricator.nlp.headings import Lexicon
 from rubricator.nlp.notes import NOTES_SCHEMA
@@ -55,7 +58,10 @@ def test_sentences_take_the_label_of_their_section(lexicon: Lexicon) -> None:
     ]
     assert examples.targets.toarray().ravel().tolist() == [0, 0, 1, 1]
     assert examples.counts["notes"] == 2
-    assert not any("PLAN" in text for text in [*examples.texts, *(examples.contexts or [])])
+    assert examples.contexts
+    assert not any(
+        "PLAN" in text for text in [*examples.texts, *(around.text for around in examples.contexts)]
+    )
 
 
 def test_any_category_can_be_the_label_and_gives_its_name(lexicon: Lexicon) -> None:
@@ -137,13 +143,6 @@ def test_a_broken_annotation_file_names_the_file_and_not_its_text(tmp_path: Path
     assert raised.value.__context__ is None
 
 
-def test_a_context_is_what_stands_around_a_sentence() -> None:
-    text = "A. B. C. D. E. F."
-    contexts = sentence_contexts(text, [(at, at + 2) for at in range(0, len(text), 3)])
-    assert contexts[0] == "B. C."
-    assert contexts[3] == "B. C. E. F."
-
-
 def test_the_fingerprint_is_of_the_data(lexicon: Lexicon) -> None:
     def fingerprint(*notes: int) -> str:
         found = batches(*(headed(note, f"p{note}") for note in notes))
@@ -151,6 +150,20 @@ def test_the_fingerprint_is_of_the_data(lexicon: Lexicon) -> None:
 
     assert fingerprint(0, 1) == fingerprint(0, 1)
     assert fingerprint(0, 1) != fingerprint(0, 2)
+
+
+def test_evidence_is_taken_along_and_in_the_fingerprint() -> None:
+    examples = Examples(
+        ids=["a", "b"],
+        groups=np.arange(2),
+        texts=["cough", "asthma"],
+        targets=csr_matrix([[1, 0], [0, 1]]),
+        labels=["R05", "J45"],
+    )
+    marked = replace(examples, evidence=[[LabelSpan(0, 0, 5)], [LabelSpan(1, 0, 6)]])
+    assert marked.take([1]).evidence == [[LabelSpan(1, 0, 6)]]
+    assert examples.take([1]).evidence is None
+    assert len({examples.fingerprint(), marked.fingerprint()}) == 2
 
 
 def test_rows_can_be_taken(lexicon: Lexicon) -> None:

@@ -1,0 +1,46 @@
+"""What stands around a text in its note, and which parts of a text its labels were given for."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+SENTENCES_AROUND = 2  # on either side
+
+
+class Context(NamedTuple):
+    """The sentences around a text: those before it, nearest last, and those after it, nearest first."""
+
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """All of them in order, joined by blanks."""
+        return " ".join(self.before + self.after)
+
+
+class LabelSpan(NamedTuple):
+    """text[start:end] is why label number `label` was given."""
+
+    label: int
+    start: int
+    end: int
+
+
+def sentence_contexts(text: str, spans: Sequence[tuple[int, int]]) -> list[Context]:
+    """The context of each sentence, given as spans of one note in order.
+
+    The window looks across section ends, so that it does not tell where a section begins; headings are no sentences
+    and never in it.
+    """
+    return neighbours([text[start:end] for start, end in spans])
+
+
+def neighbours(sentences: Sequence[str]) -> list[Context]:
+    """The context of each sentence, all of one note in order."""
+    texts = tuple(sentences)
+    return [
+        Context(
+            texts[max(0, index - SENTENCES_AROUND) : index], texts[index + 1 : index + 1 + SENTENCES_AROUND]
+        )
+        for index in range(len(texts))
+    ]
