@@ -178,7 +178,7 @@ def run_job(
     out = out.absolute()
     out.mkdir(parents=True, exist_ok=True)
     with (
-        _locked(out),
+        locked(out),
         Ledger(out, step=step.name, settings=step.settings, tables=step.schemas) as ledger,
     ):
         job = _Job(
@@ -512,7 +512,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _locked(out: Path) -> Iterator[None]:
+def locked(out: Path) -> Iterator[None]:
+    """Hold the folder for this process alone. Raises JobIsRunningError where another one does."""
     with (out / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

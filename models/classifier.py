@@ -18,7 +18,11 @@ from rubricator.nlp.contexts import Context, LabelSpan
 from rubricator.nlp.errors import RubricatorError
 
 # Import paths, so that naming one classifier does not import the libraries of the others.
-CLASSIFIERS = {"svm": "rubricator.models.svm:SvmClassifier"}
+CLASSIFIERS = {
+    "svm": "rubricator.models.svm:SvmClassifier",
+    "majority": "rubricator.models.baselines:MajorityClassifier",
+    "keywords": "rubricator.models.baselines:KeywordClassifier",
+}
 FORMAT_VERSION = 1
 _WORD = re.compile(r"[^\W_]")
 

@@ -162,3 +162,17 @@ def test_a_description_helps_a_code_with_few_notes() -> None:
         assert held_in is not None
         apart.append(held_in.probabilities[truth].mean() - held_in.probabilities[~truth].mean())
     assert apart[1] > apart[0]
+
+
+def test_logistic_regression_takes_the_cost_that_ranks_best_on_what_it_held_in() -> None:
+    targets = csr_matrix(
+        np.array([["pneumonia" in text, "knee" in text.lower()] for text in TEXTS], np.uint8)
+    )
+
+    def fit(cost: float | tuple[float, ...]) -> SvmClassifier:
+        chosen = SvmSettings(features=FEATURES, loss="logistic", cost=cost)
+        return SvmClassifier(["J18", "M25"], chosen).fit(TEXTS, targets, groups=np.arange(len(TEXTS)))
+
+    several = fit((1e-6, 10.0))
+    assert (several.predict_proba(TEXTS) == fit(10.0).predict_proba(TEXTS)).all()
+    assert (several.predict_proba(TEXTS) != fit(1e-6).predict_proba(TEXTS)).any()

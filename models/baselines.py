@@ -1,0 +1,182 @@
+"""What any classifier has to beat: the shares of the labels, and rules of phrases for plan sentences."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from scipy.sparse import csr_matrix
+
+from rubricator.models.classifier import EvidenceSpan, HeldIn, read_json, write_json
+from rubricator.nlp.contexts import Context, LabelSpan
+from rubricator.nlp.errors import RubricatorError
+
+# Written down before any corpus was looked at: what somebody would search for who wants the plans of notes.
+PLAN_PHRASES = (
+    r"\bplan(?:s|ned)?\b",
+    r"\b(?:will|shall|going to|should)\b(?! not\b)",
+    r"\brecommend(?:s|ed|ation|ations)?\b",
+    r"\b(?:advised|instructed|encouraged|counsel(?:l?ed)|educated)\b",
+    r"\bfollow(?:s|ing)?[ -]?up\b|\bf/u\b",
+    r"\b(?:return|come back|see (?:him|her|them|the patient) (?:again|back))\b",
+    r"\b(?:start|restart|begin|initiate|continue|resume|add|increase|decrease|taper|stop|discontinue|hold|switch)\b",
+    r"\b(?:order|obtain|check|recheck|repeat|schedule|arrange|refer|consult|monitor|consider)\b",
+    r"\b(?:prescri(?:be|bed|ption)|refill)\b",
+    r"\b(?:discharge(?:d)? (?:to|home|on|with)|admit|transfer)\b",
+    r"\bin (?:\d+|one|two|three|four|six|a few) (?:days?|weeks?|months?)\b",
+    r"\bif (?:symptoms|pain|fever|there (?:is|are)|he|she|they|the patient)\b",
+)
+
+
+class BaselineError(RubricatorError):
+    """Labels that a baseline has no rules for."""
+
+
+class MajoritySettings(BaseModel):
+    """There is nothing to choose."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MajorityClassifier:
+    """The same for every text: each label's share of the training texts as its probability."""
+
+    def __init__(
+        self,
+        labels: Sequence[str],
+        settings: MajoritySettings,
+        *,
+        descriptions: Sequence[str | None] | None = None,  # noqa: ARG002
+    ) -> None:
+        self.labels = list(labels)
+        self.settings = settings
+        self.shares: NDArray[np.float32] = np.zeros(len(self.labels), np.float32)
+        self.held_in: HeldIn | None = None
+
+    @staticmethod
+    def default_settings(task: str) -> MajoritySettings:  # noqa: ARG004
+        """The same for every task."""
+        return MajoritySettings()
+
+    def fit(
+        self,
+        texts: Sequence[str],
+        targets: csr_matrix,
+        *,
+        groups: NDArray[np.int64],  # noqa: ARG002
+        contexts: Sequence[Context] | None = None,  # noqa: ARG002
+        evidence: Sequence[Sequence[LabelSpan]] | None = None,  # noqa: ARG002
+    ) -> Self:
+        """Count the labels."""
+        self.shares = np.asarray(targets.mean(axis=0), np.float32).ravel()
+        self.held_in = HeldIn(np.arange(len(texts)), self.predict_proba(texts))
+        return self
+
+    def predict_proba(
+        self,
+        texts: Sequence[str],
+        *,
+        contexts: Sequence[Context] | None = None,  # noqa: ARG002
+    ) -> NDArray[np.float32]:
+        """The shares, float32 (texts, labels)."""
+        return np.tile(self.shares, (len(texts), 1))
+
+    def evidence(
+        self,
+        texts: Sequence[str],  # noqa: ARG002
+        labels: Sequence[Sequence[int]],
+    ) -> list[list[list[EvidenceSpan]]]:
+        """None: the text is not read."""
+        return [[[] for _ in asked] for asked in labels]
+
+    def save(self, folder: Path) -> None:
+        """classifier.json."""
+        write_json(folder / "classifier.json", {"labels": self.labels, "shares": self.shares.tolist()})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """What save wrote."""
+        config = read_json(folder / "classifier.json")
+        loaded = cls(config["labels"], MajoritySettings())
+        loaded.shares = np.array(config["shares"], np.float32)
+        return loaded
+
+
+class KeywordSettings(BaseModel):
+    """phrases: regular expressions, in any case of letters; each one that a sentence holds speaks for a plan."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    phrases: tuple[str, ...] = PLAN_PHRASES
+
+
+class KeywordClassifier:
+    """Plan sentences by the phrases they hold. Nothing is learnt but (outside) calibration and threshold."""
+
+    def __init__(
+        self,
+        labels: Sequence[str],
+        settings: KeywordSettings,
+        *,
+        descriptions: Sequence[str | None] | None = None,  # noqa: ARG002
+    ) -> None:
+        if list(labels) != ["plan"]:
+            raise BaselineError("keyword rules know plan sentences only: choose another --model")
+        self.labels = list(labels)
+        self.settings = settings
+        self.patterns = [re.compile(phrase, re.IGNORECASE) for phrase in settings.phrases]
+        self.held_in: HeldIn | None = None
+
+    @staticmethod
+    def default_settings(task: str) -> KeywordSettings:  # noqa: ARG004
+        """The rules for plan sentences."""
+        return KeywordSettings()
+
+    def fit(
+        self,
+        texts: Sequence[str],
+        targets: csr_matrix,  # noqa: ARG002
+        *,
+        groups: NDArray[np.int64],  # noqa: ARG002
+        contexts: Sequence[Context] | None = None,  # noqa: ARG002
+        evidence: Sequence[Sequence[LabelSpan]] | None = None,  # noqa: ARG002
+    ) -> Self:
+        """Apply the rules: as they were not learnt, every prediction is one of a model that did not see the text."""
+        self.held_in = HeldIn(np.arange(len(texts)), self.predict_proba(texts))
+        return self
+
+    def predict_proba(
+        self,
+        texts: Sequence[str],
+        *,
+        contexts: Sequence[Context] | None = None,  # noqa: ARG002
+    ) -> NDArray[np.float32]:
+        """More for each rule that holds, float32 (texts, 1)."""
+        held = [sum(bool(pattern.search(text)) for pattern in self.patterns) for text in texts]
+        return (1 - np.exp2(-np.array(held, np.float32) - 0.1)).reshape(-1, 1)
+
+    def evidence(
+        self, texts: Sequence[str], labels: Sequence[Sequence[int]]
+    ) -> list[list[list[EvidenceSpan]]]:
+        """The first place of each phrase, all of the same weight."""
+        return [[self._spans(text) for _ in asked] for text, asked in zip(texts, labels, strict=True)]
+
+    def _spans(self, text: str) -> list[EvidenceSpan]:
+        found = [match.span() for pattern in self.patterns if (match := pattern.search(text))]
+        return [EvidenceSpan(start, end, 1 / len(found)) for start, end in sorted(found)]
+
+    def save(self, folder: Path) -> None:
+        """classifier.json."""
+        write_json(
+            folder / "classifier.json",
+            {"labels": self.labels, "settings": self.settings.model_dump(mode="json")},
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """What save wrote."""
+        config = read_json(folder / "classifier.json")
+        return cls(config["labels"], KeywordSettings.model_validate(config["settings"]))
