@@ -61,6 +61,13 @@ IdColumn = Annotated[str | None, typer.Option(help="Note ids.", rich_help_panel=
 PatientColumn = Annotated[str | None, typer.Option(help="Patient ids.", rich_help_panel=COLUMNS)]
 TextColumn = Annotated[str | None, typer.Option(help="Note text.", rich_help_panel=COLUMNS)]
 CodesColumn = Annotated[str | None, typer.Option(help="Codes of the note.", rich_help_panel=COLUMNS)]
+EvidenceColumn = Annotated[
+    str | None,
+    typer.Option(
+        help="Spans that codes were given for (never guessed): list of objects with code, and start and end or spans.",
+        rich_help_panel=COLUMNS,
+    ),
+]
 Lexicon = Annotated[
     list[Path] | None, typer.Option(help="TOML file with headings of your site; may be given several times.")
 ]
@@ -158,6 +165,7 @@ def train(
     patient_column: PatientColumn = None,
     text_column: TextColumn = None,
     codes_column: CodesColumn = None,
+    evidence_column: EvidenceColumn = None,
     home: Home = None,
     no_prefect: NoPrefect = False,
 ) -> None:
@@ -185,6 +193,7 @@ def train(
         patient_column=patient_column,
         text_column=text_column,
         codes_column=codes_column,
+        evidence_column=evidence_column,
     )
 
 
@@ -271,6 +280,35 @@ def predict(
         shard_size=shard_size,
         engine=engine.value,
     )
+
+
+@app.command(epilog="Example: `rubricator benchmark data/ --out benchmark --only cmc --models svm,majority`")
+def benchmark(
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Folder of the corpora; one that is not there is left out.")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of the report and of every result. Run again, it goes on where it stopped."
+        ),
+    ],
+    only: Annotated[
+        str | None, typer.Option(help="Protocols, by how their names start, with commas: plan,cmc.")
+    ] = None,
+    models: Annotated[
+        str | None, typer.Option(help="Models or classifiers, with commas: svm,cnn.  [default: all]")
+    ] = None,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="A smoke run of few notes, folds and epochs; its figures mean nothing."),
+    ] = False,
+) -> None:
+    """Measure every model and baseline on every corpus, and write one report: figures, tests, costs, plots."""
+    from rubricator.flows.benchmark import benchmark as step
+    from rubricator.flows.run import guarded
+
+    _print(guarded(step)(str(data), out=str(out), only=_names(only), models=_names(models), quick=quick))
 
 
 @app.command(epilog="Example: `rubricator promote icd-codes --version 3`")
@@ -360,14 +398,24 @@ def _run(step: Callable[..., Any], *, home: Path | None, no_prefect: bool, **par
         Console(stderr=True).print(
             "[dim]starting Prefect for this run (20 s the first time; --no-prefect does without)[/]"
         )
+    _print(run(step, home=_path(home), use_prefect=not no_prefect, **given))
+
+
+def _print(result: Any) -> None:
+    from rich.console import Console
+
     console = Console()
     if not console.is_terminal:
         console.width = 160  # a file or a pipe has no width to fit tables into
-    console.print(run(step, home=_path(home), use_prefect=not no_prefect, **given), crop=False)
+    console.print(result, crop=False)
 
 
 def _path(path: Path | None) -> str | None:
     return None if path is None else str(path)
+
+
+def _names(names: str | None) -> list[str]:
+    return [name.strip() for name in (names or "").split(",") if name.strip()]
 
 
 def _paths(paths: list[Path] | None) -> list[str] | None:

@@ -85,6 +85,7 @@ def train(
     patient_column: str | None = None,
     text_column: str | None = None,
     codes_column: str | None = None,
+    evidence_column: str | None = None,
     home: str | None = None,
 ) -> Trained:
     """Train a classifier on notes and register it with the alias `challenger`.
@@ -93,7 +94,8 @@ def train(
     setting: KEY=VALUE in place of the classifier's own defaults for the task (`classifier_settings`).
     positive: section categories that make a sentence positive. exclude: JSON lines file of note_ids to leave out, with
     their near duplicates. top_labels: only the N most frequent codes. bootstrap: resamples of each interval.
-    report: JSON file for every figure. Raises NoteFormatError, ExampleError, FoldError, TrainError, SettingError.
+    report: JSON file for every figure. evidence_column: of marked spans (`NoteSettings`), for classifiers that learn
+    from them. Raises NoteFormatError, ExampleError, FoldError, TrainError, SettingError.
     """
     if task not in TASKS:
         raise TrainError(f"there is no task {task!r}; there are: {', '.join(TASKS)}")
@@ -104,7 +106,11 @@ def train(
     chosen_settings = classifier_settings(model, task, setting)
     settings = WeakLabelSettings() if positive is None else WeakLabelSettings(positive=frozenset(positive))
     columns = NoteSettings(
-        id_column=id_column, patient_column=patient_column, text_column=text_column, codes_column=codes_column
+        id_column=id_column,
+        patient_column=patient_column,
+        text_column=text_column,
+        codes_column=codes_column,
+        evidence_column=evidence_column,
     )
     with Progress(f"train {task}") as progress:
         read = CountedNotes(notes, columns, progress)

@@ -141,12 +141,13 @@ def code_examples(
 ) -> Examples:
     """Whole notes with their codes. Notes whose codes are null are unlabelled and left out; an empty list is a label.
 
-    top_labels: keep only the N most frequent codes (ties by code), as the public top-50 splits do.
-    Raises ExampleError where no note has a code.
+    top_labels: keep only the N most frequent codes (ties by code), as the public top-50 splits do. Evidence of codes
+    that are no label of the note is left out and counted. Raises ExampleError where no note has a code.
     """
     counts: Counter[str] = Counter()
-    note_ids, patient_ids, texts, code_lists = [], [], [], []
-    for note_id, patient_id, text, codes in _note_rows(batches, ("note_id", "patient_id", "text", "codes")):
+    note_ids, patient_ids, texts, code_lists, marked = [], [], [], [], []
+    columns = ("note_id", "patient_id", "text", "codes", "evidence")
+    for note_id, patient_id, text, codes, evidence in _note_rows(batches, columns):
         counts["notes"] += 1
         if codes is None and note_id not in exclude:
             counts["notes without codes"] += 1
@@ -155,6 +156,7 @@ def code_examples(
         patient_ids.append(patient_id)
         texts.append(text)
         code_lists.append(list(dict.fromkeys(codes or [])))
+        marked.append(evidence)
     groups, kept = _groups_without(exclude, note_ids, patient_ids, texts)
     counts["notes left out"] = len(note_ids) - len(kept)
     frequency = Counter(code for row in kept for code in code_lists[row])
@@ -171,6 +173,9 @@ def code_examples(
         texts=[texts[row] for row in kept],
         targets=label_matrix([code_lists[row] for row in kept], labels),
         labels=labels,
+        evidence=_label_spans(
+            [marked[row] for row in kept], [code_lists[row] for row in kept], labels, counts
+        ),
         counts=dict(counts),
     )
 
@@ -237,6 +242,29 @@ def label_matrix(label_lists: Sequence[Collection[str]], labels: Sequence[str]) 
 def note_ids_in(path: Path) -> set[str]:
     """The note ids of a JSON lines file (also .gz) with a `note_id` in each line: an annotation file, say."""
     return {row["note_id"] for row in _json_rows(path)}
+
+
+def _label_spans(
+    marked: Sequence[list[dict[str, Any]] | None],
+    code_lists: Sequence[Collection[str]],
+    labels: Sequence[str],
+    counts: Counter[str],
+) -> list[list[LabelSpan]] | None:
+    """The spans of each note that were marked for codes which are its labels; None where no note has any."""
+    if all(spans is None for spans in marked):
+        return None
+    number = {label: index for index, label in enumerate(labels)}
+    found = [
+        [
+            LabelSpan(number[span["code"]], span["start"], span["end"])
+            for span in spans or []
+            if span["code"] in codes and span["code"] in number
+        ]
+        for spans, codes in zip(marked, code_lists, strict=True)
+    ]
+    counts["evidence spans"] = sum(map(len, found))
+    counts["evidence spans of other codes"] = sum(len(spans or []) for spans in marked) - sum(map(len, found))
+    return found
 
 
 def _without(headings: Sequence[tuple[int, int]], text: str, start: int, end: int) -> str:

@@ -40,6 +40,7 @@ class RawNote(NamedTuple):
     written_on: object
     note_type: object
     codes: object
+    evidence: object = None
 
 
 @dataclass

@@ -61,7 +61,12 @@ CODES_AS_NUMBERS = "codes must be strings, for as numbers 003.1 and 3.10 both lo
 
 
 class NoteSettings(BaseModel):
-    """Columns of a note table. None: guessed from the names."""
+    """Columns of a note table. None: guessed from the names.
+
+    evidence_column: spans that codes were given for, as a list of objects with `code` and `start` and `end`, or
+    `spans` ([[start, end], …]) where a mention has several parts; a string holds such a list as JSON. Half-open offsets
+    into the text. Other keys do not matter, and `begin` is a `start`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -69,6 +74,7 @@ class NoteSettings(BaseModel):
     patient_column: str | None = None
     text_column: str | None = None
     codes_column: str | None = None
+    evidence_column: str | None = None  # never guessed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +87,7 @@ class Columns:
     codes: str | None
     written_on: str | None
     note_type: str | None
+    evidence: str | None
 
 
 def choose_columns(path: Path, found: Iterable[str], settings: NoteSettings) -> Columns:
@@ -98,6 +105,7 @@ def choose_columns(path: Path, found: Iterable[str], settings: NoteSettings) -> 
         codes=choose.optional("codes", settings.codes_column, CODES_NAMES, "--codes-column", one=True),
         written_on=choose.optional("date", None, DATE_NAMES, ""),
         note_type=choose.optional("note type", None, TYPE_NAMES, ""),
+        evidence=choose.optional("evidence", settings.evidence_column, (), "--evidence-column"),
     )
 
 
@@ -240,9 +248,15 @@ def _csv_notes(path: Path, settings: NoteSettings, progress: Progress) -> Iterat
     columns = choose_columns(path, header, settings)
     place = {name: index for index, name in enumerate(header)}
     note_id, text = place[columns.note_id], place[columns.text]
-    patient, codes, written, kind = (
+    patient, codes, written, kind, evidence = (
         None if name is None else place[name]
-        for name in (columns.patient_id, columns.codes, columns.written_on, columns.note_type)
+        for name in (
+            columns.patient_id,
+            columns.codes,
+            columns.written_on,
+            columns.note_type,
+            columns.evidence,
+        )
     )
     for number, row in enumerate(rows, 1):
         if isinstance(row, str):
@@ -256,6 +270,7 @@ def _csv_notes(path: Path, settings: NoteSettings, progress: Progress) -> Iterat
                 None if written is None else row[written],
                 None if kind is None else row[kind],
                 None if codes is None else row[codes],
+                None if evidence is None else row[evidence],
             )
 
 
@@ -281,6 +296,7 @@ def _json_lines_notes(
             row.get(columns.written_on) if columns.written_on else None,
             row.get(columns.note_type) if columns.note_type else None,
             row.get(columns.codes) if columns.codes else None,
+            row.get(columns.evidence) if columns.evidence else None,
         )
 
 
@@ -293,6 +309,7 @@ def _fixed(settings: NoteSettings, columns: Columns | None) -> NoteSettings:
         text_column=columns.text,
         patient_column=columns.patient_id,
         codes_column=columns.codes,
+        evidence_column=columns.evidence,
     )
 
 
@@ -311,6 +328,7 @@ def _parquet_notes(path: Path, settings: NoteSettings, progress: Progress) -> It
             columns.written_on,
             columns.note_type,
             columns.codes,
+            columns.evidence,
         )
         number, total = 0, max(1, file.metadata.num_rows)
         progress.position = lambda: size * number / total

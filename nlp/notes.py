@@ -15,11 +15,13 @@ import csv
 import datetime
 import glob
 import itertools
+import json
 import re
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -46,6 +48,10 @@ NOTES_SCHEMA = pa.schema(
         pa.field("written_on", pa.date32()),
         pa.field("note_type", pa.string()),
         pa.field("codes", pa.list_(pa.string())),
+        pa.field(  # text[start:end] is why this code was given
+            "evidence",
+            pa.list_(pa.struct([("code", pa.string()), ("start", pa.int32()), ("end", pa.int32())])),
+        ),
     ]
 )
 TABLES = {
@@ -61,7 +67,10 @@ BATCH_CHARACTERS = (
 )
 LONGEST_ID = 512
 
-ValidNote = tuple[str, str, str, datetime.date | None, str | None, list[str] | None]  # as NOTES_SCHEMA
+Marked = list[tuple[str, int, int]]  # code, start, end
+ValidNote = tuple[  # as NOTES_SCHEMA
+    str, str, str, datetime.date | None, str | None, list[str] | None, Marked | None
+]
 
 
 class NoteReader:
@@ -69,7 +78,8 @@ class NoteReader:
 
     - Text is untouched: line ends and control characters stay; only a byte order mark at a file's start goes.
     - `patient_id` is the note id where there is none. A date that is not ISO 8601 is null. Codes are null
-      where the note says nothing of them, an empty list where it says that there are none.
+      where the note says nothing of them, an empty list where it says that there are none. Evidence is null
+      where no column of it is named.
     - Memory does not grow with the number of notes: the ids seen so far, which find duplicates, live in a
       temporary SQLite table on disk (exact, private, gone at the end; a set would take 100 bytes a note).
       Only the code tables of MIMIC and FHIR are held in memory: they grow with the admissions.
@@ -235,9 +245,12 @@ def _validated(path: Path, raw: RawNote, seen: _SeenIds) -> ValidNote | DeadLett
         raise NoteFormatError(f"{path}, row {raw.row}: codes are numbers; {CODES_AS_NUMBERS}")
     if isinstance(codes, str):
         return dead(codes)
+    evidence = _evidence(raw.evidence, len(text))
+    if isinstance(evidence, str):
+        return dead(evidence)
     if not seen.add(note_id):
         return dead("the note id stands for an earlier note already")
-    return note_id, patient_id, text, _date(raw.written_on), _note_type(raw.note_type), codes
+    return note_id, patient_id, text, _date(raw.written_on), _note_type(raw.note_type), codes, evidence
 
 
 def _identifier(value: object) -> str | None:
@@ -297,6 +310,39 @@ def _split_codes(value: str) -> list[str] | str | _NotStrings | None:
             return _NotStrings() if re.fullmatch(r"[\d.,\s]+", rest) else "the codes are no list of strings"
         return [double or single for double, single in quoted]
     return re.split(r"[;|,\s]+", value)
+
+
+def _evidence(value: object, length: int) -> Marked | str | None:
+    """What was marked in a text of this length, without empty spans; a string is why it cannot be used."""
+    if isinstance(value, str) and value:
+        with contextlib.suppress(ValueError, RecursionError):
+            value = json.loads(value)
+    if value is None or value == "":
+        return None
+    spans = []
+    for each in value if isinstance(value, list) else [None]:
+        code, parts = _marked(each) if isinstance(each, dict) else (None, [])
+        if not isinstance(code, str) or not is_unicode(code) or not all(map(_is_span, parts)):
+            return (
+                "the evidence is no list of objects with code and start and end, or spans [[start, end], …]"
+            )
+        if not all(0 <= start <= end <= length for start, end in parts):
+            return "a span of the evidence is outside the text"
+        spans += [(code.strip(), start, end) for start, end in parts if start < end]
+    return spans
+
+
+def _marked(value: dict[str, Any]) -> tuple[object, list[Any]]:
+    parts = value.get("spans", [[value.get("start", value.get("begin")), value.get("end")]])
+    return value.get("code"), parts if isinstance(parts, list) else [parts]
+
+
+def _is_span(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(isinstance(place, int) and not isinstance(place, bool) for place in value)
+    )
 
 
 def _batch(rows: list[ValidNote]) -> pa.RecordBatch:

@@ -152,6 +152,39 @@ def test_the_fingerprint_is_of_the_data(lexicon: Lexicon) -> None:
     assert fingerprint(0, 1) != fingerprint(0, 2)
 
 
+def test_evidence_of_a_note_s_own_codes_is_kept() -> None:
+    def marked(*spans: tuple[str, int, int]) -> list[dict[str, object]]:
+        return [dict(zip(("code", "start", "end"), span, strict=True)) for span in spans]
+
+    rows = [
+        {
+            "text": "Asthma with a cough.",
+            "codes": ["J45", "R05"],
+            "evidence": marked(("R05", 14, 19), ("J45", 0, 6)),
+        },
+        {
+            "text": "Cough and some fever.",
+            "codes": ["R05"],
+            "evidence": marked(("R05", 0, 5), ("R50", 15, 20)),
+        },
+        {"text": "Nothing was marked in this note.", "codes": ["J45"]},
+    ]
+    table = pa.Table.from_pylist(
+        [{"note_id": f"n{row}", "patient_id": f"p{row}"} | rows[row] for row in range(3)], NOTES_SCHEMA
+    )
+    examples = code_examples(table.to_batches())
+    assert examples.labels == ["J45", "R05"]
+    assert examples.evidence == [[LabelSpan(1, 14, 19), LabelSpan(0, 0, 6)], [LabelSpan(1, 0, 5)], []]
+    assert examples.counts["evidence spans"] == 3
+    assert examples.counts["evidence spans of other codes"] == 1
+    without = code_examples(
+        table.drop_columns("evidence")
+        .append_column(NOTES_SCHEMA.field("evidence"), pa.nulls(3, NOTES_SCHEMA.field("evidence").type))
+        .to_batches()
+    )
+    assert without.evidence is None
+
+
 def test_evidence_is_taken_along_and_in_the_fingerprint() -> None:
     examples = Examples(
         ids=["a", "b"],

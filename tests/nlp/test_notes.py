@@ -42,9 +42,9 @@ NOTES = [
     {"note_id": "c", "patient_id": "p2", "text": f" {CANARY} ", "written_on": "soon"},
 ]
 EXPECTED = [
-    NOTES[0] | {"written_on": datetime.date(2031, 5, 6)},
-    NOTES[1] | {"written_on": None, "note_type": None},
-    NOTES[2] | {"written_on": None, "note_type": None, "codes": None},
+    NOTES[0] | {"written_on": datetime.date(2031, 5, 6), "evidence": None},
+    NOTES[1] | {"written_on": None, "note_type": None, "evidence": None},
+    NOTES[2] | {"written_on": None, "note_type": None, "codes": None, "evidence": None},
 ]
 
 
@@ -264,6 +264,71 @@ def test_codes_that_became_numbers_are_refused(tmp_path: Path) -> None:
         assert refusal(parquet).endswith(why)
 
 
+MARKED: list[tuple[object, list[tuple[str, int, int]] | None]] = [
+    ([{"code": "J45", "start": 0, "end": 6}], [("J45", 0, 6)]),
+    ([{"code": "J45", "begin": 0, "end": 6, "covered_text": "Asthma"}], [("J45", 0, 6)]),
+    # a mention in two parts; what marks no character says nothing
+    (
+        [{"type": "diagnosis", "code": "R05", "mention": "cough", "spans": [[8, 11], [11, 11], [11, 13]]}],
+        [("R05", 8, 11), ("R05", 11, 13)],
+    ),
+    ([], []),
+    (None, None),
+]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+def test_evidence_is_read_from_the_column_that_is_named(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"notes{suffix}"
+    rows = [
+        {"id": f"n{row}", "text": "Asthma, cough.", "why": found} for row, (found, _) in enumerate(MARKED)
+    ]
+    if suffix == ".jsonl":
+        write_json_lines(path, rows)
+    else:  # in tables as JSON
+        table = pl.DataFrame([row | {"why": row["why"] and json.dumps(row["why"])} for row in rows[:3]])
+        table.write_csv(path) if suffix == ".csv" else table.write_parquet(path)
+    found, letters = read(path, evidence_column="why")
+    assert not letters
+    for row, (_, expected) in zip(found, MARKED, strict=False):
+        spans = row["evidence"] and [(span["code"], span["start"], span["end"]) for span in row["evidence"]]
+        assert spans == expected
+    assert read(path)[0][0]["evidence"] is None
+    assert "columns are id, text, why" in refusal(path, evidence_column="reasons")
+
+
+def test_evidence_comes_back_from_a_note_table(tmp_path: Path) -> None:
+    span = {"code": "J45", "start": 0, "end": 6}
+    table = pa.Table.from_pylist(
+        [{"note_id": "n", "patient_id": "p", "text": "Asthma.", "evidence": [span]}], NOTES_SCHEMA
+    )
+    pq.write_table(table, tmp_path / "notes.parquet")
+    assert read(tmp_path / "notes.parquet", evidence_column="evidence")[0][0]["evidence"] == [span]
+
+
+@pytest.mark.parametrize(
+    ("evidence", "reason"),
+    [
+        ([{"code": "J45", "start": 8, "end": 15}], "outside the text"),
+        ([{"code": "J45", "spans": [[-1, 3]]}], "outside the text"),
+        ([{"code": "J45", "start": 5, "end": 2}], "outside the text"),
+        ([{"code": 45, "start": 0, "end": 6}], "no list of objects"),
+        ([{"code": "J45", "start": 0}], "no list of objects"),
+        ([{"code": "J45", "spans": [[0, "6"]]}], "no list of objects"),
+        ([{"code": "J45", "spans": 3}], "no list of objects"),
+        (CANARY, "no list of objects"),
+        ({"code": "J45"}, "no list of objects"),
+    ],
+)
+def test_evidence_that_cannot_be_used_is_a_dead_letter(tmp_path: Path, evidence: object, reason: str) -> None:
+    path = write_json_lines(
+        tmp_path / "notes.jsonl", [{"id": "n", "text": "Asthma, cough.", "why": evidence}]
+    )
+    found, [letter] = read(path, evidence_column="why")
+    assert not found
+    assert reason in letter.reason
+
+
 def test_columns_are_guessed_from_the_usual_names(tmp_path: Path) -> None:
     for names in (
         ("ROW_ID", "SUBJECT_ID", "TEXT", "ICD9_CODES", "CHARTDATE", "CATEGORY"),
@@ -274,7 +339,7 @@ def test_columns_are_guessed_from_the_usual_names(tmp_path: Path) -> None:
         pl.DataFrame([[value] for value in values], schema=list(names)).write_csv(tmp_path / "n.csv")
         [note] = read(tmp_path / "n.csv")[0]
         date = datetime.date(2031, 1, 2)
-        assert list(note.values()) == ["1", "2", "x", date, "ECG", ["I10"]]
+        assert list(note.values()) == ["1", "2", "x", date, "ECG", ["I10"], None]
 
 
 def test_columns_can_be_named(tmp_path: Path) -> None:
@@ -301,6 +366,7 @@ def test_columns_can_be_named(tmp_path: Path) -> None:
         "written_on": None,
         "note_type": None,
         "codes": ["0DTJ4ZZ"],
+        "evidence": None,
     }
 
 
