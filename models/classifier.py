@@ -19,9 +19,11 @@ from rubricator.nlp.errors import RubricatorError
 
 # Import paths, so that naming one classifier does not import the libraries of the others.
 CLASSIFIERS = {
+    "cnn": "rubricator.models.cnn:CnnClassifier",
     "svm": "rubricator.models.svm:SvmClassifier",
     "majority": "rubricator.models.baselines:MajorityClassifier",
     "keywords": "rubricator.models.baselines:KeywordClassifier",
+    "transformer": "rubricator.models.transformer:TransformerClassifier",
 }
 FORMAT_VERSION = 1
 _WORD = re.compile(r"[^\W_]")

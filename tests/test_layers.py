@@ -13,7 +13,7 @@ MAY_IMPORT = {
     "models": {"rubricator.models", "rubricator.nlp"},
     "nlp": {"rubricator.nlp"},
 }
-NEURAL = {"cnn.py", "transformer.py", "codewise_attention.py", "losses.py"}
+NEURAL = {"cnn.py", "transformer.py", "codewise_attention.py", "losses.py", "neural.py"}
 
 
 def imports(path: Path) -> set[str]:

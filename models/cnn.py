@@ -1,0 +1,124 @@
+"""Convolutions over words: for sentences among their neighbours, and for notes under code-wise attention."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+
+from rubricator.models.codewise_attention import CodewiseAttention
+from rubricator.models.neural import Network, NeuralClassifier, NeuralSettings
+from rubricator.models.vocabulary import PADDING_NUMBER, UNKNOWN_NUMBER, word_tokenizer
+
+
+class CnnSettings(NeuralSettings):
+    """Of the convolutions."""
+
+    codewise: bool = False  # attend to a note for each label, else pool a sentence
+    width: int = Field(default=100, gt=0)  # of a word vector
+    filters: int = Field(default=100, gt=0)  # of each kernel
+    kernels: tuple[int, ...] = (3, 4, 5)  # words
+    hidden: int = Field(default=128, gt=0)
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+    word_dropout: float = Field(default=0.1, ge=0, lt=1)  # words that are read as unknown in training
+
+
+class CnnClassifier(NeuralClassifier):
+    """Kim's convolutions (2014) over word vectors that are learnt from the training texts."""
+
+    settings_class = CnnSettings
+
+    @staticmethod
+    def default_settings(task: str) -> CnnSettings:
+        """Notes are attended to by each code; sentences are read with their neighbours."""
+        if task == "codes":
+            return CnnSettings(codewise=True, batch_size=8, dropout=0.2)
+        return CnnSettings(context=2, run=8, batch_size=64, epochs=12, patience=3)
+
+    def prepare(self, texts: Sequence[str], groups: NDArray[np.int64]) -> None:
+        self.tokenizer = word_tokenizer(texts, groups)
+
+    def network(self, *, trained: bool) -> Network:  # noqa: ARG002
+        kind = CodewiseCnn if self.settings.codewise else SentenceCnn
+        return kind(self.settings, self.tokenizer.get_vocab_size(), len(self.labels))
+
+
+class WordCnn(Network):
+    """Word vectors and their convolutions."""
+
+    def __init__(self, settings: CnnSettings, words: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.words = nn.Embedding(words, settings.width, padding_idx=PADDING_NUMBER)
+        nn.init.normal_(self.words.weight[UNKNOWN_NUMBER:], std=0.1)
+        self.kernels = nn.ModuleList(
+            nn.Conv1d(settings.width, settings.filters, kernel) for kernel in settings.kernels
+        )
+        self.dropout = nn.Dropout(settings.dropout)
+
+    def embed(self, input_ids: Tensor) -> Tensor:
+        if self.training and self.settings.word_dropout:
+            dropped = torch.rand(input_ids.shape, device=input_ids.device) < self.settings.word_dropout
+            input_ids = torch.where(dropped & (input_ids > UNKNOWN_NUMBER), UNKNOWN_NUMBER, input_ids)
+        vectors: Tensor = self.words(input_ids)
+        return vectors
+
+    def convolve(self, embedded: Tensor) -> Tensor:
+        """(rows, tokens, width) → as many tokens of all kernels' filters; beyond both ends stand zeros."""
+        embedded = embedded.transpose(1, 2)
+        features = [
+            kernel(nn.functional.pad(embedded, ((size - 1) // 2, size // 2)))
+            for kernel, size in zip(self.kernels, self.settings.kernels, strict=True)
+        ]
+        return torch.cat(features, dim=1).relu().transpose(1, 2)
+
+
+class SentenceCnn(WordCnn):
+    """A sentence and each neighbour by its place are pooled to one vector each and read together."""
+
+    def __init__(self, settings: CnnSettings, words: int, labels: int) -> None:
+        super().__init__(settings, words)
+        dim = settings.filters * len(settings.kernels)
+        self.nothing = nn.Parameter(torch.zeros(dim))  # stands where there is no neighbour
+        self.combine = nn.Linear(dim * (1 + 2 * settings.context), settings.hidden)
+        self.score = nn.Linear(settings.hidden, labels)
+
+    def encode(self, embedded: Tensor, mask: Tensor) -> Tensor:
+        """The largest value of each filter in each string (strings, dim).
+
+        Strings stand in one row with zeros between them, as sentences differ much in length: no work on padding.
+        """
+        gap = max(self.settings.kernels) - 1
+        lengths = mask.sum(dim=1)
+        starts = torch.cumsum(lengths + gap, dim=0) - lengths
+        at = (starts[:, None] + torch.arange(mask.shape[1], device=mask.device))[mask]  # place of each token
+        row = embedded.new_zeros(int(starts[-1] + lengths[-1]) + gap, embedded.shape[2])
+        features = self.convolve(row.index_copy(0, at, embedded[mask])[None])[0]
+        return torch.segment_reduce(features[at], "max", lengths=lengths, axis=0)
+
+    def classify(self, hidden: Tensor, mask: Tensor, rows: Tensor) -> Tensor:  # noqa: ARG002
+        pooled = self.dropout(torch.cat([hidden, self.nothing[None]]))
+        together = pooled[rows].flatten(1)  # (texts, places × dim); -1 takes the last, nothing
+        logits: Tensor = self.score(self.dropout(self.combine(together).relu()))
+        return logits
+
+
+class CodewiseCnn(WordCnn):
+    """Each code attends to the convolutions of a note (CAML, Mullenbach et al. 2018, with TransICD's attention)."""
+
+    def __init__(self, settings: CnnSettings, words: int, labels: int) -> None:
+        super().__init__(settings, words)
+        self.attend = CodewiseAttention(settings.filters * len(settings.kernels), labels)
+
+    def encode(self, embedded: Tensor, mask: Tensor) -> Tensor:
+        features: Tensor = self.dropout(self.convolve(self.dropout(embedded * mask[..., None])))
+        return features
+
+    def classify(self, hidden: Tensor, mask: Tensor, rows: Tensor) -> Tensor:
+        logits: Tensor = self.attend(hidden, mask)
+        return logits[rows[:, 0]]
+
+    def attention(self, hidden: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
+        return self.attend.attention(hidden, mask, labels)

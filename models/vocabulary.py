@@ -1,0 +1,39 @@
+"""A word vocabulary for networks, learnt from training texts; tokens keep their offsets into the original text."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Regex, Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.normalizers import Lowercase, Replace
+from tokenizers.normalizers import Sequence as Normalizers
+from tokenizers.pre_tokenizers import Split
+
+PADDING, UNKNOWN = "[PAD]", "[UNK]"
+PADDING_NUMBER, UNKNOWN_NUMBER = 0, 1
+_TOKEN = r"\d+(?:[.,:/]\d+)*|\w+(?:['’]\w+)*|[^\w\s]"
+
+
+def word_tokenizer(texts: Sequence[str], groups: NDArray[np.int64], *, min_groups: int = 2) -> Tokenizer:
+    """Words, numbers by their shape, and single punctuation marks; case is not read.
+
+    groups: (texts,), whose text it is. A word of fewer than min_groups groups (patients) is left out: it may be a name.
+    """
+    tokenizer = Tokenizer(WordLevel({PADDING: PADDING_NUMBER, UNKNOWN: UNKNOWN_NUMBER}, unk_token=UNKNOWN))
+    tokenizer.normalizer = Normalizers([Lowercase(), Replace(Regex(r"\d"), "0")])
+    tokenizer.pre_tokenizer = Split(Regex(_TOKEN), behavior="removed", invert=True)
+    in_groups: Counter[str] = Counter()
+    for group in np.unique(groups):
+        rows = np.flatnonzero(groups == group).tolist()
+        in_groups.update({word for row in rows for word in _words(tokenizer, texts[row])})
+    kept = sorted(word for word, count in in_groups.items() if count >= min_groups)
+    numbers = {word: number for number, word in enumerate([PADDING, UNKNOWN, *kept])}
+    tokenizer.model = WordLevel(numbers, unk_token=UNKNOWN)
+    return tokenizer
+
+
+def _words(tokenizer: Tokenizer, text: str) -> list[str]:
+    normal = tokenizer.normalizer.normalize_str(text)
+    return [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal)]
