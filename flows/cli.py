@@ -297,7 +297,8 @@ def benchmark(
         str | None, typer.Option(help="Protocols, by how their names start, with commas: plan,cmc.")
     ] = None,
     models: Annotated[
-        str | None, typer.Option(help="Models or classifiers, with commas: svm,cnn.  [default: all]")
+        str | None,
+        typer.Option(help="Models, by how their names start, with commas: svm,cnn.  [default: all]"),
     ] = None,
     quick: Annotated[
         bool,

@@ -74,6 +74,7 @@ class Table:
 class Plot:
     title: str
     png: bytes
+    name: str = ""  # of its file, where Markdown is to show it
 
     @property
     def data_uri(self) -> str:
@@ -166,6 +167,34 @@ def render(data: ReportData) -> str:
     """The report as one HTML page."""
     notes = [_shown(note) for note in data.notes]
     return _template().render(data=data, notes=notes, groups=[*SECTION_GROUPS, "other"])
+
+
+def markdown(data: ReportData, *, plots: Path) -> str:
+    """Title, facts and parts of the report as Markdown. plots: folder of the named plots, from where it lies."""
+    lines = [f"# {data.title}", "", data.subtitle, ""]
+    lines += [f"- {figure} {what}" for figure, what in data.facts]
+    for part in data.parts:
+        lines += ["", f"## {part.title}", "", *([part.text] if part.text else [])]
+        for table in part.tables:
+            bars = ["---:" if is_number else "---" for is_number in table.are_numbers]
+            lines += ["", f"### {table.title}", ""]
+            lines += [_markdown_row(cells) for cells in (table.columns, bars, *table.rows)]
+            lines += ["", table.remark] if table.remark else []
+        for plot in part.plots:
+            lines += ["", f"![{plot.title}]({plots / plot.name})"] if plot.name else []
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_row(cells: Sequence[Cell]) -> str:
+    return "| " + " | ".join(_plain(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def _plain(cell: Cell) -> str:
+    if isinstance(cell, Interval):
+        return f"{cell.value:.3f} ({cell.low:.3f}-{cell.high:.3f})"
+    if cell is None:
+        return "–"
+    return cell if isinstance(cell, str) else _figure(cell)
 
 
 @cache

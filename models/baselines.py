@@ -156,7 +156,7 @@ class KeywordClassifier:
     ) -> NDArray[np.float32]:
         """More for each rule that holds, float32 (texts, 1)."""
         held = [sum(bool(pattern.search(text)) for pattern in self.patterns) for text in texts]
-        return (1 - np.exp2(-np.array(held, np.float32) - 0.1)).reshape(-1, 1)
+        return np.asarray(1 - np.exp2(-0.1 - np.array(held)), np.float32).reshape(-1, 1)
 
     def evidence(
         self, texts: Sequence[str], labels: Sequence[Sequence[int]]

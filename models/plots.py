@@ -1,6 +1,7 @@
-"""The plots of an evaluation, as PNG files: precision and recall, reliability, thresholds."""
+"""Plots as PNG files: of one evaluation (precision and recall, reliability, thresholds), and of several models."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 _BINS = np.linspace(0, 1, 11)
 _POINTS = 500  # of a curve
+_FEW_CELLS = 20  # of a bin: fewer say nothing
 
 
 def write_plots(
@@ -67,6 +69,47 @@ def write_plots(
     ]
 
 
+def bars_plot(path: Path, figure: str, rows: Sequence[tuple[str, float, float, float]]) -> Path:
+    """Write a horizontal bar with its interval for each (name, value, low, high), the first on top."""
+    names, values, lows, highs = zip(*reversed(rows), strict=True)
+    spread = [np.subtract(values, lows), np.subtract(highs, values)]
+
+    def draw(axes: "Axes") -> None:
+        axes.barh(names, values, xerr=np.maximum(spread, 0), color="#7aa6dc", ecolor="#1c2430", capsize=3)
+        for place, (value, high) in enumerate(zip(values, highs, strict=True)):
+            axes.annotate(f" {value:.3f}", (high, place), va="center", fontsize=8)
+        axes.set(xlabel=f"{figure}, 95 % interval", xlim=(0, 1.08))
+
+    return _written(path, draw, size=(6, 1.2 + 0.34 * len(rows)))
+
+
+def reliability_plot(path: Path, curves: Mapping[str, Sequence[tuple[int, float, float]]]) -> Path:
+    """Write a line of (cells, mean probability, share of positives) for each name; bins of few cells are left out."""
+
+    def draw(axes: "Axes") -> None:
+        axes.plot([0, 1], [0, 1], color="grey", linewidth=1)
+        markers = cycle("osD^vP*X")
+        for name, bins in curves.items():
+            shown = [(probability, share) for cells, probability, share in bins if cells >= _FEW_CELLS]
+            axes.plot(
+                [each[0] for each in shown],
+                [each[1] for each in shown],
+                marker=next(markers),
+                markersize=4,
+                linewidth=1,
+                label=name,
+            )
+        axes.set(
+            xlabel=f"mean probability (bins of at least {_FEW_CELLS} cells)",
+            ylabel="share of positives",
+            xlim=(0, 1),
+            ylim=(0, 1.02),
+        )
+        axes.legend(loc="upper left", fontsize=7)
+
+    return _written(path, draw, size=(6, 5))
+
+
 def _curve(
     truth: NDArray[np.bool_], scores: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -78,11 +121,11 @@ def _curve(
     return scores[order][ends].astype(np.float64), hits / (ends + 1), hits / max(int(truth.sum()), 1)
 
 
-def _written(path: Path, draw: Callable[["Axes"], None]) -> Path:
+def _written(path: Path, draw: Callable[["Axes"], None], *, size: tuple[float, float] = (5, 4)) -> Path:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5, 4), dpi=120, layout="constrained")
+    figure = Figure(figsize=size, dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     draw(axes)

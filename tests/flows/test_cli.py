@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ("demo", "evaluate", "explain", "extract", "predict", "promote", "schedule", "train")
+COMMANDS = ("benchmark", "demo", "evaluate", "explain", "extract", "predict", "promote", "schedule", "train")
 HEAVY = (
     "prefect",
     "mlflow",

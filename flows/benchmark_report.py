@@ -1,0 +1,371 @@
+"""The report of the benchmark, as HTML and as Markdown: a part for each protocol, never two corpora in one table."""
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rubricator.flows.benchmark_row import BUCKETS, Scored
+from rubricator.flows.benchmark_table import Protocol, Row
+from rubricator.flows.report import Cell, Interval, Part, Plot, ReportData, Table, markdown, write_report
+from rubricator.flows.shards import write_text
+
+BASELINE = "svm"
+_MAIN = {
+    "plan": {"micro_f1": "F1", "micro_auprc": "AUPRC"},
+    "codes": {"micro_f1": "micro-F1", "macro_f1": "macro-F1", "micro_auroc": "micro-AUROC", "map": "MAP"},
+}
+_FURTHER = {
+    "plan": {"micro_precision": "precision", "micro_recall": "recall", "micro_auroc": "AUROC", "ece": "ECE"},
+    "codes": {
+        "micro_precision": "precision, micro",
+        "micro_recall": "recall, micro",
+        "macro_f1_of_means": "F1 of macro P and R",
+        "macro_auroc": "macro-AUROC",
+        "p_at_5": "P@5",
+        "p_at_8": "P@8",
+        "p_at_15": "P@15",
+        "exact_match": "exact match",
+        "ece_predicted": "ECE, predicted",
+    },
+}
+_LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "transformers")
+_CONVENTIONS = (
+    "Intervals are 95 %, bootstrapped over patients and near duplicates. micro: over all cells. macro-F1: mean over "
+    "all codes; one that is neither there nor predicted counts as 0. MAP: over notes with a code, all codes ranked. "
+    "Probabilities are calibrated and thresholds tuned on held-in predictions of the training part, for every model "
+    "alike. Figures of different parts are of different data and do not compare, nor do they with figures of papers "
+    "on other data."
+)
+
+Result = Mapping[str, Any]
+
+
+def write_benchmark_report(
+    out: Path, rows: Sequence[Row], results: Mapping[str, Result], *, is_quick: bool
+) -> None:
+    """Write report.html, report.md and the plots of the latter. results: by key of the row, also those that failed."""
+    measured = {key: result for key, result in results.items() if "failure" not in result}
+    protocols = {row.protocol.name: row.protocol for row in rows if row.key in measured}
+    parts = []
+    for protocol in protocols.values():
+        of_protocol = {
+            row.model.name: _Measured(row, measured[row.key])
+            for row in rows
+            if row.protocol.name == protocol.name and row.key in measured
+        }
+        parts.append(_part(out / "plots", protocol, of_protocol))
+    left = [row.key for row in rows if row.key not in results]
+    data = ReportData(
+        title="Rubricator benchmark" + (": a smoke run, its figures mean nothing" if is_quick else ""),
+        subtitle=_machine(),
+        facts=[
+            (str(len(measured)), "rows measured"),
+            (str(len(results) - len(measured)), "rows failed"),
+            (str(len(left)), "rows not run"),
+            (f"{sum(result['seconds'] for result in measured.values()) / 60:,.0f} min", "spent on them"),
+        ],
+        parts=[
+            Part(title="How to read this", text=_CONVENTIONS, tables=[_models(rows)]),
+            *parts,
+            *_not_measured(rows, results, left),
+        ],
+    )
+    write_report(out / "report.html", data)
+    write_text(out / "report.md", markdown(data, plots=Path("plots")))
+
+
+@dataclass(frozen=True)
+class _Measured:
+    row: Row
+    result: Result
+
+    @property
+    def tests(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.result["tests"]
+        return found
+
+    def scored(self, test: str) -> Scored:
+        return Scored.load(self.row.folder / self.tests[test]["predictions"])
+
+
+def _part(plots: Path, protocol: Protocol, models: Mapping[str, _Measured]) -> Part:
+    tables: list[Table] = []
+    drawn: list[Plot] = []
+    tests = dict.fromkeys(test for measured in models.values() for test in measured.tests)
+    for test in tests:
+        title = test.capitalize() if test[:1].islower() else test
+        figures = {name: measured.tests[test] for name, measured in models.items()}
+        whole = {name: of_model["all"] for name, of_model in figures.items()}
+        tables += [
+            _main_table(title, protocol.task, whole),
+            _further_table(title, protocol.task, whole),
+            *_strata_table(title, figures),
+            _paired_table(title, test, models),
+            _threshold_table(title, protocol.task, figures),
+            *_bucket_tables(title, figures),
+        ]
+        drawn += _plots(plots, protocol, f"{protocol.name} {test}", title, figures)
+    tables.append(_cost_table(models))
+    trained_on = next(iter(models.values())).result["trained_on"]
+    counts = ", ".join(f"{count:,} {what}" for what, count in trained_on.items())
+    return Part(
+        title=protocol.title, text=f"{protocol.text} Learnt from: {counts}.", tables=tables, plots=drawn
+    )
+
+
+def _main_table(title: str, task: str, models: Mapping[str, Any]) -> Table:
+    names = _MAIN[task]
+    first = next(iter(models.values()))["counts"]
+    return Table(
+        title=f"{title}: figures with 95 % intervals",
+        columns=["model", *names.values()],
+        rows=[
+            [model, *(_interval(found["metrics"].get(name)) for name in names)]
+            for model, found in models.items()
+        ],
+        remark=f"{first['rows']:,} examples in {first['groups']:,} groups, {first['labels']:,} labels, "
+        f"{first['positives']:,} positives.",
+        is_wide=True,
+    )
+
+
+def _further_table(title: str, task: str, models: Mapping[str, Any]) -> Table:
+    names = {
+        name: shown
+        for name, shown in _FURTHER[task].items()
+        if any(name in found["metrics"] for found in models.values())
+    }
+    return Table(
+        title=f"{title}: further figures",
+        columns=["model", *names.values()],
+        rows=[
+            [model, *(_told(found["metrics"].get(name)) for name in names)] for model, found in models.items()
+        ],
+        is_wide=True,
+    )
+
+
+def _strata_table(title: str, models: Mapping[str, Any]) -> list[Table]:
+    kinds = list(dict.fromkeys(kind for found in models.values() for kind in found["strata"]))
+    if not kinds:
+        return []
+    counts = next(iter(models.values()))["strata"]
+    return [
+        Table(
+            title=f"{title}: F1 by kind of note",
+            columns=["model", *kinds],
+            rows=[
+                [model, *(_interval(found["strata"][kind]["metrics"].get("micro_f1")) for kind in kinds)]
+                for model, found in models.items()
+            ],
+            remark="; ".join(
+                f"{kind}: {counts[kind]['counts']['rows']:,} units, {counts[kind]['counts']['positives']:,} positive"
+                for kind in kinds
+            )
+            + ".",
+            is_wide=True,
+        )
+    ]
+
+
+def _paired_table(title: str, test: str, models: Mapping[str, _Measured]) -> Table:
+    """Each model against the SVM, and against the model that its row names."""
+    from scipy.sparse import csr_matrix
+
+    from rubricator.models.evaluation import paired_bootstrap
+
+    scored = {name: measured.scored(test) for name, measured in models.items()}
+    rows = []
+    for name, measured in models.items():
+        for reference in dict.fromkeys((BASELINE, measured.row.model.against)):
+            if reference is None or reference == name or reference not in scored:
+                continue
+            a, b = scored[reference], scored[name]
+            if a.ids.tolist() != b.ids.tolist() or a.labels.tolist() != b.labels.tolist():
+                continue  # cannot be paired
+            found = paired_bootstrap(
+                csr_matrix(b.targets), a.decisions, b.decisions, b.groups, bootstrap=measured.row.bootstrap
+            )
+            verdict = "better" if found.low > 0 else "worse" if found.high < 0 else "not told apart"
+            rows.append(
+                [
+                    name,
+                    reference,
+                    _signed(found.difference),
+                    f"{_signed(found.low)} to {_signed(found.high)}",
+                    f"{found.worse:.3f}",
+                    verdict,
+                ]
+            )
+    return Table(
+        title=f"{title}: paired tests, micro-F1",
+        columns=["model", "against", "difference", "95 % interval", "share of resamples worse", "so it is"],
+        rows=rows,
+        remark="Paired bootstrap over groups (Berg-Kirkpatrick et al. 2012), not corrected for the number of tests.",
+    )
+
+
+def _threshold_table(title: str, task: str, models: Mapping[str, Any]) -> Table:
+    names = {"micro_f1": "micro-F1", "macro_f1": "macro-F1"} if task == "codes" else {"micro_f1": "F1"}
+    return Table(
+        title=f"{title}: tuned thresholds against 0.5",
+        columns=[
+            "model",
+            *(f"{shown}, {how}" for shown in names.values() for how in ("tuned", "0.5")),
+            "tuned less 0.5",
+            "95 % interval",
+        ],
+        rows=[
+            [
+                model,
+                *(
+                    found[how]["metrics"][name]["value"] if name in found[how]["metrics"] else None
+                    for name in names
+                    for how in ("all", "at_half")
+                ),
+                _signed(found["tuned_against_half"]["difference"]),
+                " to ".join(_signed(found["tuned_against_half"][end]) for end in ("low", "high")),
+            ]
+            for model, found in models.items()
+        ],
+        remark="0.5 of the calibrated probability; the difference is of micro-F1, with its paired interval.",
+        is_wide=True,
+    )
+
+
+def _bucket_tables(title: str, models: Mapping[str, Any]) -> list[Table]:
+    """Figures of codes by how many positives they had in training."""
+    buckets = [name for name in BUCKETS if any(name in found["buckets"] for found in models.values())]
+    if not buckets:
+        return []
+    counts = {
+        name: next(found["buckets"][name]["counts"] for found in models.values() if name in found["buckets"])
+        for name in buckets
+    }
+    columns = [
+        f"{name} ({counts[name]['labels']:,} codes, {counts[name]['positives']:,} positives)"
+        for name in buckets
+    ]
+    return [
+        Table(
+            title=f"{title}: {shown} by positives in training",
+            columns=["model", *columns],
+            rows=[
+                [
+                    model,
+                    *(
+                        _interval(found["buckets"].get(name, {"metrics": {}})["metrics"].get(figure))
+                        for name in buckets
+                    ),
+                ]
+                for model, found in models.items()
+            ],
+            is_wide=True,
+        )
+        for figure, shown in (("micro_f1", "micro-F1"), ("macro_f1", "macro-F1"))
+    ]
+
+
+def _cost_table(models: Mapping[str, _Measured]) -> Table:
+    units = {measured.result["cost"]["unit"] for measured in models.values()}
+    return Table(
+        title="Cost",
+        columns=[
+            "model",
+            "training, s",
+            "folds, s",
+            f"{', '.join(units)} a second",
+            "peak memory, MB",
+            "model, MB",
+        ],
+        rows=[
+            [
+                name,
+                f"{cost['train_seconds']:,.1f}",
+                f"{cost['folds_seconds']:,.0f}" if "folds_seconds" in cost else None,
+                f"{cost['units_per_second']:,.0f}",
+                f"{cost['peak_megabytes']:,.0f}",
+                f"{cost['model_megabytes']:,.1f}",
+            ]
+            for name, measured in models.items()
+            for cost in [measured.result["cost"]]
+        ],
+        remark="Training: one model of all training examples, calibration included. Peak memory: of the process, with "
+        "Python, the data, training and prediction. Folds are worked on by one process a core.",
+        is_wide=True,
+    )
+
+
+def _plots(folder: Path, protocol: Protocol, name: str, title: str, figures: Mapping[str, Any]) -> list[Plot]:
+    from rubricator.models.plots import bars_plot, reliability_plot
+
+    folder.mkdir(parents=True, exist_ok=True)
+    figure = next(iter(_MAIN[protocol.task].values()))
+    bars = []
+    for model, found in figures.items():
+        estimate = found["all"]["metrics"]["micro_f1"]
+        bars.append((model, estimate["value"], estimate["low"], estimate["high"]))
+    plain = name.replace(" ", "-").lower()
+    written = {
+        f"{title}: {figure}": bars_plot(folder / f"{plain}-bars.png", figure, bars),
+        f"{title}: reliability": reliability_plot(
+            folder / f"{plain}-reliability.png",
+            {model: found["reliability"] for model, found in figures.items()},
+        ),
+    }
+    return [Plot(title=shown, png=path.read_bytes(), name=path.name) for shown, path in written.items()]
+
+
+def _models(rows: Sequence[Row]) -> Table:
+    models = {row.model.name: row.model for row in rows}
+    return Table(
+        title="Models",
+        columns=["model", "what it is", "classifier", "settings other than its defaults"],
+        rows=[
+            [model.name, model.about, model.classifier, ", ".join(model.settings) or None]
+            for model in models.values()
+        ],
+        is_wide=True,
+    )
+
+
+def _not_measured(rows: Sequence[Row], results: Mapping[str, Result], left: Sequence[str]) -> list[Part]:
+    failed = [[row.key, results[row.key]["failure"]] for row in rows if "failure" in results.get(row.key, {})]
+    tables = []
+    if failed:
+        tables.append(Table(title="Failed", columns=["row", "reason"], rows=failed, is_wide=True))
+    if left:
+        tables.append(Table(title="Not run", columns=["row"], rows=[[key] for key in left]))
+    return [Part(title="Rows without figures", tables=tables)] if tables else []
+
+
+def _machine() -> str:
+    versions = []
+    for name in _LIBRARIES:
+        try:
+            versions.append(f"{name} {version(name)}")
+        except ImportError:  # an extra that is not installed
+            continue
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (
+        f"{len(os.sched_getaffinity(0))} cores, {memory:.0f} GiB, {platform.machine()}; Python "
+        f"{platform.python_version()}, {', '.join(versions)}."
+    )
+
+
+def _interval(estimate: Mapping[str, float] | None) -> Cell:
+    return None if estimate is None else Interval(estimate["value"], estimate["low"], estimate["high"])
+
+
+def _told(estimate: Mapping[str, float] | None) -> Cell:
+    if estimate is None:
+        return None
+    return f"{estimate['value']:.3f} ({estimate['low']:.3f}-{estimate['high']:.3f})"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}"
