@@ -93,6 +93,10 @@ class Network(nn.Module):
         """How label labels[i] attends to the tokens of string i: (strings, tokens); None where nothing attends."""
         return None
 
+    def rate(self, parameter: str) -> float:  # noqa: ARG002
+        """The part of the learning rate that the parameter of this name is trained with."""
+        return 1.0
+
     def forward(self, input_ids: Tensor, mask: Tensor, rows: Tensor) -> Tensor:
         return self.classify(self.encode(self.embed(input_ids), mask), mask, rows)
 
@@ -490,12 +494,9 @@ def train_network(
             output_dir=str(folder),
             per_device_train_batch_size=settings.batch_size,
             per_device_eval_batch_size=settings.batch_size * 4 if settings.context else settings.batch_size,
-            learning_rate=settings.learning_rate,
-            weight_decay=settings.weight_decay,
             warmup_steps=settings.warmup,
             num_train_epochs=settings.epochs,
             max_grad_norm=settings.max_gradient_norm,
-            optim="adamw_torch",
             bf16=torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
             seed=seed,
             eval_strategy="epoch",
@@ -522,12 +523,29 @@ def train_network(
             eval_dataset=test[data.corpus.take(test).order].tolist(),
             compute_metrics=_average_precision,
             callbacks=[EarlyStoppingCallback(settings.patience)],
+            optimizers=(_optimizer(objective.network, settings), None),
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder))
         logging.set_verbosity(verbosity)
     if done:
         save_file({name: tensor.contiguous() for name, tensor in objective.state_dict().items()}, done)
+
+
+def _optimizer(network: Network, settings: NeuralSettings) -> torch.optim.Optimizer:
+    """AdamW, each parameter at its own rate; biases and norms do not decay."""
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((network.rate(name), parameter.ndim > 1), []).append(parameter)
+    return torch.optim.AdamW(
+        {
+            "params": parameters,
+            "lr": rate * settings.learning_rate,
+            "weight_decay": settings.weight_decay * decays,
+        }
+        for (rate, decays), parameters in groups.items()
+    )
 
 
 class ShuffledRows:
