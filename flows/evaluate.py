@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rubricator.flows.figures import CountedNotes, counts_line, figures_table, task_examples
+from rubricator.flows.figures import (
+    CountedNotes,
+    buckets_table,
+    counts_line,
+    figures_table,
+    task_examples,
+)
 from rubricator.flows.home import open_home
 from rubricator.flows.progress import Progress
 from rubricator.flows.shards import write_text
@@ -47,8 +53,10 @@ class Evaluated:
     def __rich__(self) -> "RenderableType":
         from rich.console import Group
 
-        table = figures_table(self.model, {"all": self.evaluation, **self.strata})
-        return Group(counts_line(self.counts, self.dead_letters), table)
+        tables = [figures_table(self.model, {"all": self.evaluation, **self.strata})]
+        if self.evaluation.counts["labels"] > 1:
+            tables.append(buckets_table(self.evaluation))
+        return Group(counts_line(self.counts, self.dead_letters), *tables)
 
 
 def evaluate(
@@ -114,18 +122,20 @@ def _score(
     trained: "TrainedModel", examples: "Examples", probabilities: "NDArray[np.float32]", bootstrap: int
 ) -> "Evaluation":
     """On the labels of the model and of the notes: one that the model does not know is missed where it stands."""
+    import numpy as np
     from scipy.sparse import csr_matrix
 
     from rubricator.models.evaluation import evaluate as score
     from rubricator.models.evaluation import on_labels
 
     labels = sorted({*trained.labels, *examples.labels})
-    decisions = trained.decide(probabilities) != "reject"
+    decisions = csr_matrix(trained.decide(probabilities) != "reject")
     return score(
-        csr_matrix(on_labels(examples.targets.toarray(), examples.labels, labels)),
+        on_labels(examples.targets, examples.labels, labels),
         on_labels(probabilities, trained.labels, labels),
         on_labels(decisions, trained.labels, labels),
         examples.groups,
         labels,
+        training_positives=on_labels(np.array([trained.training_positives]), trained.labels, labels)[0],
         bootstrap=bootstrap,
     )

@@ -76,6 +76,21 @@ def figures_table(title: str, evaluations: Mapping[str, "Evaluation"]) -> "Table
     return table
 
 
+def buckets_table(evaluation: "Evaluation") -> "Table":
+    """A row for the labels of each number of positives in training."""
+    from rich.table import Table
+
+    names = ("micro_f1", "macro_f1", "recall_at_15")
+    table = Table("positives in training", title="Rare and frequent labels", title_justify="left")
+    for name in ("labels", "true here", *names):
+        table.add_column(name, justify="right")
+    for bucket, scores in evaluation.buckets.items():
+        cells = [scores.metrics.get(name) for name in names]
+        figures = (f"{each.value:.3f} ({each.low:.3f}-{each.high:.3f})" if each else "" for each in cells)
+        table.add_row(bucket, f"{scores.labels:,}", f"{scores.positives:,}", *figures)
+    return table
+
+
 def counts_line(counts: Mapping[str, int], dead_letters: Mapping[str, int]) -> str:
     """What was read, and what could not be used and why."""
     line = "read: " + ", ".join(f"{count:,} {what}" for what, count in counts.items())

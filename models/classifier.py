@@ -20,12 +20,13 @@ from rubricator.nlp.errors import RubricatorError
 # Import paths, so that naming one classifier does not import the libraries of the others.
 CLASSIFIERS = {
     "cnn": "rubricator.models.cnn:CnnClassifier",
+    "ensemble": "rubricator.models.ensemble:EnsembleClassifier",
     "svm": "rubricator.models.svm:SvmClassifier",
     "majority": "rubricator.models.baselines:MajorityClassifier",
     "keywords": "rubricator.models.baselines:KeywordClassifier",
     "transformer": "rubricator.models.transformer:TransformerClassifier",
 }
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _WORD = re.compile(r"[^\W_]")
 
 
@@ -124,7 +125,8 @@ class TrainedModel:
     safetensors.
 
     descriptions: per label, None where unknown. code_system: name and release the labels belong to, if any.
-    settings: of the classifier and of calibration, as JSON. fingerprint: sha256 of the training examples.
+    training_positives: of each label. settings: of the classifier and of calibration, as JSON. fingerprint: sha256 of
+    the training examples.
     """
 
     task: str
@@ -132,6 +134,7 @@ class TrainedModel:
     classifier: TextClassifier
     calibration: Calibration
     descriptions: list[str | None]
+    training_positives: list[int]
     code_system: str | None
     settings: dict[str, Any]
     fingerprint: str
@@ -176,9 +179,13 @@ class TrainedModel:
             "data_fingerprint": self.fingerprint,
         }
         rows = [
-            {"label": label, "description": description, **calibration}
-            for label, description, calibration in zip(
-                self.labels, self.descriptions, self.calibration.to_json(), strict=True
+            {"label": label, "description": description, "training_positives": positives, **calibration}
+            for label, description, positives, calibration in zip(
+                self.labels,
+                self.descriptions,
+                self.training_positives,
+                self.calibration.to_json(),
+                strict=True,
             )
         ]
         write_json(folder / "config.json", config)
@@ -213,6 +220,7 @@ class TrainedModel:
             classifier=classifier,
             calibration=Calibration.from_json(rows),
             descriptions=[row["description"] for row in rows],
+            training_positives=[row["training_positives"] for row in rows],
             code_system=config["code_system"],
             settings=config["settings"],
             fingerprint=config["data_fingerprint"],

@@ -3,29 +3,38 @@
 Conventions, since papers differ and seldom say:
 - micro: over all cells of (rows × labels). macro: mean over all labels asked about; a label that is neither
   there nor predicted counts as F1 0. macro_f1_of_means is the harmonic mean of macro precision and macro
-  recall (as in CAML).
+  recall (as in CAML). at_half: decided by a probability of at least 0.5, whatever the thresholds.
 - AUROC and AUPRC (average precision) macro: mean over labels that have both classes.
 - P@k: true labels among the k best of a row, over k. MAP: over rows that have a label, with all labels
-  ranked.
+  ranked; of equal probabilities the first label ranks first.
 - ece: |mean probability - share of positives| over ten equal bins, all cells; ece_predicted: predicted cells
   only.
+- Buckets: labels by their number of positives in training. recall_at_15: share of their true cells whose label is
+  among the 15 best of the row, all labels ranked.
 - Interval: 2.5 % to 97.5 % of resamples of whole groups with replacement. A label that a resample lacks keeps its
-  whole-sample figure in the macro means. AUROC and AUPRC get fewer resamples where there are many cells (each estimate
-  says how many).
+  whole-sample figure in the macro means. AUROC and AUPRC are resampled through their first-order expansion in the
+  weights of the groups (the infinitesimal jackknife; for AUROC that is Obuchowski 1997).
+
+What is true and what is decided is sparse, and probabilities are gone through in blocks: nothing here takes memory of
+the size of (rows × labels).
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, vstack
 
 Array = NDArray[np.float64]
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Decisions = NDArray[np.bool_] | csr_matrix
+Matrix = TypeVar("Matrix", NDArray[Any], csr_matrix)
+BUCKETS = {"0": (0, 0), "1-10": (1, 10), "11-50": (11, 50), ">50": (51, np.inf)}  # positives in training
 _CUTS = (1, 5, 8, 15)  # of P@k
 _BINS = 10
-_RANKED_WORK = 100_000_000  # cells × resamples spent on AUROC and AUPRC
 _CHUNK_CELLS = 4_000_000  # numbers held at a time
 
 
@@ -52,6 +61,15 @@ class LabelScore:
     threshold: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """The labels with so many positives in training: their number, their true cells here, and their figures."""
+
+    labels: int
+    positives: int
+    metrics: dict[str, Estimate]  # micro_f1, macro_f1, recall_at_15; none where there are no true cells
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """All figures by name (one that is undefined on these rows, such as AUROC of one class, is left out)."""
@@ -59,6 +77,7 @@ class Evaluation:
     metrics: dict[str, Estimate]
     per_label: list[LabelScore]
     counts: dict[str, int]  # rows, groups, labels, positives
+    buckets: dict[str, Bucket] = field(default_factory=dict)  # where the positives in training are known
 
     def values(self) -> dict[str, float]:
         """The figures without intervals."""
@@ -93,76 +112,85 @@ class PairedDifference:
 
 def evaluate(
     targets: csr_matrix,
-    probabilities: NDArray[np.float32],
-    decisions: NDArray[np.bool_],
-    groups: NDArray[np.int64],
+    probabilities: Floats,
+    decisions: Decisions,
+    groups: Ints,
     labels: Sequence[str],
     *,
     thresholds: Array | None = None,
+    training_positives: Ints | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> Evaluation:
     """Score calibrated probabilities and decisions (rows, labels) against 0/1 targets of the same shape.
 
-    groups: (rows,), what is resampled. thresholds: (labels,), only for the table by label. bootstrap 0: no
-    intervals.
+    groups: (rows,), what is resampled. thresholds: (labels,), only for the table by label. training_positives:
+    (labels,), for the buckets. bootstrap 0: no intervals.
     """
-    truth = targets.toarray().astype(bool)
+    truth, decided = _cells(targets), _cells(decisions)
     names, group = np.unique(groups, return_inverse=True)
-    summed, ranked = (
-        _summed_figures(truth, probabilities, decisions, group),
-        _ranked_figures(truth, probabilities, group),
-    )
-    everyone = np.ones((1, len(names)))
-    found = {name: values[0] for name, values in (summed(everyone) | ranked(everyone)).items()}
-    ranked_resamples = min(bootstrap, max(20, _RANKED_WORK // max(truth.size, 1)))
-    samples = _resample(summed, len(names), bootstrap, seed, cells=5 * len(labels))
-    samples |= _resample(ranked, len(names), ranked_resamples, seed, cells=truth.size)
-    metrics = {}
-    for name, value in found.items():
-        if np.isfinite(value):
-            drawn = samples.get(name, np.zeros(0))
-            drawn = drawn[np.isfinite(drawn)]
-            low, high = np.percentile(drawn, [2.5, 97.5]) if len(drawn) else (value, value)
-            metrics[name] = Estimate(float(value), float(low), float(high), len(drawn))
+    there = _sums(truth, 0)
+    buckets = {} if training_positives is None else _members(training_positives)
+    summed = _summed_figures(truth, probabilities, decided, group, buckets)
+    ranked = _ranked_figures(truth, probabilities, group)
+
+    def figures(weights: Array) -> dict[str, Array]:
+        return summed(weights) | ranked(weights)
+
+    found = figures(np.ones((1, len(names))))
+    drawn = _resample(figures, len(names), bootstrap, seed, cells=8 * len(labels))
+    estimates = {
+        name: _estimate(float(value[0]), drawn.get(name, np.zeros(0)))
+        for name, value in found.items()
+        if np.isfinite(value[0])
+    }
+    in_buckets = {
+        bucket: Bucket(
+            labels=len(members),
+            positives=int(there[members].sum()),
+            metrics={
+                name: estimates.pop(f"{bucket}/{name}") for name in _OF_BUCKETS if f"{bucket}/{name}" in found
+            },
+        )
+        for bucket, members in buckets.items()
+    }
     return Evaluation(
-        metrics=metrics,
-        per_label=_label_scores(truth, decisions, labels, thresholds),
+        metrics=estimates,
+        per_label=_label_scores(truth, decided, labels, thresholds),
         counts={
-            "rows": len(truth),
+            "rows": truth.shape[0],
             "groups": len(names),
             "labels": len(labels),
-            "positives": int(truth.sum()),
+            "positives": int(there.sum()),
         },
+        buckets=in_buckets,
     )
 
 
 def paired_bootstrap(
     targets: csr_matrix,
-    decisions_a: NDArray[np.bool_],
-    decisions_b: NDArray[np.bool_],
-    groups: NDArray[np.int64],
+    decisions_a: Decisions,
+    decisions_b: Decisions,
+    groups: Ints,
     *,
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> PairedDifference:
     """Is b better than a in micro-F1, on the same resamples of groups? (Berg-Kirkpatrick et al. 2012)."""
-    truth = targets.toarray().astype(bool)
+    truth = _cells(targets)
     names, group = np.unique(groups, return_inverse=True)
-    counts = [
+    a, b = (
         np.stack(
             [
-                np.bincount(group, (truth & decided).sum(axis=1)),
-                np.bincount(group, truth.sum(axis=1) + decided.sum(axis=1)),
-            ],
-            1,
+                np.bincount(group, 2 * _sums(truth.multiply(decided), 1)),
+                np.bincount(group, _sums(truth, 1) + _sums(decided, 1)),
+            ]
         )
-        for decided in (decisions_a, decisions_b)
-    ]
+        for decided in map(_cells, (decisions_a, decisions_b))
+    )
 
     def difference(weights: Array) -> dict[str, Array]:
-        a, b = (_ratio(2 * total[:, 0], total[:, 1]) for total in (weights @ count for count in counts))
-        return {"difference": b - a}
+        return {"difference": _ratio(*(b @ weights.T)) - _ratio(*(a @ weights.T))}
 
     value = difference(np.ones((1, len(names))))["difference"][0]
     drawn = _resample(difference, len(names), bootstrap, seed)["difference"]
@@ -170,18 +198,22 @@ def paired_bootstrap(
     return PairedDifference(float(value), float(low), float(high), float((drawn < 0).mean()), bootstrap)
 
 
-def on_labels(values: np.ndarray, labels: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
-    """Columns of values (rows, labels) in the order of other labels; zero for a label that the model does
-    not know."""
+def on_labels(values: Matrix, labels: Sequence[str], wanted: Sequence[str]) -> Matrix:
+    """Columns of values (rows, labels), an array or a sparse matrix, in the order of other labels; zero for a label
+    that the model does not know."""
     column = {label: number for number, label in enumerate(labels)}
+    known = [number for number, label in enumerate(wanted) if label in column]
+    columns = [column[wanted[number]] for number in known]
+    if isinstance(values, csr_matrix):
+        ones = np.ones(len(known), values.dtype)
+        return csr_matrix(values @ csr_matrix((ones, (columns, known)), shape=(len(labels), len(wanted))))
     found = np.zeros((len(values), len(wanted)), values.dtype)
-    for number, label in enumerate(wanted):
-        if label in column:
-            found[:, number] = values[:, column[label]]
+    found[:, known] = values[:, columns]
     return found
 
 
 Figures = Callable[[Array], dict[str, Array]]  # weights of groups (resamples, groups) → figures (resamples,)
+_OF_BUCKETS = ("micro_f1", "macro_f1", "recall_at_15")
 
 
 def _resample(
@@ -200,141 +232,297 @@ def _resample(
     return {name: np.concatenate([part[name] for part in drawn]) for name in drawn[0]} if drawn else {}
 
 
+def _estimate(value: float, drawn: Array) -> Estimate:
+    drawn = drawn[np.isfinite(drawn)]
+    low, high = np.percentile(drawn, [2.5, 97.5]) if len(drawn) else (value, value)
+    return Estimate(value, float(low), float(high), len(drawn))
+
+
+def _members(training_positives: Ints) -> dict[str, Ints]:
+    """The label numbers of each bucket."""
+    return {
+        name: np.flatnonzero((training_positives >= low) & (training_positives <= high))
+        for name, (low, high) in BUCKETS.items()
+    }
+
+
 def _summed_figures(
-    truth: NDArray[np.bool_],
-    probabilities: NDArray[np.float32],
-    decisions: NDArray[np.bool_],
-    group: NDArray[np.int64],
+    truth: csr_matrix,
+    probabilities: Floats,
+    decided: csr_matrix,
+    group: Ints,
+    buckets: dict[str, Ints],
 ) -> Figures:
     """Figures made of sums over rows: counted once per group, so that a resample is a matrix product."""
-    hits, predicted, there = (_by_group(group, cells) for cells in (truth & decisions, decisions, truth))
-    rows = [
-        np.ones(len(truth)),
-        (truth == decisions).all(axis=1),
-        truth.any(axis=1),
-        _average_precision(truth, probabilities),
-    ]
-    cuts = [cut for cut in _CUTS if cut < truth.shape[1]]
-    best = np.argsort(-probabilities, axis=1, kind="stable")[:, : max(cuts, default=0)]
-    ranked_hits = np.take_along_axis(truth, best, axis=1)
-    rows += [ranked_hits[:, :cut].mean(axis=1) for cut in cuts]
-    by_row = _by_group(group, np.stack(rows, axis=1).astype(np.float64))
-    bins_all = _by_group(group, _bin_sums(truth, probabilities, np.ones_like(decisions)))
-    bins_predicted = _by_group(group, _bin_sums(truth, probabilities, decisions))
+    rows, labels = truth.shape
+    by_group = csr_matrix((np.ones(rows), (group, np.arange(rows))))
+    row, ranks = _rows(truth), _ranks(truth, probabilities)
+    hits, present = truth.multiply(decided), _sums(truth, 1)
+    exact = (_sums(hits, 1) == present) & (_sums(decided, 1) == present)
+    cuts = [cut for cut in _CUTS if cut < labels]
+    of_rows = [np.ones(rows), exact, present > 0, _average_precision(row, ranks, present)]
+    of_rows += [np.bincount(row, ranks <= cut, rows) / cut for cut in cuts]
+    by_row = by_group @ np.stack(of_rows, axis=1).astype(np.float64)
+    bins_all = np.asarray(by_group @ _bin_sums(truth, probabilities))
+    bins_predicted = np.asarray(by_group @ _bin_sums_of(decided, truth, probabilities))
 
-    def by_label(weights: Array) -> list[tuple[Array, Array]]:
-        """(part, whole) of precision, recall and F1 of each label, (resamples, labels)."""
-        hit, chosen, present = (np.asarray(counts.T @ weights.T).T for counts in (hits, predicted, there))
-        return [(hit, chosen), (hit, present), (2 * hit, chosen + present)]
+    half = vstack([_cells(probabilities[block] >= 0.5) for block in _blocks(probabilities)], format="csr")
+    best = csr_matrix(
+        ((ranks <= _CUTS[-1]).astype(np.float64), truth.indices, truth.indptr), shape=truth.shape
+    )
+    counts = [by_group @ cells for cells in (truth, hits, decided, truth.multiply(half), half, best)]
 
-    whole_sample = [_ratio(*counts) for counts in by_label(np.ones((1, group.max() + 1)))]
+    def of_labels(weights: Array) -> list[Array]:
+        return [np.asarray(count.T @ weights.T).T for count in counts]
+
+    there, *whole = of_labels(np.ones((1, by_group.shape[0])))
+    by_threshold, by_half = _of_each(whole[0], whole[1], there), _of_each(whole[2], whole[3], there)
 
     def figures(weights: Array) -> dict[str, Array]:
-        labels = by_label(weights)
-        micro = [_ratio(part.sum(axis=1), whole.sum(axis=1)) for part, whole in labels]
-        precision, recall, f1 = (
-            # a label that a resample lacks keeps its whole-sample figure: with many rare ones the mean would drift
-            np.where(counts[1] > 0, _ratio(*counts), figure).mean(axis=1)
-            for counts, figure in zip(labels, whole_sample, strict=True)
-        )
-        sums = np.asarray(by_row.T @ weights.T)
-        return {
-            "micro_f1": micro[2],
-            "micro_precision": micro[0],
-            "micro_recall": micro[1],
-            "macro_f1": f1,
-            "macro_f1_of_means": _ratio(2 * precision * recall, precision + recall),
-            "macro_precision": precision,
-            "macro_recall": recall,
+        present, hit, chosen, hit_at_half, chosen_at_half, among_best = of_labels(weights)
+        found = _f1_figures(hit, chosen, present, by_threshold)
+        at_half = _f1_figures(hit_at_half, chosen_at_half, present, by_half)
+        sums = by_row.T @ weights.T
+        found |= {
+            **{
+                f"{name}_at_half": at_half[name]
+                for name in ("micro_f1", "micro_precision", "micro_recall", "macro_f1")
+            },
             "exact_match": _ratio(sums[1], sums[0]),
             "map": _ratio(sums[3], sums[2]),
             **{f"p_at_{cut}": _ratio(sums[4 + number], sums[0]) for number, cut in enumerate(cuts)},
             "ece": _calibration_error(bins_all, weights),
             "ece_predicted": _calibration_error(bins_predicted, weights),
         }
+        for bucket, members in buckets.items():
+            if there[0, members].any():
+                of_bucket = present[:, members]
+                scores = _f1_figures(
+                    hit[:, members],
+                    chosen[:, members],
+                    of_bucket,
+                    [each[:, members] for each in by_threshold],
+                )
+                found |= {f"{bucket}/{name}": scores[name] for name in ("micro_f1", "macro_f1")}
+                if labels > _CUTS[-1]:
+                    recall = _ratio(among_best[:, members].sum(axis=1), of_bucket.sum(axis=1))
+                    found[f"{bucket}/recall_at_15"] = recall
+        return found
 
     return figures
 
 
-def _ranked_figures(
-    truth: NDArray[np.bool_], probabilities: NDArray[np.float32], group: NDArray[np.int64]
-) -> Figures:
-    """AUROC and AUPRC, from one sort of the cells and the cumulative weights of each resample."""
-    rows = np.repeat(np.arange(len(truth)), truth.shape[1])
-    micro = _sorted_cells(truth.ravel(), probabilities.ravel(), group[rows])
-    both = np.flatnonzero(truth.any(axis=0) & ~truth.all(axis=0))
-    per_label = [_sorted_cells(truth[:, label], probabilities[:, label], group) for label in both]
-
-    everyone = np.ones((1, group.max() + 1))
-    whole = np.array([_areas(everyone, *cells) for cells in per_label]).reshape(-1, 2, 1)
-
-    def figures(weights: Array) -> dict[str, Array]:
-        auroc, auprc = _areas(weights, *micro)
-        areas = np.array([_areas(weights, *cells) for cells in per_label]).reshape(-1, 2, len(weights))
-        # a label with one class in a resample keeps its whole-sample area: without rare labels the mean would drift
-        areas = np.where(np.isfinite(areas), areas, whole)
-        macro = areas.mean(axis=0) if per_label else np.full((2, len(weights)), np.nan)
-        return {"micro_auroc": auroc, "macro_auroc": macro[0], "micro_auprc": auprc, "macro_auprc": macro[1]}
-
-    return figures
+def _of_each(hit: Array, chosen: Array, present: Array) -> list[Array]:
+    """Precision, recall and F1 of each label (resamples, labels)."""
+    return [_ratio(hit, chosen), _ratio(hit, present), _ratio(2 * hit, chosen + present)]
 
 
-def _sorted_cells(
-    truth: NDArray[np.bool_], probabilities: NDArray[np.float32], group: NDArray[np.int64]
-) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
-    """Truth and group of the cells by falling probability, and the last cell of each run of equal ones."""
-    order = np.argsort(-probabilities, kind="stable")
-    ranked = probabilities[order]
-    return truth[order], group[order], np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+def _f1_figures(hit: Array, chosen: Array, present: Array, whole_sample: Sequence[Array]) -> dict[str, Array]:
+    """Micro and macro figures from counts (resamples, labels)."""
+    total = [counts.sum(axis=1) for counts in (hit, chosen, present)]
+    precision, recall, f1 = (
+        # a label that a resample lacks keeps its whole-sample figure: with many rare ones the mean would drift
+        np.where(there > 0, scores, figure).mean(axis=1)
+        for there, scores, figure in zip(
+            (chosen, present, chosen + present), _of_each(hit, chosen, present), whole_sample, strict=True
+        )
+    )
+    micro = _of_each(total[0], total[1], total[2])
+    return {
+        "micro_f1": micro[2],
+        "micro_precision": micro[0],
+        "micro_recall": micro[1],
+        "macro_f1": f1,
+        "macro_f1_of_means": _ratio(2 * precision * recall, precision + recall),
+        "macro_precision": precision,
+        "macro_recall": recall,
+    }
 
 
-def _areas(
-    weights: Array, truth: NDArray[np.bool_], group: NDArray[np.int64], ends: NDArray[np.int64]
-) -> tuple[Array, Array]:
-    """AUROC (trapezes) and average precision (steps) for each resample; nan where it has one class only."""
-    weight = weights[:, group]
-    above = np.cumsum(weight, axis=1)[:, ends]
-    hits = np.cumsum(weight * truth, axis=1)[:, ends]
-    misses = above - hits
-    all_hits, all_misses = hits[:, -1], misses[:, -1]
-    zero = np.zeros((len(weights), 1))
-    new_hits, new_misses = np.diff(hits, axis=1, prepend=zero), np.diff(misses, axis=1, prepend=zero)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        auroc = (new_misses * (hits - new_hits / 2)).sum(axis=1) / (all_hits * all_misses)
-        auprc = (new_hits * _ratio(hits, above)).sum(axis=1) / all_hits
-    return auroc, np.where(all_misses > 0, auprc, np.nan)
+def _ranks(truth: csr_matrix, probabilities: Floats) -> Ints:
+    """Rank, from 1, of the label of each true cell in its row."""
+    row, column = _rows(truth), truth.indices[:, None]
+    own, place = probabilities[row, truth.indices][:, None], np.arange(truth.shape[1])
+    ranks = np.empty(truth.nnz, np.int64)
+    step = max(1, _CHUNK_CELLS // max(1, truth.shape[1]))
+    for start in range(0, truth.nnz, step):
+        some = slice(start, start + step)
+        others = probabilities[row[some]]
+        ties = (others == own[some]) & (place < column[some])
+        ranks[some] = 1 + (others > own[some]).sum(axis=1) + ties.sum(axis=1)
+    return ranks
 
 
-def _average_precision(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> Array:
-    """Average precision of each row's ranked labels; 0 where the row has none."""
-    order = np.argsort(-probabilities, axis=1, kind="stable")
-    ranked = np.take_along_axis(truth, order, axis=1)
-    precision = np.cumsum(ranked, axis=1) / np.arange(1, truth.shape[1] + 1)
-    return _ratio((precision * ranked).sum(axis=1), ranked.sum(axis=1))
+def _average_precision(row: Ints, ranks: Ints, present: Array) -> Array:
+    """Average precision of each row's ranked labels, from the ranks of the true ones; 0 where the row has none."""
+    order = np.lexsort((ranks, row))
+    nth = np.arange(len(row)) - np.searchsorted(row, row) + 1
+    return _ratio(np.bincount(row, nth / ranks[order], len(present)).astype(np.float64), present)
 
 
-def _bin_sums(
-    truth: NDArray[np.bool_], probabilities: NDArray[np.float32], cells: NDArray[np.bool_]
-) -> Array:
-    """Per row: number, summed probability and positives of the cells in each bin, (rows, 3 · bins)."""
-    number = np.minimum((probabilities * _BINS).astype(int), _BINS - 1)
-    sums = [
-        np.where(cells & (number == each), values, 0).sum(axis=1)
-        for values in (np.ones_like(probabilities), probabilities, truth)
-        for each in range(_BINS)
-    ]
-    return np.stack(sums, axis=1).astype(np.float64)
+def _bin_sums(truth: csr_matrix, probabilities: Floats) -> Array:
+    """Per row: number, summed probability and positives of all cells in each bin, (rows, 3 · bins)."""
+    sums = np.zeros((3, truth.shape[0], _BINS))
+    for block in _blocks(probabilities):
+        cells = probabilities[block]
+        at = (_bin(cells) + _BINS * np.arange(len(cells))[:, None]).ravel()
+        sums[0, block] = np.bincount(at, minlength=_BINS * len(cells)).reshape(-1, _BINS)
+        sums[1, block] = np.bincount(at, cells.ravel(), _BINS * len(cells)).reshape(-1, _BINS)
+    row = _rows(truth)
+    np.add.at(sums[2], (row, _bin(probabilities[row, truth.indices])), 1)
+    return np.concatenate(list(sums), axis=1)
 
 
-def _calibration_error(bins: csr_matrix, weights: Array) -> Array:
-    count, probability, positives = np.asarray(bins.T @ weights.T).reshape(3, _BINS, -1)
+def _bin_sums_of(decided: csr_matrix, truth: csr_matrix, probabilities: Floats) -> Array:
+    """As _bin_sums, of the decided cells only."""
+    row = _rows(decided)
+    own = probabilities[row, decided.indices]
+    true = np.asarray(truth[row, decided.indices]).ravel()
+    sums = np.zeros((3, truth.shape[0], _BINS))
+    for sums_of_one, values in zip(sums, (np.ones(len(own)), own, true), strict=True):
+        np.add.at(sums_of_one, (row, _bin(own)), np.asarray(values))
+    return np.concatenate(list(sums), axis=1)
+
+
+def _bin(probabilities: Floats) -> Ints:
+    return np.minimum((probabilities * _BINS).astype(np.int64), _BINS - 1)
+
+
+def _calibration_error(bins: Array, weights: Array) -> Array:
+    count, probability, positives = (bins.T @ weights.T).reshape(3, _BINS, -1)
     return _ratio(abs(probability - positives).sum(axis=0), count.sum(axis=0))
 
 
-def _by_group(group: NDArray[np.int64], values: np.ndarray) -> csr_matrix:
-    """Sums of rows (rows, columns) over groups, sparse (groups, columns)."""
-    rows = np.arange(len(group))
-    return csr_matrix((np.ones(len(rows)), (group, rows))) @ csr_matrix(values.astype(np.float64))
+def _ranked_figures(truth: csr_matrix, probabilities: Floats, group: Ints) -> Figures:
+    """AUROC and AUPRC, and to first order how they change with the weight of each group."""
+    changes = {}
+    for mean, of in (("micro", _micro_areas), ("macro", _macro_areas)):
+        values, of_rows = of(truth, probabilities)
+        for name, value, change in zip(("auroc", "auprc"), values, of_rows, strict=True):
+            changes[f"{mean}_{name}"] = value, np.bincount(group, change)
+
+    def figures(weights: Array) -> dict[str, Array]:
+        return {
+            name: np.clip(value + (weights - 1) @ change, 0, 1) for name, (value, change) in changes.items()
+        }
+
+    return figures
+
+
+class _Areas:
+    """AUROC (trapezes) and average precision (steps), and the change of both with the weight of a cell.
+
+    count, under, up_to: for each distinct score of the positives, rising: the positives that have it, and the cells
+    (of all) whose score is lower, and lower or equal.
+    """
+
+    def __init__(self, count: Ints, under: Ints, up_to: Ints, cells: int) -> None:
+        self.positives, self.negatives = int(count.sum()), int(cells - count.sum())
+        self.passed = np.append(0, np.cumsum(count))
+        negatives_under = under - self.passed[:-1] + (up_to - under - count) / 2
+        beaten, at_least, hits = (
+            negatives_under / self.negatives,
+            cells - under,
+            self.positives - self.passed[:-1],
+        )
+        self.values = np.array([count @ beaten, count @ (hits / at_least)]) / self.positives
+        self.lost = np.append(0, np.cumsum(count * hits / at_least**2)) / self.positives
+        gained = np.cumsum(count / at_least) / self.positives
+        own = (np.stack([beaten, hits / at_least]) - self.values[:, None]) / self.positives
+        self.of_positives = own + np.stack(
+            [np.zeros(len(count)), gained - self.lost[1:]]
+        )  # (2, distinct scores)
+
+    def of_negatives(self, under: Ints, up_to: Ints) -> Array:
+        """For cells (n,) with so many of the distinct scores under them, and up to their own: (2, n)."""
+        above = 1 - (self.passed[under] + self.passed[up_to]) / (2 * self.positives)
+        return np.stack([(above - self.values[0]) / self.negatives, -self.lost[up_to]])
+
+
+def _micro_areas(truth: csr_matrix, probabilities: Floats) -> tuple[Array, Array]:
+    """AUROC and AUPRC over all cells, nan where there is one class only, and their changes (2, rows)."""
+    changes = np.zeros((2, truth.shape[0]))
+    if not 0 < truth.nnz < probabilities.size:
+        return np.full(2, np.nan), changes
+    row = _rows(truth)
+    own = probabilities[row, truth.indices]
+    distinct, number, count = np.unique(own, return_inverse=True, return_counts=True)
+    under, up_to = np.zeros((2, len(distinct)), np.int64)
+    for block in _blocks(probabilities):
+        cells = np.sort(probabilities[block], axis=None)
+        under += np.searchsorted(cells, distinct, "left")
+        up_to += np.searchsorted(cells, distinct, "right")
+    areas = _Areas(count, under, up_to, probabilities.size)
+    # the areas are exact; their changes are those of cells rounded to 65,536 values: a table spares a search for each
+    rounded = np.arange(1 << 16)
+    table = areas.of_negatives(
+        np.searchsorted(_upper_bits(distinct), rounded, "left"),
+        np.searchsorted(_upper_bits(distinct), rounded, "right"),
+    )
+    for block in _blocks(probabilities):
+        bits = _upper_bits(probabilities[block])
+        changes[:, block] = [change[bits].sum(axis=1) for change in table]
+    of_positives = areas.of_positives[:, number] - table[:, _upper_bits(own)]
+    changes += [np.bincount(row, change, truth.shape[0]) for change in of_positives]
+    return areas.values, changes
+
+
+def _macro_areas(truth: csr_matrix, probabilities: Floats) -> tuple[Array, Array]:
+    """Means over the labels that have both classes, nan where none has, and their changes (2, rows)."""
+    rows, _ = truth.shape
+    columns = truth.tocsc()
+    present = np.diff(columns.indptr)
+    both = np.flatnonzero((present > 0) & (present < rows))
+    values, changes = np.zeros(2), np.zeros((2, rows))
+    for start in range(0, len(both), max(1, _CHUNK_CELLS // rows)):
+        some = both[start : start + max(1, _CHUNK_CELLS // rows)]
+        for label, cells in zip(some, np.ascontiguousarray(probabilities[:, some].T), strict=True):
+            positive = columns.indices[columns.indptr[label] : columns.indptr[label + 1]]
+            distinct, number, count = np.unique(cells[positive], return_inverse=True, return_counts=True)
+            under = np.searchsorted(distinct, cells)
+            up_to = under + (distinct[np.minimum(under, len(distinct) - 1)] == cells)
+            areas = _Areas(count, _running(up_to, len(distinct)), _running(under, len(distinct)), rows)
+            change = areas.of_negatives(under, up_to)
+            change[:, positive] = areas.of_positives[:, number]
+            values += areas.values
+            changes += change
+    return (values / len(both), changes / len(both)) if len(both) else (np.full(2, np.nan), changes)
+
+
+def _running(places: Ints, scores: int) -> Ints:
+    """How many cells are at or before each of so many places."""
+    return np.cumsum(np.bincount(places, minlength=scores + 1))[:-1]
+
+
+def _upper_bits(probabilities: Floats) -> NDArray[np.uint16]:
+    """Sign, exponent and seven bits of each: in the order of the numbers, which are not negative."""
+    return (np.ascontiguousarray(probabilities, np.float32).view(np.uint32) >> 16).astype(np.uint16)
+
+
+def _cells(values: NDArray[Any] | csr_matrix) -> csr_matrix:
+    """1 in each cell that is not 0, sparse and sorted."""
+    cells = csr_matrix(values, dtype=np.float64, copy=True)
+    cells.eliminate_zeros()
+    cells.data[:] = 1
+    cells.sort_indices()
+    return cells
+
+
+def _rows(cells: csr_matrix) -> Ints:
+    """The row of each cell, in order."""
+    found: Ints = np.repeat(np.arange(cells.shape[0]), np.diff(cells.indptr))
+    return found
+
+
+def _sums(cells: csr_matrix, axis: int) -> Array:
+    return np.asarray(cells.sum(axis=axis), np.float64).ravel()
+
+
+def _blocks(probabilities: Floats) -> Iterator[slice]:
+    """Runs of rows that are few enough to be worked on at once."""
+    rows = max(1, _CHUNK_CELLS // max(1, probabilities.shape[1]))
+    for start in range(0, len(probabilities), rows):
+        yield slice(start, start + rows)
 
 
 def _ratio(part: Array, whole: Array) -> Array:
@@ -343,17 +531,18 @@ def _ratio(part: Array, whole: Array) -> Array:
 
 
 def _label_scores(
-    truth: NDArray[np.bool_], decisions: NDArray[np.bool_], labels: Sequence[str], thresholds: Array | None
+    truth: csr_matrix, decided: csr_matrix, labels: Sequence[str], thresholds: Array | None
 ) -> list[LabelScore]:
-    hits, predicted, there = ((cells).sum(axis=0) for cells in (truth & decisions, decisions, truth))
+    hits, predicted, there = (_sums(cells, 0) for cells in (truth.multiply(decided), decided, truth))
+    precision, recall, f1 = (each.tolist() for each in _of_each(hits, predicted, there))
     return [
         LabelScore(
             label=label,
             support=int(there[number]),
             predicted=int(predicted[number]),
-            precision=float(_ratio(hits[number], predicted[number])),
-            recall=float(_ratio(hits[number], there[number])),
-            f1=float(_ratio(2 * hits[number], predicted[number] + there[number])),
+            precision=precision[number],
+            recall=recall[number],
+            f1=f1[number],
             threshold=None if thresholds is None else float(thresholds[number]),
         )
         for number, label in enumerate(labels)

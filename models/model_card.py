@@ -52,7 +52,7 @@ inside the training folds. Intervals: 95 %, bootstrap over groups.
 {figures}
 
 macro_f1 is the mean over labels of F1 (0 for a label neither there nor predicted); macro_f1_of_means is the F1 of macro
-precision and macro recall.
+precision and macro recall. at_half: decided by a probability of 0.5 instead of the thresholds.
 
 ## Limits
 

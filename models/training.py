@@ -1,6 +1,6 @@
 """Train a model, and cross-validate the whole of what training does, on examples of any task."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from rubricator.models.calibration import Calibration, CalibrationSettings
-from rubricator.models.classifier import TrainedModel, classifier_class
+from rubricator.models.classifier import TextClassifier, TrainedModel, classifier_class
 from rubricator.models.evaluation import Evaluation, evaluate
 from rubricator.models.folds import assign_folds
 from rubricator.nlp.examples import Examples
@@ -59,31 +59,15 @@ def train_model(
     """
     kind = classifier_class(classifier)
     chosen = kind.default_settings(task) if settings is None else settings
-    descriptions = [describe(label) if task == "codes" else None for label in examples.labels]
-    fitted = kind(examples.labels, chosen, descriptions=descriptions).fit(
+    fitted = kind(examples.labels, chosen, descriptions=_descriptions(examples.labels, task)).fit(
         examples.texts,
         examples.targets,
         groups=examples.groups,
         contexts=examples.contexts,
         evidence=examples.evidence,
     )
-    held_in = fitted.held_in
-    if held_in is None:
-        raise RuntimeError(f"{classifier} kept no held-in predictions to calibrate on")
-    return TrainedModel(
-        task=task,
-        classifier_name=classifier,
-        classifier=fitted,
-        calibration=Calibration.fit(
-            examples.targets.tocsr()[held_in.rows], held_in.probabilities, calibration
-        ),
-        descriptions=descriptions,
-        code_system=_code_systems(examples.labels) if task == "codes" else None,
-        settings={
-            "classifier": chosen.model_dump(mode="json"),
-            "calibration": calibration.model_dump(mode="json"),
-        },
-        fingerprint=examples.fingerprint(),
+    return calibrated_model(
+        fitted, examples, task=task, classifier=classifier, settings=chosen, calibration=calibration
     )
 
 
@@ -108,10 +92,6 @@ def cross_validate(
     if not grouped:
         examples = replace(examples, groups=np.arange(len(examples)))
     fold_of = assign_folds(examples.targets, examples.groups, folds, seed=seed)
-    shape = examples.targets.shape
-    probabilities = np.zeros(shape, np.float32)
-    decisions, accepted = np.zeros(shape, bool), np.zeros(shape, bool)
-    metrics = []
     parallel = sum(map(len, examples.texts)) > _WORTH_PROCESSES
     predictions = Parallel(n_jobs=-1 if parallel else 1, return_as="generator", pre_dispatch="n_jobs")(
         delayed(_predict_fold)(
@@ -124,6 +104,20 @@ def cross_validate(
         )
         for fold in range(fold_of.max() + 1)
     )
+    return in_folds(examples, fold_of, predictions, on_fold)
+
+
+def in_folds(
+    examples: Examples,
+    fold_of: NDArray[np.int64],
+    predictions: Iterable[tuple[NDArray[np.float32], NDArray[np.str_]]],
+    on_fold: Callable[[int, dict[str, float]], None] | None,
+) -> OutOfFold:
+    """Probabilities and decisions of each fold in turn, scored and put together."""
+    shape = examples.targets.shape
+    probabilities = np.zeros(shape, np.float32)
+    decisions, accepted = np.zeros(shape, bool), np.zeros(shape, bool)
+    metrics = []
     for fold, (found, decided) in enumerate(predictions):
         test = np.flatnonzero(fold_of == fold)
         probabilities[test], decisions[test], accepted[test] = found, decided != "reject", decided == "accept"
@@ -139,6 +133,41 @@ def cross_validate(
         if on_fold:
             on_fold(fold, metrics[-1])
     return OutOfFold(probabilities, decisions, accepted, fold_of, metrics)
+
+
+def calibrated_model(
+    fitted: TextClassifier,
+    examples: Examples,
+    *,
+    task: str,
+    classifier: str,
+    settings: BaseModel,
+    calibration: CalibrationSettings,
+) -> TrainedModel:
+    """A fitted classifier with calibration and thresholds fitted on what it held in of these examples."""
+    held_in = fitted.held_in
+    if held_in is None:
+        raise RuntimeError(f"{classifier} kept no held-in predictions to calibrate on")
+    return TrainedModel(
+        task=task,
+        classifier_name=classifier,
+        classifier=fitted,
+        calibration=Calibration.fit(
+            examples.targets.tocsr()[held_in.rows], held_in.probabilities, calibration
+        ),
+        descriptions=_descriptions(examples.labels, task),
+        training_positives=examples.targets.getnnz(axis=0).tolist(),
+        code_system=_code_systems(examples.labels) if task == "codes" else None,
+        settings={
+            "classifier": settings.model_dump(mode="json"),
+            "calibration": calibration.model_dump(mode="json"),
+        },
+        fingerprint=examples.fingerprint(),
+    )
+
+
+def _descriptions(labels: Sequence[str], task: str) -> list[str | None]:
+    return [describe(label) if task == "codes" else None for label in labels]
 
 
 def _predict_fold(

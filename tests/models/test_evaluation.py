@@ -87,10 +87,78 @@ def test_macro_f1_counts_an_absent_label_as_0() -> None:
     ]
 
 
+def test_the_fixed_threshold_stands_beside_the_others() -> None:
+    targets, scores = random_case(200)
+    groups = np.arange(200)
+    found = evaluate(targets, scores, scores >= 0.3, groups, LABELS, bootstrap=0).values()
+    at_half = evaluate(targets, scores, scores >= 0.5, groups, LABELS, bootstrap=0).values()
+    for name in ("micro_f1", "micro_precision", "micro_recall", "macro_f1"):
+        assert found[f"{name}_at_half"] == at_half[name] != found[name]
+
+
+def test_labels_are_put_in_buckets_by_their_positives_in_training() -> None:
+    targets, scores = random_case(300, labels=40)
+    labels, groups = [str(number) for number in range(40)], np.arange(300)
+    positives = np.repeat([0, 1, 10, 11, 50, 51, 900, 2], 5)
+    found = evaluate(
+        targets, scores, scores >= 0.5, groups, labels, training_positives=positives, bootstrap=100
+    ).buckets
+    assert {name: bucket.labels for name, bucket in found.items()} == {
+        "0": 5,
+        "1-10": 15,
+        "11-50": 10,
+        ">50": 10,
+    }
+    few = np.flatnonzero((positives > 0) & (positives < 11))
+    alone = evaluate(
+        targets[:, few], scores[:, few], scores[:, few] >= 0.5, groups, labels[:15], bootstrap=100
+    )
+    bucket = found["1-10"]
+    assert bucket.positives == alone.counts["positives"]
+    for name in ("micro_f1", "macro_f1"):
+        assert bucket.metrics[name] == alone.metrics[name]
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :15]
+    among = sum(int(targets[row, column]) for row in range(300) for column in set(few) & set(best[row]))
+    assert bucket.metrics["recall_at_15"].value == pytest.approx(among / bucket.positives)
+
+
+def test_a_bucket_without_true_cells_has_no_figures() -> None:
+    targets = csr_matrix([[1, 0], [0, 0]])
+    scores = np.array([[0.9, 0.1], [0.2, 0.1]], np.float32)
+    found = evaluate(
+        targets, scores, scores > 0.5, np.arange(2), ["a", "b"], training_positives=np.array([7, 0])
+    )
+    assert found.buckets["0"].labels == 1 and not found.buckets["0"].metrics
+    assert found.buckets["1-10"].metrics["micro_f1"].value == 1
+    assert not found.buckets[">50"].labels
+    assert json.loads(json.dumps(found.to_json()))["buckets"]["1-10"]["positives"] == 1
+
+
+def test_intervals_of_areas_are_those_of_scoring_each_resample() -> None:
+    rows = 150
+    targets, scores = random_case(rows)
+    truth = targets.toarray()
+    found = evaluate(targets, scores, scores > 0.5, np.arange(rows), LABELS)
+    random = np.random.default_rng(1)
+    picks = [random.integers(rows, size=rows) for _ in range(200)]
+    for name, score in (("auroc", metrics.roc_auc_score), ("auprc", metrics.average_precision_score)):
+        drawn = [score(truth[pick], scores[pick], average="micro") for pick in picks]
+        interval = found.metrics[f"micro_{name}"]
+        assert interval.high - interval.low == pytest.approx(3.92 * np.std(drawn), rel=0.25)
+        assert interval.low < interval.value < interval.high
+    drawn = [
+        metrics.roc_auc_score(truth[pick][:, there], scores[pick][:, there])
+        for pick in picks
+        if (there := truth[pick].any(axis=0)).any()
+    ]
+    interval = found.metrics["macro_auroc"]
+    assert interval.high - interval.low == pytest.approx(3.92 * np.std(drawn), rel=0.25)
+
+
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     population, scores = random_case(60_000, seed=1)
     truth = evaluate(population, scores, scores >= 0.5, np.arange(60_000), LABELS, bootstrap=0).values()
-    covered = dict.fromkeys(("micro_f1", "macro_auroc", "map"), 0)
+    covered = dict.fromkeys(("micro_f1", "macro_auroc", "micro_auprc", "map"), 0)
     for draw in range(60):
         rows = np.arange(draw * 200, (draw + 1) * 200)
         sample = evaluate(
@@ -143,10 +211,15 @@ def test_labels_the_model_does_not_know_are_zero() -> None:
     )
 
 
+def test_sparse_cells_are_put_on_other_labels_too() -> None:
+    values = csr_matrix([[1, 0], [1, 1]])
+    assert on_labels(values, ["a", "b"], ["b", "c", "a"]).toarray().tolist() == [[0, 0, 1], [1, 0, 1]]
+
+
 @pytest.mark.parametrize(("rows", "labels"), [(10_000, 45), (40_000, 1)])
 def test_a_thousand_resamples_take_seconds(rows: int, labels: int) -> None:
     targets, scores = random_case(rows, labels=labels)
     start = time.perf_counter()
     found = evaluate(targets, scores, scores > 0.5, np.arange(rows) // 2, [str(n) for n in range(labels)])
     assert time.perf_counter() - start < 40
-    assert found.metrics["micro_f1"].resamples == 1000
+    assert found.metrics["micro_f1"].resamples == found.metrics["macro_auroc"].resamples == 1000
