@@ -2,8 +2,9 @@
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from rubricator.models.classifier import TrainedModel
+    from rubricator.models.ensemble import Member
     from rubricator.models.evaluation import Evaluation
     from rubricator.models.registry import ResolvedModel
     from rubricator.models.training import OutOfFold
     from rubricator.nlp.examples import Examples
 
 TASKS = {"plan": "plan-sentences", "codes": "icd-codes"}  # task → the name its models are registered under
+COMPARED = 200  # examples that a member of an ensemble has to predict as it did when it was registered
 DIGEST_LENGTH = 36  # MLflow keeps no more of a data set's digest; the whole sha256 is a parameter
 
 
@@ -95,11 +98,14 @@ def train(
     positive: section categories that make a sentence positive. exclude: JSON lines file of note_ids to leave out, with
     their near duplicates. top_labels: only the N most frequent codes. bootstrap: resamples of each interval.
     report: JSON file for every figure. evidence_column: of marked spans (`NoteSettings`), for classifiers that learn
-    from them. Raises NoteFormatError, ExampleError, FoldError, TrainError, SettingError.
+    from them. Raises NoteFormatError, ExampleError, FoldError, TrainError, SettingError, RegistryError and, for an
+    ensemble that is not better than its best member (`require_win`), EnsembleError.
     """
     if task not in TASKS:
         raise TrainError(f"there is no task {task!r}; there are: {', '.join(TASKS)}")
     opened = open_home(home)
+    from rubricator.models.ensemble import EnsembleSettings
+    from rubricator.models.ensemble_training import cross_validate_ensemble, require_win, train_ensemble
     from rubricator.models.training import cross_validate, train_model
     from rubricator.nlp.examples import note_ids_in
 
@@ -122,9 +128,20 @@ def train(
             exclude=frozenset(note_ids_in(Path(exclude)) if exclude else ()),
             top_labels=top_labels,
         )
-        splits = {"by group": (examples, True), "random split": (examples, False)}
-        if task == "plan":
-            splits["1-1 sample by group"] = (one_to_one(examples, seed), True)
+        members: list[Member] = []
+        if isinstance(chosen_settings, EnsembleSettings):
+            opened.init_mlflow()
+            members = _members(chosen_settings.members, examples)
+            validate: Callable[..., OutOfFold] = partial(cross_validate_ensemble, members)
+            fit: Callable[..., TrainedModel] = partial(train_ensemble, members, settings=chosen_settings)
+        else:
+            validate = partial(cross_validate, classifier=model, settings=chosen_settings)
+            fit = partial(train_model, classifier=model, settings=chosen_settings)
+        splits = {"by group": (examples, validate)}
+        if not members:  # their predictions are held out by group, and of all examples
+            splits["random split"] = (examples, partial(validate, grouped=False))
+            if task == "plan":
+                splits["1-1 sample by group"] = (one_to_one(examples, seed), validate)
         done = 0
 
         def on_fold(_number: int, _figures: dict[str, float]) -> None:
@@ -133,22 +150,19 @@ def train(
             progress.show(done / (folds * len(splits) + 1), f"{done} folds of {folds * len(splits)}")
 
         held_out, evaluations = {}, {}
-        for split, (chosen, grouped) in splits.items():
-            held_out[split] = cross_validate(
-                chosen,
-                task=task,
-                classifier=model,
-                settings=chosen_settings,
-                folds=folds,
-                grouped=grouped,
-                seed=seed,
-                on_fold=on_fold,
-            )
+        for split, (chosen, validated) in splits.items():
+            held_out[split] = validated(chosen, task=task, folds=folds, seed=seed, on_fold=on_fold)
             evaluations[split] = held_out[split].evaluate(
                 chosen, bootstrap=bootstrap if split == "by group" else 0, seed=seed
             )
-        fitted = train_model(examples, task=task, classifier=model, settings=chosen_settings)
+        fitted = fit(examples, task=task)
     evaluation = evaluations.pop("by group")
+    beside = {split: scores.values()["micro_f1"] for split, scores in evaluations.items()}
+    if isinstance(chosen_settings, EnsembleSettings):
+        best, score = require_win(
+            members, examples, held_out["by group"], chosen_settings, bootstrap=bootstrap, seed=seed
+        )
+        beside[f"best member {best}"] = score
     if task == "plan":
         fitted.settings["weak_labels"] = settings.model_dump(mode="json")
     parameters = {
@@ -161,7 +175,6 @@ def train(
         "settings": json.dumps(fitted.settings, sort_keys=True),
         **examples.counts,
     }
-    beside = {split: scores.values()["micro_f1"] for split, scores in evaluations.items()}
     opened.init_mlflow()
     registered = _log(
         fitted, name or TASKS[task], examples, held_out["by group"], evaluation, beside, parameters
@@ -189,6 +202,23 @@ def one_to_one(examples: "Examples", seed: int) -> "Examples":
         np.flatnonzero(~positive), min(positive.sum(), (~positive).sum()), replace=False
     )
     return examples.take(np.sort(np.concatenate([np.flatnonzero(positive), drawn])))
+
+
+def _members(names: Sequence[str], examples: "Examples") -> "list[Member]":
+    """The registered models of these names, each looked up once."""
+    from rubricator.models import registry
+    from rubricator.models.ensemble import Member
+
+    found = [registry.resolve(name) for name in names]
+    few = examples.texts[:COMPARED]
+    return [
+        Member(
+            f"{resolved.name}/{resolved.version}",
+            registry.load_by_this_source(resolved, few),
+            registry.held_out_of(resolved),
+        )
+        for resolved in found
+    ]
 
 
 def _log(
@@ -235,6 +265,8 @@ def _log(
                 groups=examples.groups,
                 targets=examples.targets,
                 decisions=csr_matrix(held_out.decisions),
+                probabilities=held_out.probabilities,
+                inputs_sha256=examples.inputs_fingerprint(),
             ),
             description=f"{parameters['classifier']} for {parameters['task']}, {len(examples):,} examples",
         )

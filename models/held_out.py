@@ -1,4 +1,5 @@
-"""What was decided on each training example while it was held out: what promotion compares models on."""
+"""What was predicted for each training example while it was held out: what promotion compares models on, and
+what ensembles are fitted on."""
 
 import json
 from dataclasses import dataclass
@@ -16,15 +17,19 @@ HELD_OUT_SCHEMA = pa.schema(
         pa.field("group", pa.string(), nullable=False),
         pa.field("targets", pa.list_(pa.int32()), nullable=False),  # numbers of the true labels
         pa.field("decisions", pa.list_(pa.int32()), nullable=False),  # numbers of the predicted labels
+        pa.field("probabilities", pa.list_(pa.float32())),  # of each label; null: not kept
     ]
 )
+MOST_CELLS = 50_000_000  # probabilities of more rows × labels (200 MB) are not kept
+_LABELS, _INPUTS = "labels", "inputs_sha256"
 
 
 @dataclass(frozen=True)
 class HeldOut:
     """n examples, each decided on by the fold that did not train on its group; no text.
 
-    example_ids: note_id, or note_id:start:end. groups: (n,). targets, decisions: (n, labels) of 0/1.
+    example_ids: note_id, or note_id:start:end. groups: (n,). targets, decisions: (n, labels) of 0/1. probabilities:
+    (n, labels), calibrated. inputs_sha256: of ids, texts and groups (`Examples.inputs_fingerprint`).
     """
 
     labels: list[str]
@@ -32,18 +37,28 @@ class HeldOut:
     groups: NDArray[np.int64]
     targets: csr_matrix
     decisions: csr_matrix
+    probabilities: NDArray[np.float32] | None = None
+    inputs_sha256: str = ""
 
 
 def write_held_out(held_out: HeldOut, path: Path) -> None:
-    """Write as parquet; the labels are in the schema's metadata."""
+    """Write as parquet; probabilities only up to MOST_CELLS; labels and inputs_sha256 are in the schema's metadata."""
+    kept = held_out.probabilities
+    if kept is None or kept.size > MOST_CELLS:
+        probabilities = pa.nulls(len(held_out.example_ids), HELD_OUT_SCHEMA.field("probabilities").type)
+    else:
+        probabilities = _rows(kept)
     table = pa.table(
         {
             "example_id": held_out.example_ids,
             "group": [str(group) for group in held_out.groups],
             "targets": _lists(held_out.targets),
             "decisions": _lists(held_out.decisions),
+            "probabilities": probabilities,
         },
-        schema=HELD_OUT_SCHEMA.with_metadata({"labels": json.dumps(held_out.labels)}),
+        schema=HELD_OUT_SCHEMA.with_metadata(
+            {_LABELS: json.dumps(held_out.labels), _INPUTS: held_out.inputs_sha256}
+        ),
     )
     pq.write_table(table, path, compression="zstd")
 
@@ -51,13 +66,17 @@ def write_held_out(held_out: HeldOut, path: Path) -> None:
 def read_held_out(path: Path) -> HeldOut:
     """Read what write_held_out wrote."""
     table = pq.read_table(path)
-    labels = json.loads(table.schema.metadata[b"labels"])
+    metadata = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
+    labels = json.loads(metadata[_LABELS])
+    kept = "probabilities" in table.column_names and not table["probabilities"].null_count
     return HeldOut(
         labels=labels,
         example_ids=table["example_id"].to_pylist(),
         groups=np.unique(table["group"].to_numpy(), return_inverse=True)[1],
         targets=_matrix(table["targets"], len(labels)),
         decisions=_matrix(table["decisions"], len(labels)),
+        probabilities=_dense(table["probabilities"], len(labels)) if kept else None,
+        inputs_sha256=metadata.get(_INPUTS, ""),
     )
 
 
@@ -72,3 +91,13 @@ def _matrix(column: pa.ChunkedArray, labels: int) -> csr_matrix:
     lists = column.combine_chunks()
     offsets, indices = lists.offsets.to_numpy(), lists.values.to_numpy()
     return csr_matrix((np.ones(len(indices), np.int8), indices, offsets), shape=(len(lists), labels))
+
+
+def _rows(matrix: NDArray[np.float32]) -> pa.ListArray:
+    ends = np.arange(len(matrix) + 1, dtype=np.int32) * matrix.shape[1]
+    return pa.ListArray.from_arrays(ends, np.ascontiguousarray(matrix, np.float32).ravel())
+
+
+def _dense(column: pa.ChunkedArray, labels: int) -> NDArray[np.float32]:
+    values: NDArray[np.float32] = column.combine_chunks().values.to_numpy()
+    return values.reshape(-1, labels)

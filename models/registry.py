@@ -20,8 +20,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+import numpy as np
+
 from rubricator.models.classifier import TrainedModel
 from rubricator.models.held_out import HeldOut, read_held_out, write_held_out
+from rubricator.nlp.contexts import Context
 from rubricator.nlp.errors import RubricatorError
 
 if TYPE_CHECKING:
@@ -182,6 +185,27 @@ def load(resolved: ResolvedModel) -> TrainedModel:
 
         model: TrainedModel = load_bundle(bundle)
         return model
+
+
+def load_by_this_source(resolved: ResolvedModel, texts: Sequence[str]) -> TrainedModel:
+    """Load a model by the source that runs now, whatever it was registered with: to be part of another model.
+
+    texts: to predict by both. Raises ModelFormatError where this source cannot read it, and RegistryError where it
+    predicts otherwise than the registered one.
+    """
+    with _local_copy(resolved.source) as folder:
+        _check_sums(folder, resolved)
+        bundle = folder / _check_mlmodel(folder, resolved) if "MLmodel" in resolved.sums else None
+        model = TrainedModel.load(bundle / "model" if bundle else folder)
+    registered = load(resolved)
+    if type(registered) is not TrainedModel:
+        contexts = [Context()] * len(texts)
+        ours, theirs = (each.predict_proba(texts, contexts=contexts) for each in (model, registered))
+        if not np.allclose(ours, theirs, atol=1e-4):
+            raise RegistryError(
+                f"{resolved.uri} predicts otherwise with the source of this version than with its own; train it again"
+            )
+    return model
 
 
 def set_alias(name: str, alias: str, version: str) -> None:

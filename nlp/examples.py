@@ -80,12 +80,21 @@ class Examples:
         """sha256 over ids, texts, groups, labels and evidence: the same data gives the same 64 hex digits."""
         marked = [] if self.evidence is None else [self.evidence]
         digest = hashlib.sha256(json.dumps([self.labels, self.ids, *marked]).encode())
+        targets = self.targets.tocsr().sorted_indices()
+        self._update(digest, self.groups, targets.indptr, targets.indices)
+        return digest.hexdigest()
+
+    def inputs_fingerprint(self) -> str:
+        """sha256 over ids, texts and groups: the same whatever labels they get."""
+        digest = hashlib.sha256(json.dumps(self.ids).encode())
+        self._update(digest, self.groups)
+        return digest.hexdigest()
+
+    def _update(self, digest: "hashlib._Hash", *arrays: NDArray[np.integer]) -> None:
         for text in self.texts:
             digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
-        targets = self.targets.tocsr().sorted_indices()
-        for array in (self.groups, targets.indptr, targets.indices):
+        for array in arrays:
             digest.update(np.ascontiguousarray(array, dtype=np.int64).tobytes())
-        return digest.hexdigest()
 
 
 def section_examples(
