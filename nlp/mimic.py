@@ -5,8 +5,9 @@ diagnoses_icd, procedures_icd. Each may be .csv, .csv.gz or .csv.zst, in any fol
 
 - Every note is read; its category is the note type. Rows marked as errors (ISERROR = 1) are dead letters.
 - Codes belong to a stay, and the discharge summary is the note that tells it: only discharge summaries
-  get codes. Their addenda, which CAML appends to the summary, are notes of their own here. All other notes
-  have null: read for sections, never trained on as if they said what the whole stay was billed for.
+  get codes. Their addenda, which CAML appends to the summary, are notes of their own here (joined they are in
+  nlp/mimic_splits.py). All other notes have null: read for sections, never trained on as if they said what the whole
+  stay was billed for.
 - Codes stand in SEQ_NUM order, diagnoses before procedures, with the dot that MIMIC leaves out.
 """
 
@@ -18,10 +19,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rubricator.nlp.note_files import DeadLetter, NoteFormatError, Progress, RawNote, listed, plain_name
+from rubricator.nlp.note_files import (
+    DeadLetter,
+    NoteFormatError,
+    Progress,
+    RawNote,
+    is_unicode,
+    listed,
+    plain_name,
+)
 from rubricator.nlp.note_tables import csv_rows
 
 LAST = 1 << 15  # the place of a code without SEQ_NUM
+_DISCHARGE = {"discharge summary", "ds", "ad"}  # with their addenda
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,12 +95,16 @@ def _is_mimic(path: Path) -> bool:
 
 
 class MimicFiles:
-    """The code tables, then the notes. Codes are held in memory: about 400 bytes a stay."""
+    """The code tables, then the notes. Codes are held in memory: about 400 bytes a stay.
 
-    def __init__(self, release: Release, files: list[Path]) -> None:
+    icd: only codes of this version, "9" or "10", where the tables tell it (MIMIC-IV).
+    """
+
+    def __init__(self, release: Release, files: list[Path], *, icd: str | None = None) -> None:
         self.name = release.name
         self.files = files
-        self._release = release
+        self.release = release
+        self._icd = icd
         self._codes: dict[str, int] = {}  # every code once, by number
         self._stays: dict[str, array[int]] = {}  # the codes of a stay: place << 32 | number of the code
 
@@ -101,9 +115,29 @@ class MimicFiles:
             return self._notes(path, progress)
         return self._code_table(path, progress)
 
+    def billed(self) -> dict[str, list[str]]:
+        """The codes of each stay in their order, as often as they were billed. The code tables must have been read."""
+        names = list(self._codes)
+        return {
+            stay: [names[place & 0xFFFFFFFF] for place in sorted(places)]
+            for stay, places in self._stays.items()
+        }
+
+    def discharge_notes(self, progress: Progress) -> Iterator[tuple[str, str, str] | None]:
+        """Stay, patient and text of each discharge summary and addendum; None for one that cannot be used."""
+        fields = ["hadm_id", "subject_id", self.release.note_type, "text"]
+        for _, row in _table(self.files[-1], progress, fields, ["iserror"]):
+            if isinstance(row, str):
+                yield None
+                continue
+            stay, patient, note_type, text, is_error = row
+            if note_type.strip().lower() in _DISCHARGE and stay.strip():
+                usable = is_error.strip() != "1" and text.strip() and is_unicode(text)
+                yield (stay.strip(), patient, text) if usable else None
+
     def _notes(self, path: Path, progress: Progress) -> Iterator[RawNote | DeadLetter]:
         names = list(self._codes)
-        release = self._release
+        release = self.release
         fields = [release.note_id, "subject_id", "hadm_id", release.written_on, release.note_type, "text"]
         optional = ["description", "iserror"]
         for number, row in _table(path, progress, fields, optional):
@@ -121,13 +155,15 @@ class MimicFiles:
 
     def _code_table(self, path: Path, progress: Progress) -> Iterator[DeadLetter]:
         procedures = plain_name(path).stem.lower() == "procedures_icd"
-        fields = ["hadm_id", "seq_num", self._release.code]
+        fields = ["hadm_id", "seq_num", self.release.code]
         for number, row in _table(path, progress, fields, ["icd_version"]):
             if isinstance(row, str):
                 yield DeadLetter(str(path), number, None, row)
                 continue
             stay, place, code, version = (value.strip() for value in row)
             if not code or not stay:  # some stays of MIMIC-III were billed without codes
+                continue
+            if self._icd and version and version != self._icd:
                 continue
             code = _dotted(code, ten=version == "10", procedure=procedures)
             order = (LAST if procedures else 0) + (min(int(place), LAST - 1) if place.isdigit() else LAST - 1)
