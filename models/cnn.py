@@ -121,4 +121,7 @@ class CodewiseCnn(WordCnn):
         return logits[rows[:, 0]]
 
     def attention(self, hidden: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
-        return self.attend.attention(hidden, mask, labels)
+        """Spread over the words that the widest kernel saw at each place."""
+        attention = self.attend.attention(hidden, mask, labels)
+        size = max(self.settings.kernels) // 2
+        return nn.functional.avg_pool1d(attention[:, None], 2 * size + 1, stride=1, padding=size)[:, 0]

@@ -13,7 +13,7 @@ from tokenizers.pre_tokenizers import Split
 
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
 PADDING_NUMBER, UNKNOWN_NUMBER = 0, 1
-_TOKEN = r"\d+(?:[.,:/]\d+)*|\w+(?:['’]\w+)*|[^\w\s]"
+_TOKEN = r"\d+(?:[.,:/]\d+)*|\w+(?:['’]\w+)*|[^\w\s\p{Cc}]"
 
 
 def word_tokenizer(texts: Sequence[str], groups: NDArray[np.int64], *, min_groups: int = 2) -> Tokenizer:
