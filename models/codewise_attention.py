@@ -35,13 +35,15 @@ class CodewiseAttention(nn.Module):
 
         encodings: (codes, dim) in the space of the token vectors, zeros for a code without description. Its query
         looks for tokens like the description, and the cosine of what it finds with the description, times one learned
-        factor for all codes, is added to the logit.
+        factor for all codes, is added to the logit. Its scorer starts at zero: at random it would speak louder.
         """
         if self.descriptions is None:
             raise ValueError("made without described=True")
         self.descriptions.copy_(normalize(encodings, dim=1))
         queries = normalize(self.w1(encodings).tanh(), dim=1) * self.w2.norm(dim=1, keepdim=True)
-        self.w2.copy_(torch.where(encodings.any(dim=1, keepdim=True), queries, self.w2))
+        described = encodings.any(dim=1, keepdim=True)
+        self.w2.copy_(torch.where(described, queries, self.w2))
+        self.scorers.copy_(torch.where(described, 0.0, self.scorers))
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """hidden: (batch, tokens, dim). mask: (batch, tokens), False at padding. Returns logits (batch, codes)."""

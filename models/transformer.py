@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from rubricator.models.codewise_attention import CodewiseAttention
 from rubricator.models.neural import Int, Network, NeuralClassifier, NeuralSettings
-from rubricator.models.vocabulary import word_tokenizer
+from rubricator.models.vocabulary import UNKNOWN_NUMBER, word_tokenizer
 from rubricator.nlp.errors import RubricatorError
 
 SMALL, MINILM = "small", "minilm"
@@ -39,11 +39,13 @@ class TransformerSettings(NeuralSettings):
 
     encoder: str = SMALL  # from scratch; or "minilm", a folder, or a model's name on the Hugging Face hub
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    descriptions: bool = False  # what the codes mean starts their attention and speaks for them
     # of the small encoder
     dim: int = Field(default=128, gt=0)
     layers: int = Field(default=2, ge=0)
     heads: int = Field(default=8, gt=0)
     feed_forward: int = Field(default=512, gt=0)
+    word_dropout: float = Field(default=0.1, ge=0, lt=1)  # words that are read as unknown in training
     positions: Literal["token", "batch"] = (
         "token"  # "batch": TransICD's published defect, to measure what it costs
     )
@@ -84,7 +86,8 @@ class TransformerLayer(nn.Module):
             queries, keys, values, attn_mask=mask[:, None, None]
         )
         hidden = hidden + self.dropout(self.output(attended.transpose(1, 2).reshape(strings, tokens, dim)))
-        return hidden + self.dropout(self.feed_forward(self.before_feed_forward(hidden)))
+        added: Tensor = self.dropout(self.feed_forward(self.before_feed_forward(hidden)))
+        return hidden + added
 
 
 class SmallEncoder(nn.Module):
@@ -92,7 +95,7 @@ class SmallEncoder(nn.Module):
 
     def __init__(self, words: int, settings: TransformerSettings) -> None:
         super().__init__()
-        self.dim, self.positions = settings.dim, settings.positions
+        self.dim, self.positions, self.word_dropout = settings.dim, settings.positions, settings.word_dropout
         self.embedding = nn.Embedding(words, settings.dim)
         nn.init.normal_(self.embedding.weight, std=settings.dim**-0.5)
         self.dropout = nn.Dropout(settings.dropout)
@@ -100,6 +103,9 @@ class SmallEncoder(nn.Module):
         self.norm = nn.LayerNorm(settings.dim)
 
     def embed(self, input_ids: Tensor) -> Tensor:
+        if self.training and self.word_dropout:
+            dropped = torch.rand(input_ids.shape, device=input_ids.device) < self.word_dropout
+            input_ids = torch.where(dropped, UNKNOWN_NUMBER, input_ids)
         return cast(Tensor, self.embedding(input_ids)) * math.sqrt(self.dim)
 
     def encode(self, embedded: Tensor, mask: Tensor) -> Tensor:
@@ -116,6 +122,9 @@ class SmallEncoder(nn.Module):
 
 class PretrainedEncoder(nn.Module):
     """A Hugging Face encoder that reads strings of any length, in chunks."""
+
+    before: Tensor
+    after: Tensor
 
     def __init__(self, model: Any, reads: dict[str, Any], settings: TransformerSettings) -> None:
         """reads: the special tokens `before` and `after` what is read, and the tokens of a chunk without these."""
@@ -190,10 +199,10 @@ class TransformerNetwork(Network):
         super().__init__()
         self.encoder, self.settings = encoder, settings
         self.dropout = nn.Dropout(settings.dropout)
-        self.attend = CodewiseAttention(encoder.dim, labels)
-        self.segments = self.joined = None
+        self.attend = CodewiseAttention(encoder.dim, labels, described=settings.descriptions)
+        self.places = self.joined = None
         if settings.context:
-            self.segments = nn.Embedding(1 + 2 * settings.context, encoder.dim)
+            self.places = nn.Embedding(2 * settings.context, encoder.dim)  # of the neighbours
             self.joined = TransformerLayer(encoder.dim, settings)
 
     def rate(self, parameter: str) -> float:
@@ -215,19 +224,22 @@ class TransformerNetwork(Network):
         alone[:, 0] = torch.arange(len(hidden), device=hidden.device)
         return self.attend.attention(self._in_context(hidden, mask, alone), mask, labels)
 
+    def described(self) -> Tensor | None:
+        return None if self.attend.descriptions is None else self.attend.descriptions.any(dim=1).cpu()
+
     def _in_context(self, hidden: Tensor, mask: Tensor, rows: Tensor) -> Tensor:
         """Token vectors of the texts (texts, tokens, dim), after one more layer over each text and its context.
 
-        A sentence is encoded once, and read in one sequence with each of its neighbours.
+        A neighbour is read once for all texts that it stands beside, and is one vector, the mean of its tokens.
         """
-        if self.joined is None or self.segments is None:
+        if self.joined is None or self.places is None:
             return hidden[rows[:, 0]]
-        texts, width = rows.shape
-        tokens = hidden.shape[1]
-        together = hidden[rows] + self.segments.weight[:, None]  # (texts, strings, tokens, dim)
-        there = mask[rows] & (rows >= 0)[:, :, None]  # (texts, strings, tokens)
-        found = self.joined(together.view(texts, width * tokens, -1), there.view(texts, width * tokens))
-        return cast(Tensor, found[:, :tokens])
+        there = mask[..., None]
+        means = (hidden * there).sum(dim=1) / there.sum(dim=1)  # (strings, dim)
+        around = means[rows[:, 1:]] + self.places.weight  # (texts, neighbours, dim)
+        together = torch.cat([hidden[rows[:, 0]], around], dim=1)
+        found = self.joined(together, torch.cat([mask[rows[:, 0]], rows[:, 1:] >= 0], dim=1))
+        return cast(Tensor, found[:, : hidden.shape[1]])
 
 
 class TransformerClassifier(NeuralClassifier):
@@ -265,7 +277,22 @@ class TransformerClassifier(NeuralClassifier):
             encoder = PretrainedEncoder(
                 _model(self._reads["config"], settings, trained=trained), self._reads, settings
             )
-        return TransformerNetwork(encoder, len(self.labels), settings)
+        network = TransformerNetwork(encoder, len(self.labels), settings)
+        if settings.descriptions and not trained:
+            network.attend.describe(self._describe(network.eval()))
+        return network
+
+    @torch.no_grad()
+    def _describe(self, network: TransformerNetwork) -> Tensor:
+        """The mean token vector of each label's description (labels, dim); zeros where there is none."""
+        found = torch.zeros(len(self.labels), network.encoder.dim)
+        for row, description in enumerate(self.descriptions):
+            ids = torch.tensor([self.tokenizer.encode(description).ids], dtype=torch.long)
+            if ids.numel():
+                found[row] = network.encode(network.embed(ids), torch.ones_like(ids, dtype=torch.bool))[
+                    0
+                ].mean(dim=0)
+        return found
 
     def configuration(self) -> dict[str, Any]:
         return self._reads

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.sparse import csr_matrix
+from sklearn.metrics import roc_auc_score
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, RobertaConfig, RobertaModel
 
@@ -212,6 +213,21 @@ def test_a_saved_model_needs_nothing_else(
     loaded = TransformerClassifier.load(tmp_path / "model")
     np.testing.assert_array_equal(loaded.predict_proba(notes(9, seed=3)), expected)
     assert {path.suffix for path in (tmp_path / "model").iterdir()} == {".json", ".safetensors"}
+
+
+def test_a_described_code_without_positives_is_found_by_its_words() -> None:
+    texts = notes(40)
+    classifier = TransformerClassifier(
+        ["780.6", "782.1", "none"],
+        TransformerSettings.model_validate({**QUICK, "dim": 64, "descriptions": True, "epochs": 1}),
+        descriptions=["fever", "rash", None],
+    )
+    fever = csr_matrix(np.array([["fever" in text, False, False] for text in texts], np.uint8))
+    classifier.fit(texts, fever, groups=np.arange(len(texts)))
+    new = notes(60, seed=1, longest=8)
+    found = classifier.predict_proba(new)
+    assert roc_auc_score(["rash" in text for text in new], found[:, 1]) > 0.8
+    assert (found[:, 2] == 0).all()
 
 
 def test_only_the_layers_asked_for_are_tuned(bert: Path) -> None:
