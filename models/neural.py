@@ -108,6 +108,7 @@ class NeuralClassifier:
     """
 
     settings_class: ClassVar[type[NeuralSettings]] = NeuralSettings
+    requirements: ClassVar[tuple[str, ...]] = ("tokenizers", "torch", "transformers")  # of prediction
 
     def __init__(
         self,

@@ -75,7 +75,8 @@ def log_and_register(
 ) -> ResolvedModel:
     """Log the model to the active MLflow run and register it as the next version of `name`.
 
-    held_out: the decisions of cross-validation, for `promote`. requirements: packages that prediction needs.
+    held_out: the decisions of cross-validation, for `promote`. requirements: packages that prediction needs, beside those
+    that the classifier names in its `requirements`.
     Raises RegistryError where no run is active or the name cannot be one.
     """
     import mlflow
@@ -86,6 +87,7 @@ def log_and_register(
     if not _NAME.fullmatch(name):
         raise RegistryError(f"{name!r} cannot name a model; use letters, digits, '.', '_' and '-'")
     client = mlflow.MlflowClient()
+    needed = (*requirements, *getattr(model.classifier, "requirements", ()))
     with tempfile.TemporaryDirectory() as scratch:
         write_held_out(held_out, Path(scratch) / _HELD_OUT)
         client.log_artifact(run.info.run_id, str(Path(scratch) / _HELD_OUT))
@@ -97,7 +99,7 @@ def log_and_register(
                 python_model=str(Path(__file__).with_name("pyfunc_entry.py")),
                 artifacts={"bundle": str(Path(scratch) / "bundle")},
                 signature=_signature(),
-                pip_requirements=[f"{package}=={installed_version(package)}" for package in requirements],
+                pip_requirements=[f"{package}=={installed_version(package)}" for package in needed],
                 metadata={"task": model.task, "classifier": model.classifier_name, "interface": INTERFACE},
             )
     with _local_copy(logged.artifact_path) as folder:
