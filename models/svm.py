@@ -31,6 +31,7 @@ class SvmSettings(BaseModel):
 
     features: NgramSettings = NgramSettings()
     context: NgramSettings | None = None  # features of what stands around a text
+    sentences_around: int = Field(default=2, ge=1)  # on either side, in these features
     loss: Literal["squared_hinge", "logistic"] = (
         "squared_hinge"  # logistic regression is the baseline to beat
     )
@@ -94,7 +95,7 @@ class SvmClassifier:
         folds = assign_folds(targets, groups, self.settings.inner_folds, seed=self.settings.seed)
         features = self.features.fit_transform(texts, groups)
         if self.context:
-            features = _beside(features, self.context.fit_transform(_texts(contexts), groups))
+            features = _beside(features, self.context.fit_transform(self._around(contexts), groups))
         costs = self.settings.cost if isinstance(self.settings.cost, tuple) else (self.settings.cost,)
         tried = {cost: self._hold_in(features, targets, folds, cost) for cost in costs}
         best = max(costs, key=lambda cost: _precision(targets, tried[cost]) if len(costs) > 1 else 0)
@@ -160,7 +161,7 @@ class SvmClassifier:
         """sigmoid of the SVM decisions, float32 (texts, labels); 0 for a label that had no positives."""
         features = self.features.transform(texts)
         if self.context:
-            features = _beside(features, self.context.transform(_texts(contexts)))
+            features = _beside(features, self.context.transform(self._around(contexts)))
         return _probabilities(features, self.weights, self.intercepts)
 
     def evidence(
@@ -205,6 +206,11 @@ class SvmClassifier:
                 columns[label] = _largest(fitted.coef_[0].astype(np.float32), kept)
                 intercepts[label] = fitted.intercept_[0]
         return csc_matrix(hstack(columns, format="csc")), intercepts
+
+    def _around(self, contexts: Sequence[Context] | None) -> list[str]:
+        if contexts is None:
+            raise ValueError("this classifier reads the context of each text: give contexts")
+        return [context.nearest(self.settings.sentences_around).text for context in contexts]
 
     def _blocks(self) -> list[tuple[str, NgramFeatures]]:
         return [("text", self.features), *([("context", self.context)] if self.context else [])]
@@ -278,12 +284,6 @@ def _largest(weights: NDArray[np.float32], kept: int) -> csc_matrix:
 
 def _beside(features: csr_matrix, context: csr_matrix) -> csr_matrix:
     return csr_matrix(hstack([features, context], format="csr"))
-
-
-def _texts(contexts: Sequence[Context] | None) -> list[str]:
-    if contexts is None:
-        raise ValueError("this classifier reads the context of each text: give contexts")
-    return [context.text for context in contexts]
 
 
 def _spans(offsets: NDArray[np.int64], parts: NDArray[np.float64]) -> list[EvidenceSpan]:

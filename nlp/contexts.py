@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-SENTENCES_AROUND = 2  # on either side
+SENTENCES_AROUND = 5  # on either side
 
 
 class Context(NamedTuple):
@@ -11,6 +11,10 @@ class Context(NamedTuple):
 
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+
+    def nearest(self, sentences: int) -> "Context":
+        """Only so many on either side."""
+        return Context(self.before[max(0, len(self.before) - sentences) :], self.after[:sentences])
 
     @property
     def text(self) -> str:
