@@ -57,6 +57,13 @@ class EnsembleClassifier:
         self.members = list(members)
         self.held_in: HeldIn | None = None
 
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        """Packages that its members need."""
+        return tuple(
+            sorted({name for each in self.members for name in getattr(each.classifier, "requirements", ())})
+        )
+
     @staticmethod
     def default_settings(task: str) -> EnsembleSettings:  # noqa: ARG004
         """No members: they have to be named."""
