@@ -266,7 +266,7 @@ def _summed_figures(
     bins_all = np.asarray(by_group @ _bin_sums(truth, probabilities))
     bins_predicted = np.asarray(by_group @ _bin_sums_of(decided, truth, probabilities))
 
-    half = vstack([_cells(probabilities[block] >= 0.5) for block in _blocks(probabilities)], format="csr")
+    half = vstack([_cells(probabilities[block] >= 0.5) for block in row_blocks(probabilities)], format="csr")
     best = csr_matrix(
         ((ranks <= _CUTS[-1]).astype(np.float64), truth.indices, truth.indptr), shape=truth.shape
     )
@@ -363,7 +363,7 @@ def _average_precision(row: Ints, ranks: Ints, present: Array) -> Array:
 def _bin_sums(truth: csr_matrix, probabilities: Floats) -> Array:
     """Per row: number, summed probability and positives of all cells in each bin, (rows, 3 · bins)."""
     sums = np.zeros((3, truth.shape[0], _BINS))
-    for block in _blocks(probabilities):
+    for block in row_blocks(probabilities):
         cells = probabilities[block]
         at = (_bin(cells) + _BINS * np.arange(len(cells))[:, None]).ravel()
         sums[0, block] = np.bincount(at, minlength=_BINS * len(cells)).reshape(-1, _BINS)
@@ -448,7 +448,7 @@ def _micro_areas(truth: csr_matrix, probabilities: Floats) -> tuple[Array, Array
     own = probabilities[row, truth.indices]
     distinct, number, count = np.unique(own, return_inverse=True, return_counts=True)
     under, up_to = np.zeros((2, len(distinct)), np.int64)
-    for block in _blocks(probabilities):
+    for block in row_blocks(probabilities):
         cells = np.sort(probabilities[block], axis=None)
         under += np.searchsorted(cells, distinct, "left")
         up_to += np.searchsorted(cells, distinct, "right")
@@ -456,13 +456,13 @@ def _micro_areas(truth: csr_matrix, probabilities: Floats) -> tuple[Array, Array
     # the areas are exact; their changes are those of cells rounded to 65,536 values: a table spares a search for each
     rounded = np.arange(1 << 16)
     table = areas.of_negatives(
-        np.searchsorted(_upper_bits(distinct), rounded, "left"),
-        np.searchsorted(_upper_bits(distinct), rounded, "right"),
+        np.searchsorted(upper_bits(distinct), rounded, "left"),
+        np.searchsorted(upper_bits(distinct), rounded, "right"),
     )
-    for block in _blocks(probabilities):
-        bits = _upper_bits(probabilities[block])
+    for block in row_blocks(probabilities):
+        bits = upper_bits(probabilities[block])
         changes[:, block] = [change[bits].sum(axis=1) for change in table]
-    of_positives = areas.of_positives[:, number] - table[:, _upper_bits(own)]
+    of_positives = areas.of_positives[:, number] - table[:, upper_bits(own)]
     changes += [np.bincount(row, change, truth.shape[0]) for change in of_positives]
     return areas.values, changes
 
@@ -494,7 +494,7 @@ def _running(places: Ints, scores: int) -> Ints:
     return np.cumsum(np.bincount(places, minlength=scores + 1))[:-1]
 
 
-def _upper_bits(probabilities: Floats) -> NDArray[np.uint16]:
+def upper_bits(probabilities: Floats) -> NDArray[np.uint16]:
     """Sign, exponent and seven bits of each: in the order of the numbers, which are not negative."""
     return (np.ascontiguousarray(probabilities, np.float32).view(np.uint32) >> 16).astype(np.uint16)
 
@@ -518,7 +518,7 @@ def _sums(cells: csr_matrix, axis: int) -> Array:
     return np.asarray(cells.sum(axis=axis), np.float64).ravel()
 
 
-def _blocks(probabilities: Floats) -> Iterator[slice]:
+def row_blocks(probabilities: Floats) -> Iterator[slice]:
     """Runs of rows that are few enough to be worked on at once."""
     rows = max(1, _CHUNK_CELLS // max(1, probabilities.shape[1]))
     for start in range(0, len(probabilities), rows):

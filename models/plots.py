@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from rubricator.models.evaluation import row_blocks, upper_bits
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -25,10 +27,10 @@ def write_plots(
     targets, probabilities, decisions: (rows, labels), of cross-validation. The decisions are a point beside the curve:
     each label has its own threshold.
     """
-    truth, scores = targets.toarray().astype(bool).ravel(), probabilities.ravel()
-    thresholds, precision, recall = _curve(truth, scores)
-    hits = int((truth & decisions.ravel()).sum())
-    decided = (hits / max(int(truth.sum()), 1), hits / max(int(decisions.sum()), 1))
+    own = probabilities[targets.nonzero()]
+    thresholds, precision, recall = _curve(own, probabilities)
+    hits = int(decisions[targets.nonzero()].sum())
+    decided = (hits / max(len(own), 1), hits / max(int(decisions.sum()), 1))
 
     def precision_recall(axes: "Axes") -> None:
         axes.plot(recall, precision)
@@ -39,16 +41,18 @@ def write_plots(
         axes.legend(loc="lower left")
 
     def reliability(axes: "Axes") -> None:
-        number = np.clip(np.digitize(scores, _BINS) - 1, 0, len(_BINS) - 2)
-        count = np.bincount(number, minlength=len(_BINS) - 1)
+        count, total, positives = np.zeros((3, len(_BINS) - 1))
+        for block in row_blocks(probabilities):
+            cells = probabilities[block].ravel()
+            count += np.histogram(cells, _BINS)[0]
+            total += np.histogram(cells, _BINS, weights=cells)[0]
+        positives += np.histogram(own, _BINS)[0]
         there = count > 0
-        means = [
-            np.bincount(number, values, len(_BINS) - 1)[there] / count[there] for values in (scores, truth)
-        ]
+        means = [sums[there] / count[there] for sums in (total, positives)]
         axes.plot([0, 1], [0, 1], color="grey", linewidth=1, label="calibrated")
         axes.plot(*means, "o-", label="held out")
         for x, y, cells in zip(*means, count[there], strict=True):
-            axes.annotate(f"{cells:,}", (x, y), textcoords="offset points", xytext=(4, -11), fontsize=7)
+            axes.annotate(f"{cells:,.0f}", (x, y), textcoords="offset points", xytext=(4, -11), fontsize=7)
         axes.set(
             xlabel="mean probability (number of cells)", ylabel="share of positives", title="Reliability"
         )
@@ -111,14 +115,22 @@ def reliability_plot(path: Path, curves: Mapping[str, Sequence[tuple[int, float,
 
 
 def _curve(
-    truth: NDArray[np.bool_], scores: NDArray[np.float32]
+    own: NDArray[np.float32], probabilities: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Threshold, precision and recall at no more than _POINTS distinct scores, from the highest."""
-    order = np.argsort(-scores, kind="stable")
-    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
-    ends = ends[np.unique(np.linspace(0, len(ends) - 1, _POINTS).astype(int))]
-    hits = np.cumsum(truth[order])[ends]
-    return scores[order][ends].astype(np.float64), hits / (ends + 1), hits / max(int(truth.sum()), 1)
+    """Threshold, precision and recall at no more than _POINTS thresholds, from the highest.
+
+    own: probabilities of the true cells. The thresholds are numbers whose lower bits are 0, so that cells are counted
+    and not sorted.
+    """
+    hits = np.bincount(upper_bits(own), minlength=1 << 16)
+    count = np.zeros(1 << 16, np.int64)
+    for block in row_blocks(probabilities):
+        count += np.bincount(upper_bits(probabilities[block]).ravel(), minlength=1 << 16)
+    there = np.flatnonzero(count)[::-1]
+    some = np.unique(np.linspace(0, len(there) - 1, _POINTS).astype(int))
+    found, decided = (np.cumsum(each[there])[some] for each in (hits, count))
+    thresholds = (there[some].astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    return thresholds, found / decided, found / max(len(own), 1)
 
 
 def _written(path: Path, draw: Callable[["Axes"], None], *, size: tuple[float, float] = (5, 4)) -> Path:
