@@ -1,8 +1,12 @@
 """Train: labelled examples, cross-validation, final fit, and one registered challenger with all its figures."""
 
+import hashlib
 import json
+import os
+import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -150,12 +154,15 @@ def train(
             progress.show(done / (folds * len(splits) + 1), f"{done} folds of {folds * len(splits)}")
 
         held_out, evaluations = {}, {}
-        for split, (chosen, validated) in splits.items():
-            held_out[split] = validated(chosen, task=task, folds=folds, seed=seed, on_fold=on_fold)
-            evaluations[split] = held_out[split].evaluate(
-                chosen, bootstrap=bootstrap if split == "by group" else 0, seed=seed
-            )
-        fitted = fit(examples, task=task)
+        with _resumable(
+            opened.path / "checkpoints", task, model, examples.fingerprint(), repr(chosen_settings)
+        ):
+            for split, (chosen, validated) in splits.items():
+                held_out[split] = validated(chosen, task=task, folds=folds, seed=seed, on_fold=on_fold)
+                evaluations[split] = held_out[split].evaluate(
+                    chosen, bootstrap=bootstrap if split == "by group" else 0, seed=seed
+                )
+            fitted = fit(examples, task=task)
     evaluation = evaluations.pop("by group")
     beside = {split: scores.values()["micro_f1"] for split, scores in evaluations.items()}
     if isinstance(chosen_settings, EnsembleSettings):
@@ -202,6 +209,21 @@ def one_to_one(examples: "Examples", seed: int) -> "Examples":
         np.flatnonzero(~positive), min(positive.sum(), (~positive).sum()), replace=False
     )
     return examples.take(np.sort(np.concatenate([np.flatnonzero(positive), drawn])))
+
+
+@contextmanager
+def _resumable(checkpoints: Path, *training: str) -> Iterator[None]:
+    """Let classifiers keep checkpoints of this training in a folder of its own, until it has ended well."""
+    from rubricator.models.classifier import CHECKPOINTS
+
+    folder = checkpoints / hashlib.sha256("\n".join(training).encode()).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ[CHECKPOINTS] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ[CHECKPOINTS]
+    shutil.rmtree(folder)
 
 
 def _members(names: Sequence[str], examples: "Examples") -> "list[Member]":

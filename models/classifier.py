@@ -27,6 +27,9 @@ CLASSIFIERS = {
     "transformer": "rubricator.models.transformer:TransformerClassifier",
 }
 FORMAT_VERSION = 2
+# The environment names a folder for checkpoints: training that was killed goes on from there when it is started again
+# with the same data and settings. It is no setting: those become part of the model.
+CHECKPOINTS = "RUBRICATOR_CHECKPOINTS"
 _WORD = re.compile(r"[^\W_]")
 
 

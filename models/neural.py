@@ -24,15 +24,11 @@ from scipy.sparse import csr_matrix
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from rubricator.models.classifier import EvidenceSpan, HeldIn, read_json, write_json
+from rubricator.models.classifier import CHECKPOINTS, EvidenceSpan, HeldIn, read_json, write_json
 from rubricator.models.evidence import evidence_spans
 from rubricator.models.folds import assign_folds
 from rubricator.models.losses import Loss, loss_named
 from rubricator.nlp.contexts import Context, LabelSpan
-
-# A folder for checkpoints: training that was killed goes on from there when it is started again with the same data and
-# settings. It is not a setting, which would become part of the model.
-CHECKPOINTS = "RUBRICATOR_CHECKPOINTS"
 
 Int = NDArray[np.int64]
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -637,7 +633,7 @@ def _device() -> torch.device:
 
 def _checkpoint_folder(fingerprint: str, member: int) -> Path | None:
     root = os.environ.get(CHECKPOINTS)
-    return Path(root) / fingerprint[:16] / str(member) if root else None
+    return Path(root) / fingerprint[:16] / str(member) if root and Path(root).is_dir() else None
 
 
 @contextmanager

@@ -12,9 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
+from rubricator.models.classifier import CHECKPOINTS
 from rubricator.models.cnn import CnnClassifier, CnnSettings
-from rubricator.models.neural import CHECKPOINTS, ShuffledRows
+from rubricator.models.neural import ShuffledRows
+from rubricator.models.pyfunc_entry import load_bundle
+from rubricator.models.registry import write_bundle
+from rubricator.models.training import train_model
 from rubricator.nlp.contexts import LabelSpan, neighbours
+from rubricator.nlp.examples import Examples
 
 FINDINGS = ["pneumonia of the left base", "dry cough", "knee pain"]
 WORDS = [
@@ -175,6 +180,26 @@ def test_attention_is_pulled_onto_marked_evidence() -> None:
         at = model.tokenizer.encode(TEXTS[0]).tokens.index("patient")
         shares.append(attention[0, at].item())
     assert shares[1] > max(0.1, 1.5 * shares[0])
+
+
+def test_a_bundle_works_with_the_source_that_it_was_registered_with(tmp_path: Path) -> None:
+    examples = Examples(
+        ids=[str(row) for row in range(90)],
+        groups=GROUPS,
+        texts=TEXTS,
+        contexts=CONTEXTS,
+        targets=TARGETS,
+        labels=LABELS,
+    )
+    model = train_model(examples, task="plan", classifier="cnn", settings=SENTENCES)
+    write_bundle(model, tmp_path)
+    loaded = load_bundle(tmp_path)
+    assert type(loaded.classifier).__module__.startswith("rubricator_")
+    np.testing.assert_array_equal(
+        loaded.predict_proba(TEXTS, contexts=CONTEXTS), model.predict_proba(TEXTS, contexts=CONTEXTS)
+    )
+    assert (loaded.predict_proba(TEXTS, contexts=CONTEXTS)[:, 3] == 0).all()
+    assert set(model.classifier.requirements) >= {"torch", "tokenizers"}
 
 
 KILLED = """
