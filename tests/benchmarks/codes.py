@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from scipy.sparse import csr_matrix
+import numpy as np
 
 from rubricator.models.classifier import TrainedModel
 from rubricator.models.evaluation import Evaluation, evaluate, on_labels
@@ -20,6 +20,7 @@ from rubricator.nlp.notes import NoteReader, NoteSettings
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 SHOWN = (
     "micro_f1",
+    "micro_f1_at_half",
     "macro_f1",
     "macro_f1_of_means",
     "map",
@@ -50,16 +51,22 @@ def codiesp() -> None:
     labels = sorted({*train.labels, *dev.labels})
     probabilities = model.predict_proba(dev.texts)
     scores = evaluate(
-        csr_matrix(on_labels(dev.targets.toarray(), dev.labels, labels)),
+        on_labels(dev.targets, dev.labels, labels),
         on_labels(probabilities, model.labels, labels),
         on_labels(model.decide(probabilities) != "reject", model.labels, labels),
         dev.groups,
         labels,
+        training_positives=on_labels(np.array([model.training_positives]), model.labels, labels)[0],
     )
     print(
         f"{len(train.labels)} codes in train; {len(labels) - len(train.labels)} in dev only, which count as missed"
     )
     show("CodiEsp English, train to dev", scores, start)
+    for bucket, of_labels in scores.buckets.items():
+        figures = ", ".join(f"{name} {each.value:.3f}" for name, each in of_labels.metrics.items())
+        print(
+            f"  {bucket} positives in train: {of_labels.labels} codes, {of_labels.positives} in dev: {figures}"
+        )
     with tempfile.TemporaryDirectory() as scratch:
         start = time.perf_counter()
         model.save(Path(scratch) / "model")
