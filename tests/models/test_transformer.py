@@ -129,6 +129,13 @@ def test_the_small_encoder_reads_a_text_the_same_in_any_batch(context: int) -> N
     assert batch_matters(fitted(context=context)) < 1e-5
 
 
+def test_neighbours_and_their_places_are_read() -> None:
+    classifier = fitted(context=2)
+    around = [Context(("cough fever",), ("no rash",)), Context(("no rash",), ("cough fever",)), Context()]
+    found = classifier.predict_proba(["seen today"] * 3, contexts=around)
+    assert len({round(float(each), 6) for each in found[:, 0]}) == 3
+
+
 @pytest.mark.parametrize("encoder", ["bert", "roberta"])
 def test_a_pretrained_encoder_reads_a_text_the_same_in_any_batch(
     encoder: str, request: pytest.FixtureRequest
