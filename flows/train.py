@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -208,7 +208,7 @@ def one_to_one(examples: "Examples", seed: int) -> "Examples":
     drawn = np.random.default_rng(seed).choice(
         np.flatnonzero(~positive), min(positive.sum(), (~positive).sum()), replace=False
     )
-    return examples.take(np.sort(np.concatenate([np.flatnonzero(positive), drawn])))
+    return replace(examples, further=None).take(np.sort(np.concatenate([np.flatnonzero(positive), drawn])))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from scipy.sparse import csr_matrix
 
 from rubricator.models.calibration import Calibration
-from rubricator.nlp.contexts import Context, LabelSpan
+from rubricator.nlp.contexts import Context, LabelSpan, whole_sentence
 from rubricator.nlp.errors import RubricatorError
 
 # Import paths, so that naming one classifier does not import the libraries of the others.
@@ -30,7 +30,7 @@ FORMAT_VERSION = 2
 # The environment names a folder for checkpoints: training that was killed goes on from there when it is started again
 # with the same data and settings. It is no setting: those become part of the model.
 CHECKPOINTS = "RUBRICATOR_CHECKPOINTS"
-_WORD = re.compile(r"[^\W_]")
+_WORD = re.compile(r"[^\W\d_]{2}")  # as weak labels ask for: a number alone says nothing
 
 
 class UnknownClassifierError(RubricatorError):
@@ -151,9 +151,14 @@ class TrainedModel:
         self, texts: Sequence[str], *, contexts: Sequence[Context] | None = None
     ) -> NDArray[np.float32]:
         """Calibrated probabilities (n, labels); exactly 0 for a label that had no positives, and for a text without
-        a word. contexts: what stands around each text, where it is a part of a note.
+        a word. contexts: what stands around each text, where it is a part of a note; fragments are read with the
+        sentence that they continue.
         """
-        probabilities = self.calibration.apply(self.classifier.predict_proba(texts, contexts=contexts))
+        read, around = texts, contexts
+        if contexts is not None:
+            whole = [whole_sentence(text, context) for text, context in zip(texts, contexts, strict=True)]
+            read, around = [text for text, _ in whole], [context for _, context in whole]
+        probabilities = self.calibration.apply(self.classifier.predict_proba(read, contexts=around))
         probabilities[[row for row, text in enumerate(texts) if not _WORD.search(text)]] = 0
         return probabilities
 
@@ -180,6 +185,7 @@ class TrainedModel:
             "code_system": self.code_system,
             "settings": self.settings,
             "data_fingerprint": self.fingerprint,
+            "label_dependence": dependence.to_json() if (dependence := self.calibration.dependence) else None,
         }
         rows = [
             {"label": label, "description": description, "training_positives": positives, **calibration}
@@ -221,7 +227,7 @@ class TrainedModel:
             task=config["task"],
             classifier_name=config["classifier"],
             classifier=classifier,
-            calibration=Calibration.from_json(rows),
+            calibration=Calibration.from_json(rows, config.get("label_dependence")),
             descriptions=[row["description"] for row in rows],
             training_positives=[row["training_positives"] for row in rows],
             code_system=config["code_system"],

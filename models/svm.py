@@ -1,6 +1,6 @@
 """One linear SVM per label over sparse word and character n-grams, with exact evidence."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal, Self
@@ -31,7 +31,8 @@ class SvmSettings(BaseModel):
 
     features: NgramSettings = NgramSettings()
     context: NgramSettings | None = None  # features of what stands around a text
-    sentences_around: int = Field(default=2, ge=1)  # on either side, in these features
+    sentences_around: int = Field(default=5, ge=1)  # on either side, in these features
+    adjoining: NgramSettings | None = None  # features of one sentence on either side
     loss: Literal["squared_hinge", "logistic"] = (
         "squared_hinge"  # logistic regression is the baseline to beat
     )
@@ -63,6 +64,7 @@ class SvmClassifier:
         self.settings = settings
         self.features = NgramFeatures(settings.features)
         self.context = NgramFeatures(settings.context) if settings.context else None
+        self.adjoining = NgramFeatures(settings.adjoining) if settings.adjoining else None
         self.weights = csc_matrix((0, len(self.labels)), dtype=np.float32)  # (columns, labels)
         self.intercepts: NDArray[np.float32] = np.zeros(len(self.labels), np.float32)
         self.held_in: HeldIn | None = None
@@ -74,7 +76,8 @@ class SvmClassifier:
             return SvmSettings(features=NgramSettings(assertions=True, evenness=0.5), rarity=0.5)
         return SvmSettings(
             features=NgramSettings(char_ngrams=(2, 5), char_weight=0.7),
-            context=NgramSettings(word_weight=0.5, char_weight=0),
+            context=NgramSettings(word_weight=0.75, char_weight=0),
+            adjoining=NgramSettings(word_weight=0.35, char_weight=0),
             cost=0.2,
         )
 
@@ -94,8 +97,8 @@ class SvmClassifier:
         targets = targets.tocsr()
         folds = assign_folds(targets, groups, self.settings.inner_folds, seed=self.settings.seed)
         features = self.features.fit_transform(texts, groups)
-        if self.context:
-            features = _beside(features, self.context.fit_transform(self._around(contexts), groups))
+        for block, around in self._around(contexts):
+            features = _beside(features, block.fit_transform(around, groups))
         costs = self.settings.cost if isinstance(self.settings.cost, tuple) else (self.settings.cost,)
         tried = {cost: self._hold_in(features, targets, folds, cost) for cost in costs}
         best = max(costs, key=lambda cost: _precision(targets, tried[cost]) if len(costs) > 1 else 0)
@@ -160,8 +163,8 @@ class SvmClassifier:
     ) -> NDArray[np.float32]:
         """sigmoid of the SVM decisions, float32 (texts, labels); 0 for a label that had no positives."""
         features = self.features.transform(texts)
-        if self.context:
-            features = _beside(features, self.context.transform(self._around(contexts)))
+        for block, around in self._around(contexts):
+            features = _beside(features, block.transform(around))
         return _probabilities(features, self.weights, self.intercepts)
 
     def evidence(
@@ -207,13 +210,18 @@ class SvmClassifier:
                 intercepts[label] = fitted.intercept_[0]
         return csc_matrix(hstack(columns, format="csc")), intercepts
 
-    def _around(self, contexts: Sequence[Context] | None) -> list[str]:
-        if contexts is None:
-            raise ValueError("this classifier reads the context of each text: give contexts")
-        return [context.nearest(self.settings.sentences_around).text for context in contexts]
+    def _around(self, contexts: Sequence[Context] | None) -> Iterator[tuple[NgramFeatures, list[str]]]:
+        """Each block of features of the context, with the text it is made of."""
+        for block, sentences in ((self.context, self.settings.sentences_around), (self.adjoining, 1)):
+            if block is None:
+                continue
+            if contexts is None:
+                raise ValueError("this classifier reads the context of each text: give contexts")
+            yield block, [context.nearest(sentences).text for context in contexts]
 
     def _blocks(self) -> list[tuple[str, NgramFeatures]]:
-        return [("text", self.features), *([("context", self.context)] if self.context else [])]
+        blocks = (("text", self.features), ("context", self.context), ("adjoining", self.adjoining))
+        return [(name, block) for name, block in blocks if block]
 
     def save(self, folder: Path) -> None:
         """vocabulary.json and weights.safetensors, with the settings in classifier.json."""

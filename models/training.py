@@ -53,10 +53,11 @@ def train_model(
     settings: BaseModel | None = None,
     calibration: CalibrationSettings = CalibrationSettings(),
 ) -> TrainedModel:
-    """Fit the classifier, then calibration and thresholds on what it held in.
+    """Fit the classifier, then calibration and thresholds on what it held in; further examples are learnt from too.
 
     settings: the classifier's own, None for its defaults for the task. Raises UnknownClassifierError and FoldError.
     """
+    examples = examples.with_further()
     kind = classifier_class(classifier)
     chosen = kind.default_settings(task) if settings is None else settings
     fitted = kind(examples.labels, chosen, descriptions=_descriptions(examples.labels, task)).fit(
@@ -95,8 +96,7 @@ def cross_validate(
     parallel = sum(map(len, examples.texts)) > _WORTH_PROCESSES
     predictions = Parallel(n_jobs=-1 if parallel else 1, return_as="generator", pre_dispatch="n_jobs")(
         delayed(_predict_fold)(
-            examples.take(np.flatnonzero(fold_of != fold)),
-            examples.take(np.flatnonzero(fold_of == fold)),
+            *examples.split(fold_of == fold),
             task=task,
             classifier=classifier,
             settings=settings,

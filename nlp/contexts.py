@@ -22,6 +22,29 @@ class Context(NamedTuple):
         return " ".join(self.before + self.after)
 
 
+def whole_sentence(text: str, context: Context) -> tuple[str, Context]:
+    """A fragment ("b.i.d.", "and transferred to the ward.") together with the sentence that it continues, and what
+    stands around both.
+
+    A text is a fragment where it begins in lower case and a text before it does not: in a note without capitals
+    nothing is joined.
+    """
+    first = len(context.before) if _begins_low(text) else -1
+    while first > 0 and _begins_low(context.before[first - 1]):
+        first -= 1
+    if first == 0:
+        return text, context
+    before, head = (
+        (context.before[: first - 1], context.before[first - 1 :]) if first > 0 else (context.before, ())
+    )
+    last = next((n for n, other in enumerate(context.after) if not _begins_low(other)), len(context.after))
+    return " ".join((*head, text, *context.after[:last])), Context(before, context.after[last:])
+
+
+def _begins_low(text: str) -> bool:
+    return text.lstrip()[:1].islower()
+
+
 class LabelSpan(NamedTuple):
     """text[start:end] is why label number `label` was given."""
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, vstack
 
 from rubricator.nlp.contexts import Context, LabelSpan, neighbours, sentence_contexts
 from rubricator.nlp.duplicates import group_notes
@@ -43,7 +43,8 @@ class Examples:
     both sides of a split. texts: n strings. contexts: what stands around each text, None where the text is the whole
     note. targets: 0/1 matrix (n, labels). labels: column names of targets. evidence: for each text the spans that its
     labels were given for, None where nobody marked any. strata: name of a stratum per example, where the annotations
-    give one. counts: what became of the notes, for the report.
+    give one. counts: what became of the notes, for the report. further: examples to learn from beside these, never to
+    score on.
     """
 
     ids: list[str]
@@ -55,6 +56,7 @@ class Examples:
     evidence: list[list[LabelSpan]] | None = None
     counts: dict[str, int] = field(default_factory=dict)
     strata: list[str] | None = None
+    further: "Examples | None" = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -76,10 +78,37 @@ class Examples:
             strata=chosen(self.strata),
         )
 
+    def split(self, test: NDArray[np.bool_]) -> tuple["Examples", "Examples"]:
+        """To learn from and to test on; no group of the test is among the further examples."""
+        learnt, tested = self.take(np.flatnonzero(~test)), self.take(np.flatnonzero(test))
+        if self.further:
+            apart = ~np.isin(self.further.groups, tested.groups)
+            learnt = replace(learnt, further=self.further.take(np.flatnonzero(apart)))
+        return learnt, replace(tested, further=None)
+
+    def with_further(self) -> "Examples":
+        """These and the further examples as one."""
+        if self.further is None:
+            return self
+        other = self.further
+        return replace(
+            self,
+            ids=self.ids + other.ids,
+            groups=np.concatenate([self.groups, other.groups]),
+            texts=self.texts + other.texts,
+            contexts=None if self.contexts is None else self.contexts + (other.contexts or []),
+            evidence=None if self.evidence is None else self.evidence + (other.evidence or []),
+            targets=vstack([self.targets, other.targets], format="csr"),
+            strata=None,
+            further=None,
+        )
+
     def fingerprint(self) -> str:
         """sha256 over ids, texts, groups, labels and evidence: the same data gives the same 64 hex digits."""
         marked = [] if self.evidence is None else [self.evidence]
         digest = hashlib.sha256(json.dumps([self.labels, self.ids, *marked]).encode())
+        if self.further:
+            digest.update(self.further.fingerprint().encode())
         targets = self.targets.tocsr().sorted_indices()
         self._update(digest, self.groups, targets.indptr, targets.indices)
         return digest.hexdigest()
@@ -106,6 +135,7 @@ def section_examples(
 ) -> Examples:
     """Sentences labelled by the headed section they stand under (FACTS: weak labels without leakage).
 
+    further examples: sentences of sections that mix plans with other things, labelled by their wording.
     exclude: note ids left out, together with every note of their groups (near duplicates, same patient).
     Raises ExampleError where no sentence is positive or none is negative.
     """
@@ -115,8 +145,10 @@ def section_examples(
     for note_id, patient_id, text in _note_rows(batches, ("note_id", "patient_id", "text")):
         counts["notes"] += 1
         sentences = label_note(text, finder.find(text), settings, lexicon)
-        labelled = [index for index, sentence in enumerate(sentences) if sentence.label is not None]
-        counts["notes with labels"] += bool(labelled)
+        labelled = [
+            index for index, sentence in enumerate(sentences) if {sentence.label, sentence.worded} != {None}
+        ]
+        counts["notes with labels"] += any(sentence.label is not None for sentence in sentences)
         if labelled or note_id in exclude:
             note_ids.append(note_id)
             patient_ids.append(patient_id)
@@ -126,23 +158,31 @@ def section_examples(
     groups, kept = _groups_without(exclude, note_ids, patient_ids, note_texts)
     counts["notes left out"] = len(note_ids) - len(kept)
     rows = [(row, sentence, context) for row in kept for sentence, context in units[row]]
-    values = [sentence.label or 0 for _, sentence, _ in rows]
-    counts["sentences"], counts["positive sentences"] = len(rows), sum(values)
-    if not 0 < sum(values) < len(values):
+
+    def examples(labels: Sequence[int | None]) -> Examples:
+        chosen = [(*row, label) for row, label in zip(rows, labels, strict=True) if label is not None]
+        return Examples(
+            ids=[f"{note_ids[row]}:{sentence.start}:{sentence.end}" for row, sentence, *_ in chosen],
+            groups=np.array([groups[row] for row, *_ in chosen], dtype=np.int64),
+            texts=[note_texts[row][sentence.start : sentence.end] for row, sentence, *_ in chosen],
+            contexts=[context for *_, context, _ in chosen],
+            targets=csr_matrix(np.array([label for *_, label in chosen], dtype=np.uint8).reshape(-1, 1)),
+            labels=[settings.name],
+        )
+
+    headed = examples([sentence.label for _, sentence, _ in rows])
+    worded = examples([sentence.worded for _, sentence, _ in rows])
+    positive = headed.targets.nnz
+    if not 0 < positive < len(headed):
         raise ExampleError(
-            f"{counts['notes']} notes gave {sum(values)} positive and {len(values) - sum(values)} negative sentences "
+            f"{counts['notes']} notes gave {positive} positive and {len(headed) - positive} negative sentences "
             f"for {settings.name}; both are needed. `rubricator extract` shows which headings were found and which "
             "were not: add your site's headings with --lexicon"
         )
-    return Examples(
-        ids=[f"{note_ids[row]}:{sentence.start}:{sentence.end}" for row, sentence, _ in rows],
-        groups=np.array([groups[row] for row, *_ in rows], dtype=np.int64),
-        texts=[note_texts[row][sentence.start : sentence.end] for row, sentence, _ in rows],
-        contexts=[context for *_, context in rows],
-        targets=csr_matrix(np.array(values, dtype=np.uint8).reshape(-1, 1)),
-        labels=[settings.name],
-        counts=dict(counts),
-    )
+    counts |= {"sentences": len(headed), "positive sentences": positive}
+    if len(worded):
+        counts |= {"sentences by wording": len(worded), "positive sentences by wording": worded.targets.nnz}
+    return replace(headed, counts=dict(counts), further=worded if len(worded) else None)
 
 
 def code_examples(

@@ -2,7 +2,8 @@
 
 Rules against leakage: no sentence holds a word of a heading; negatives come only from notes that have a
 positive section, and there only from sections that are confidently something else; all other sentences stay
-unlabelled.
+unlabelled. Sections that mix plans with reasoning are labelled sentence by sentence from their wording: to learn
+from, never to score on.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rubricator.nlp.errors import RubricatorError
 from rubricator.nlp.sentences import split_parts
+from rubricator.nlp.wording import worded_as_plan
 
 if TYPE_CHECKING:
     from rubricator.nlp.headings import Lexicon
@@ -48,19 +50,22 @@ PLAN_WIDE = frozenset(
     }
 )
 NEVER_PLAN = frozenset({"medications"})  # neutral by its role, and confidently no plan: what is taken already
+MIXED = frozenset({"assessment_and_plan", "assessment", "impression"})
 
 
 class WeakLabelSettings(BaseModel):
     """Which categories make a sentence positive (1) and which negative (0); all others leave it unlabelled.
 
     negative: None means, with `plan` among the positive ones, the categories of role not-plan and current medications;
-    else all other known categories but mixed ones.
+    else all other known categories but mixed ones. by_wording: unlabelled categories whose sentences are labelled by
+    what they say, where plans are among the positive categories; for training only.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     positive: frozenset[str] = Field(default=PLAN_WIDE, min_length=1)
     negative: frozenset[str] | None = None
+    by_wording: frozenset[str] = MIXED
 
     @property
     def name(self) -> str:
@@ -84,7 +89,7 @@ class WeakLabelSettings(BaseModel):
 
     def against_all_others(self, lexicon: Lexicon) -> WeakLabelSettings:
         """The same positives against every other known category but mixed ones: for evaluation on clean notes."""
-        return self.model_copy(update={"negative": self._others(lexicon)})
+        return self.model_copy(update={"negative": self._others(lexicon), "by_wording": frozenset()})
 
     def _others(self, lexicon: Lexicon) -> frozenset[str]:
         known = {name for name, category in lexicon.categories.items() if category.role != "mixed"}
@@ -97,12 +102,16 @@ class LabelError(RubricatorError):
 
 @dataclass(frozen=True, slots=True)
 class LabelledSentence:
-    """A sentence of a note; category is None outside sections, label None where it is unlabelled."""
+    """A sentence of a note; category is None outside sections, label None where its heading gives it none.
+
+    worded: label by wording, where the category is one that mixes.
+    """
 
     start: int
     end: int
     category: str | None
     label: int | None
+    worded: int | None = None
 
 
 def label_note(
@@ -113,16 +122,21 @@ def label_note(
     Units without a word of two letters ("1.", "98.6", "x 3") are never labelled.
     """
     labels = _labels(settings, lexicon)
+    by_wording = settings.by_wording - labels.keys() if "plan" in settings.positive else frozenset()
     if not any(labels.get(section.category) == 1 for section in sections):
         labels = {}
     parts, categories = _parts(text, sections)
     sentences = []
     for category, spans in zip(categories, split_parts(text, parts), strict=True):
         label = None if category is None else labels.get(category)
-        sentences += [
-            LabelledSentence(start, end, category, label if _WORD.search(text, start, end) else None)
-            for start, end in spans
-        ]
+        for start, end in spans:
+            if not _WORD.search(text, start, end):
+                sentences.append(LabelledSentence(start, end, category, None))
+            elif category in by_wording:
+                worded = worded_as_plan(text[start:end])
+                sentences.append(LabelledSentence(start, end, category, None, worded))
+            else:
+                sentences.append(LabelledSentence(start, end, category, label))
     return sentences
 
 

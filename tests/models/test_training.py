@@ -249,3 +249,7 @@ def test_empty_texts_and_unseen_words_get_a_probability(model: TrainedModel) -> 
     assert np.isfinite(probabilities).all()
     assert model.predict_proba([]).shape == (0, 5)
     assert model.evidence(["", "…"], [[0], [1, 2]]) == [[[]], [[], []]]
+
+
+def test_a_text_without_a_word_is_never_predicted(model: TrainedModel) -> None:
+    assert (model.predict_proba(["6.", "", "x 3", "98.6"]) == 0).all()

@@ -205,3 +205,24 @@ def test_rows_can_be_taken(lexicon: Lexicon) -> None:
     assert taken.texts == ["Return in two weeks.", "The lungs are clear."]
     assert taken.targets.toarray().ravel().tolist() == [1, 0]
     assert len(taken) == 2
+
+
+def test_mixed_sections_are_learnt_from_by_their_wording_and_never_scored(lexicon: Lexicon) -> None:
+    mixed = "ASSESSMENT AND PLAN:\nHypertension. Continue lisinopril. It was high and we will check it."
+    notes = [headed(0, "p0"), headed(1, "p1"), ("m", "p1", mixed, None)]
+    examples = section_examples(batches(*notes), settings=WeakLabelSettings(), lexicon=lexicon)
+    assert len(examples) == 8
+    further = examples.further
+    assert further is not None
+    assert further.texts == ["Hypertension.", "Continue lisinopril."]
+    assert further.targets.toarray().ravel().tolist() == [0, 1]
+    assert len(examples.with_further()) == 10
+    learnt, tested = examples.split(examples.groups == further.groups[0])
+    assert (len(learnt.with_further()), len(tested.with_further())) == (
+        4,
+        4,
+    )  # the note's own group is tested
+    learnt, _ = examples.split(examples.groups != further.groups[0])
+    assert len(learnt.with_further()) == 6
+    by_heading = WeakLabelSettings(by_wording=frozenset())
+    assert section_examples(batches(*notes), settings=by_heading, lexicon=lexicon).further is None
