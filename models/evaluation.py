@@ -11,9 +11,9 @@ Conventions, since papers differ and seldom say:
   only.
 - Buckets: labels by their number of positives in training. recall_at_15: share of their true cells whose label is
   among the 15 best of the row, all labels ranked.
-- Interval: 2.5 % to 97.5 % of resamples of whole groups with replacement. A label that a resample lacks keeps its
-  whole-sample figure in the macro means. AUROC and AUPRC are resampled through their first-order expansion in the
-  weights of the groups (the infinitesimal jackknife; for AUROC that is Obuchowski 1997).
+- Interval: 2.5 % to 97.5 % of resamples of whole groups with replacement. Macro means, AUROC and AUPRC are resampled
+  through their first-order expansion in the weights of the groups (the infinitesimal jackknife; for AUROC that is
+  Obuchowski 1997): scored on each resample, labels with few positives drift away from their value on the sample.
 
 What is true and what is decided is sparse, and probabilities are gone through in blocks: nothing here takes memory of
 the size of (rows × labels).
@@ -138,7 +138,7 @@ def evaluate(
         return summed(weights) | ranked(weights)
 
     found = figures(np.ones((1, len(names))))
-    drawn = _resample(figures, len(names), bootstrap, seed, cells=8 * len(labels))
+    drawn = _resample(figures, len(names), bootstrap, seed)
     estimates = {
         name: _estimate(float(value[0]), drawn.get(name, np.zeros(0)))
         for name, value in found.items()
@@ -214,14 +214,13 @@ def on_labels(values: Matrix, labels: Sequence[str], wanted: Sequence[str]) -> M
 
 Figures = Callable[[Array], dict[str, Array]]  # weights of groups (resamples, groups) → figures (resamples,)
 _OF_BUCKETS = ("micro_f1", "macro_f1", "recall_at_15")
+_AT_HALF = ("micro_f1", "micro_precision", "micro_recall", "macro_f1")
 
 
-def _resample(
-    figures: Figures, groups: int, resamples: int, seed: int, *, cells: int = 0
-) -> dict[str, Array]:
+def _resample(figures: Figures, groups: int, resamples: int, seed: int) -> dict[str, Array]:
     """Figures over resamples of the groups, a chunk at a time so that memory does not grow with their
     number."""
-    chunk = max(1, _CHUNK_CELLS // max(cells, groups))
+    chunk = max(1, _CHUNK_CELLS // groups)
     random = np.random.default_rng(seed)
     drawn = []
     for start in range(0, resamples, chunk):
@@ -253,90 +252,77 @@ def _summed_figures(
     group: Ints,
     buckets: dict[str, Ints],
 ) -> Figures:
-    """Figures made of sums over rows: counted once per group, so that a resample is a matrix product."""
+    """Figures made of sums over rows: summed once per group, so that a resample is a matrix product."""
     rows, labels = truth.shape
     by_group = csr_matrix((np.ones(rows), (group, np.arange(rows))))
     row, ranks = _rows(truth), _ranks(truth, probabilities)
-    hits, present = truth.multiply(decided), _sums(truth, 1)
-    exact = (_sums(hits, 1) == present) & (_sums(decided, 1) == present)
+    half = vstack([_cells(probabilities[block] >= 0.5) for block in row_blocks(probabilities)], format="csr")
+    hits, present = _sums(truth.multiply(decided), 1), _sums(truth, 1)
+    exact = (hits == present) & (_sums(decided, 1) == present)
     cuts = [cut for cut in _CUTS if cut < labels]
     of_rows = [np.ones(rows), exact, present > 0, _average_precision(row, ranks, present)]
     of_rows += [np.bincount(row, ranks <= cut, rows) / cut for cut in cuts]
-    by_row = by_group @ np.stack(of_rows, axis=1).astype(np.float64)
+    by_row = np.asarray(by_group @ np.stack(of_rows, axis=1).astype(np.float64))
     bins_all = np.asarray(by_group @ _bin_sums(truth, probabilities))
     bins_predicted = np.asarray(by_group @ _bin_sums_of(decided, truth, probabilities))
-
-    half = vstack([_cells(probabilities[block] >= 0.5) for block in row_blocks(probabilities)], format="csr")
-    best = csr_matrix(
-        ((ranks <= _CUTS[-1]).astype(np.float64), truth.indices, truth.indptr), shape=truth.shape
-    )
-    counts = [by_group @ cells for cells in (truth, hits, decided, truth.multiply(half), half, best)]
-
-    def of_labels(weights: Array) -> list[Array]:
-        return [np.asarray(count.T @ weights.T).T for count in counts]
-
-    there, *whole = of_labels(np.ones((1, by_group.shape[0])))
-    by_threshold, by_half = _of_each(whole[0], whole[1], there), _of_each(whole[2], whole[3], there)
+    best = csr_matrix(((ranks <= _CUTS[-1]).astype(np.float64), truth.indices, truth.indptr), truth.shape)
+    by_threshold, by_half = (_f1_figures(truth, cells, group) for cells in (decided, half))
+    of_buckets = {
+        bucket: (
+            _f1_figures(truth[:, members], decided[:, members], group),
+            _by_group(group, _sums(best[:, members], 1)),
+            _by_group(group, _sums(truth[:, members], 1)),
+        )
+        for bucket, members in buckets.items()
+        if truth[:, members].nnz
+    }
 
     def figures(weights: Array) -> dict[str, Array]:
-        present, hit, chosen, hit_at_half, chosen_at_half, among_best = of_labels(weights)
-        found = _f1_figures(hit, chosen, present, by_threshold)
-        at_half = _f1_figures(hit_at_half, chosen_at_half, present, by_half)
-        sums = by_row.T @ weights.T
-        found |= {
-            **{
-                f"{name}_at_half": at_half[name]
-                for name in ("micro_f1", "micro_precision", "micro_recall", "macro_f1")
-            },
+        at_half, sums = by_half(weights), by_row.T @ weights.T
+        found = {
+            **by_threshold(weights),
+            **{f"{name}_at_half": at_half[name] for name in _AT_HALF},
             "exact_match": _ratio(sums[1], sums[0]),
             "map": _ratio(sums[3], sums[2]),
             **{f"p_at_{cut}": _ratio(sums[4 + number], sums[0]) for number, cut in enumerate(cuts)},
             "ece": _calibration_error(bins_all, weights),
             "ece_predicted": _calibration_error(bins_predicted, weights),
         }
-        for bucket, members in buckets.items():
-            if there[0, members].any():
-                of_bucket = present[:, members]
-                scores = _f1_figures(
-                    hit[:, members],
-                    chosen[:, members],
-                    of_bucket,
-                    [each[:, members] for each in by_threshold],
-                )
-                found |= {f"{bucket}/{name}": scores[name] for name in ("micro_f1", "macro_f1")}
-                if labels > _CUTS[-1]:
-                    recall = _ratio(among_best[:, members].sum(axis=1), of_bucket.sum(axis=1))
-                    found[f"{bucket}/recall_at_15"] = recall
+        for bucket, (f1, among_best, there) in of_buckets.items():
+            own = f1(weights)
+            found |= {f"{bucket}/{name}": own[name] for name in ("micro_f1", "macro_f1")}
+            if labels > _CUTS[-1]:
+                found[f"{bucket}/recall_at_15"] = _ratio(weights @ among_best, weights @ there)
         return found
 
     return figures
 
 
-def _of_each(hit: Array, chosen: Array, present: Array) -> list[Array]:
-    """Precision, recall and F1 of each label (resamples, labels)."""
-    return [_ratio(hit, chosen), _ratio(hit, present), _ratio(2 * hit, chosen + present)]
+def _f1_figures(truth: csr_matrix, decided: csr_matrix, group: Ints) -> Figures:
+    """Micro and macro precision, recall and F1."""
+    hits = truth.multiply(decided)
+    of_name = {"f1": (2 * hits, decided + truth), "precision": (hits, decided), "recall": (hits, truth)}
+    sums, means = {}, dict[str, tuple[float, Array]]()
+    for name, (part, whole) in of_name.items():
+        sums[name] = [_by_group(group, _sums(cells, 1)) for cells in (part, whole)]
+        there = _sums(whole, 0)
+        scores, share = _ratio(_sums(part, 0), there), _ratio(np.ones(len(there)), there * len(there))
+        means[name] = float(scores.mean()), _by_group(group, part @ share - whole @ (share * scores))
+
+    def figures(weights: Array) -> dict[str, Array]:
+        micro = {
+            f"micro_{name}": _ratio(weights @ part, weights @ whole) for name, (part, whole) in sums.items()
+        }
+        macro = {f"macro_{name}": _expanded(weights, *mean) for name, mean in means.items()}
+        precision, recall = macro["macro_precision"], macro["macro_recall"]
+        return micro | macro | {"macro_f1_of_means": _ratio(2 * precision * recall, precision + recall)}
+
+    return figures
 
 
-def _f1_figures(hit: Array, chosen: Array, present: Array, whole_sample: Sequence[Array]) -> dict[str, Array]:
-    """Micro and macro figures from counts (resamples, labels)."""
-    total = [counts.sum(axis=1) for counts in (hit, chosen, present)]
-    precision, recall, f1 = (
-        # a label that a resample lacks keeps its whole-sample figure: with many rare ones the mean would drift
-        np.where(there > 0, scores, figure).mean(axis=1)
-        for there, scores, figure in zip(
-            (chosen, present, chosen + present), _of_each(hit, chosen, present), whole_sample, strict=True
-        )
-    )
-    micro = _of_each(total[0], total[1], total[2])
-    return {
-        "micro_f1": micro[2],
-        "micro_precision": micro[0],
-        "micro_recall": micro[1],
-        "macro_f1": f1,
-        "macro_f1_of_means": _ratio(2 * precision * recall, precision + recall),
-        "macro_precision": precision,
-        "macro_recall": recall,
-    }
+def _expanded(weights: Array, value: float, change: Array) -> Array:
+    """A share in each resample, to first order: its value and its change with the weight of each group."""
+    return np.clip(value + (weights - 1) @ change, 0, 1)
 
 
 def _ranks(truth: csr_matrix, probabilities: Floats) -> Ints:
@@ -399,12 +385,10 @@ def _ranked_figures(truth: csr_matrix, probabilities: Floats, group: Ints) -> Fi
     for mean, of in (("micro", _micro_areas), ("macro", _macro_areas)):
         values, of_rows = of(truth, probabilities)
         for name, value, change in zip(("auroc", "auprc"), values, of_rows, strict=True):
-            changes[f"{mean}_{name}"] = value, np.bincount(group, change)
+            changes[f"{mean}_{name}"] = float(value), _by_group(group, change)
 
     def figures(weights: Array) -> dict[str, Array]:
-        return {
-            name: np.clip(value + (weights - 1) @ change, 0, 1) for name, (value, change) in changes.items()
-        }
+        return {name: _expanded(weights, *change) for name, change in changes.items()}
 
     return figures
 
@@ -420,18 +404,13 @@ class _Areas:
         self.positives, self.negatives = int(count.sum()), int(cells - count.sum())
         self.passed = np.append(0, np.cumsum(count))
         negatives_under = under - self.passed[:-1] + (up_to - under - count) / 2
-        beaten, at_least, hits = (
-            negatives_under / self.negatives,
-            cells - under,
-            self.positives - self.passed[:-1],
-        )
+        beaten = negatives_under / self.negatives
+        at_least, hits = cells - under, self.positives - self.passed[:-1]
         self.values = np.array([count @ beaten, count @ (hits / at_least)]) / self.positives
         self.lost = np.append(0, np.cumsum(count * hits / at_least**2)) / self.positives
         gained = np.cumsum(count / at_least) / self.positives
         own = (np.stack([beaten, hits / at_least]) - self.values[:, None]) / self.positives
-        self.of_positives = own + np.stack(
-            [np.zeros(len(count)), gained - self.lost[1:]]
-        )  # (2, distinct scores)
+        self.of_positives = own + np.stack([np.zeros(len(count)), gained - self.lost[1:]])  # (2, scores)
 
     def of_negatives(self, under: Ints, up_to: Ints) -> Array:
         """For cells (n,) with so many of the distinct scores under them, and up to their own: (2, n)."""
@@ -514,6 +493,10 @@ def _rows(cells: csr_matrix) -> Ints:
     return found
 
 
+def _by_group(group: Ints, values: Array) -> Array:
+    return np.bincount(group, values).astype(np.float64)
+
+
 def _sums(cells: csr_matrix, axis: int) -> Array:
     return np.asarray(cells.sum(axis=axis), np.float64).ravel()
 
@@ -534,7 +517,8 @@ def _label_scores(
     truth: csr_matrix, decided: csr_matrix, labels: Sequence[str], thresholds: Array | None
 ) -> list[LabelScore]:
     hits, predicted, there = (_sums(cells, 0) for cells in (truth.multiply(decided), decided, truth))
-    precision, recall, f1 = (each.tolist() for each in _of_each(hits, predicted, there))
+    precision, recall = _ratio(hits, predicted).tolist(), _ratio(hits, there).tolist()
+    f1 = _ratio(2 * hits, predicted + there).tolist()
     return [
         LabelScore(
             label=label,

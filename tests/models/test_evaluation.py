@@ -158,7 +158,7 @@ def test_intervals_of_areas_are_those_of_scoring_each_resample() -> None:
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     population, scores = random_case(60_000, seed=1)
     truth = evaluate(population, scores, scores >= 0.5, np.arange(60_000), LABELS, bootstrap=0).values()
-    covered = dict.fromkeys(("micro_f1", "macro_auroc", "micro_auprc", "map"), 0)
+    covered = dict.fromkeys(("micro_f1", "macro_f1", "macro_auroc", "micro_auprc", "macro_auprc", "map"), 0)
     for draw in range(60):
         rows = np.arange(draw * 200, (draw + 1) * 200)
         sample = evaluate(
@@ -173,6 +173,17 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
         for name in covered:
             covered[name] += sample.metrics[name].low <= truth[name] <= sample.metrics[name].high
     assert all(count >= 51 for count in covered.values()), covered  # 85 % of 60, expected 95 %
+
+
+def test_macro_intervals_of_rare_labels_hold_the_value_on_the_sample() -> None:
+    random = np.random.default_rng(0)
+    truth = random.random((120, 400)) < 0.006
+    scores = random.normal(0.3 + 0.3 * truth, 0.2).clip(0, 1).astype(np.float32)
+    found = evaluate(
+        csr_matrix(truth), scores, scores > 0.6, np.arange(120), list(map(str, range(400)))
+    ).metrics
+    for name in ("macro_f1", "macro_auroc", "macro_auprc"):
+        assert found[name].low < found[name].value < found[name].high
 
 
 def test_rows_of_one_group_widen_the_interval() -> None:
