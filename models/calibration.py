@@ -2,7 +2,7 @@
 
 Few positives per label is the normal case, so labels share strength: each label's Platt scaling is pulled
 toward the one fitted on all labels, and each label's threshold toward the global one by its number of
-positives.
+positives. What the other labels of a text say of a label is learnt for all labels together.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.sparse import csr_matrix
+
+from rubricator.models.label_dependence import LabelDependence
 
 Array = NDArray[np.float64]
 DECISIONS = np.array(["reject", "review", "accept"])
@@ -29,15 +31,17 @@ class CalibrationSettings(BaseModel):
     accept_precision: float = Field(
         default=0.95, gt=0, lt=1
     )  # held-in precision that automatic acceptance needs
+    dependence: bool = True  # what other labels of the text say of a label counts, where there are several
 
 
 @dataclass(frozen=True)
 class Calibration:
     """Per label: probability = sigmoid(slope · logit(raw) + offset), and its thresholds. All arrays float64
-    (labels,).
+    (labels,). dependence: what changes these probabilities by one another, if anything.
 
-    A label with no positives has probability exactly 0 and is rejected. accept is infinite where precision
-    never reaches the target.
+    A raw probability of exactly 0 says that the label is unknown: it stays 0 and is rejected. A label without
+    positives that has raw probabilities all the same gets the scaling and the threshold that all share. accept is
+    infinite where precision never reaches the target.
     """
 
     slope: Array
@@ -45,6 +49,7 @@ class Calibration:
     decision: Array
     accept: Array
     positives: NDArray[np.int64]
+    dependence: LabelDependence | None = None
 
     @classmethod
     def fit(cls, targets: csr_matrix, raw: NDArray[np.float32], settings: CalibrationSettings) -> Self:
@@ -55,8 +60,12 @@ class Calibration:
         usable = known.any(axis=0)
         shared = _platt(scores[known][:, None], truth[known][:, None], known[known][:, None])
         slope, offset = _platt(scores, truth, known, prior=shared[:, 0], strength=settings.prior_strength)
-        fitted = cls(slope, offset, np.zeros_like(slope), np.zeros_like(slope), positives)
-        probabilities = fitted.apply(raw)
+        unseen = ~(truth & known).any(axis=0)
+        slope[unseen], offset[unseen] = shared[:, 0]
+        scaled = cls(slope, offset, np.zeros_like(slope), np.zeros_like(slope), positives)
+        probabilities = scaled.apply(raw)
+        dependence = LabelDependence.fit(targets, probabilities) if settings.dependence else None
+        probabilities = dependence.apply(probabilities) if dependence else probabilities
         everywhere = _best_threshold(probabilities[:, usable].ravel(), truth[:, usable].ravel(), default=0.5)
         decision = np.full(len(slope), everywhere)
         weight = positives / (positives + settings.shared_threshold_weight + 1e-12)
@@ -66,12 +75,13 @@ class Calibration:
         accept = _precise_threshold(
             probabilities[:, usable].ravel(), truth[:, usable].ravel(), settings.accept_precision
         )
-        return cls(slope, offset, decision, np.maximum(accept, decision), positives)
+        return cls(slope, offset, decision, np.maximum(accept, decision), positives, dependence)
 
     def apply(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
         """Calibrated probabilities, float32 (rows, labels); 0 stays 0."""
-        probabilities = _sigmoid(self.slope * _logit(raw) + self.offset)
-        return np.where(raw > 0, probabilities, 0).astype(np.float32)
+        scaled = _sigmoid(self.slope * _logit(raw) + self.offset)
+        probabilities = np.where(raw > 0, scaled, 0).astype(np.float32)
+        return self.dependence.apply(probabilities) if self.dependence else probabilities
 
     def decide(self, probabilities: NDArray[np.float32]) -> NDArray[np.str_]:
         """reject (under the decision threshold), review, or accept, for each probability (rows, labels)."""
@@ -102,13 +112,17 @@ class Calibration:
         ]
 
     @classmethod
-    def from_json(cls, rows: list[dict[str, Any]]) -> Self:
-        """What to_json wrote."""
+    def from_json(cls, rows: list[dict[str, Any]], dependence: dict[str, Any] | None = None) -> Self:
+        """What to_json wrote, and LabelDependence.to_json."""
         columns = {
             name: np.array([np.inf if row[name] is None else row[name] for row in rows], np.float64)
             for name in ("slope", "offset", "decision", "accept")
         }
-        return cls(**columns, positives=np.array([row["positives"] for row in rows], np.int64))
+        return cls(
+            **columns,
+            positives=np.array([row["positives"] for row in rows], np.int64),
+            dependence=LabelDependence.from_json(dependence, labels=len(rows)) if dependence else None,
+        )
 
 
 def _logit(probability: Any) -> Any:

@@ -1,5 +1,7 @@
 """Calibration and thresholds on made-up scores whose true probabilities are known."""
 
+import json
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -61,6 +63,46 @@ def test_positives_that_no_held_in_model_could_know_do_not_distort() -> None:
     assert np.abs(fitted.apply(raw)[200:] - true[200:]).mean() < 0.02
 
 
+def test_a_label_without_positives_that_has_probabilities_leans_on_the_others() -> None:
+    raw, targets, _ = made_up(500, [-1.0] * 20)
+    truth = targets.toarray()
+    truth[:, 0] = 0
+    fitted = Calibration.fit(csr_matrix(truth), raw, SETTINGS)
+    assert fitted.slope[0] == pytest.approx(2, abs=0.4)
+    assert fitted.offset[0] == pytest.approx(-1, abs=0.4)
+    assert fitted.apply(raw)[:, 0].max() > 0.9
+    assert fitted.decision[0] == pytest.approx(np.median(fitted.decision), abs=0.15)
+
+
+def symptoms_and_diseases(seed: int) -> tuple[NDArray[np.float32], csr_matrix]:
+    """Probabilities of a symptom, of a disease that explains it, and of something else. The symptom is seen more
+    often than it is coded: never beside the disease. Every text has a code."""
+    random = np.random.default_rng(seed)
+    disease, other = random.random(2000) < 0.3, random.random(2000) < 0.3
+    symptom = ~disease & ((random.random(2000) < 0.5) | ~other)
+    seen = np.stack([symptom | (disease & (random.random(2000) < 0.9)), disease, other], axis=1)
+    scores = np.where(seen, 1.5, -1.5) + random.normal(0, 0.7, seen.shape)
+    truth = np.stack([symptom, disease, other], axis=1)
+    return (1 / (1 + np.exp(-scores))).astype(np.float32), csr_matrix(truth.astype(np.uint8))
+
+
+def test_a_symptom_is_not_coded_beside_the_disease_that_explains_it() -> None:
+    raw, targets = symptoms_and_diseases(seed=0)
+    fresh, fresh_targets = symptoms_and_diseases(seed=1)
+    truth = fresh_targets.toarray() > 0
+    wrong = {}
+    for dependence in (False, True):
+        fitted = Calibration.fit(targets, raw, CalibrationSettings(dependence=dependence))
+        wrong[dependence] = (fitted.positive(fitted.apply(fresh)) != truth)[:, 0].mean()
+    assert wrong[True] < 0.6 * wrong[False]
+
+
+def test_labels_that_are_independent_change_little() -> None:
+    raw, targets, true = made_up(5000, [-1.0, -2.0, 0.5])
+    fitted = Calibration.fit(targets, raw, SETTINGS)
+    assert fitted.dependence and np.abs(fitted.apply(raw) - true).mean() < 0.015
+
+
 @pytest.mark.parametrize("value", [0, 1])
 def test_one_class_only_is_finite(value: int) -> None:
     raw = np.full((10, 1), 0.7, np.float32)
@@ -92,7 +134,8 @@ def test_too_few_predictions_cannot_show_a_precision() -> None:
 def test_json_keeps_every_bit() -> None:
     raw, targets, _ = made_up(100, [-1.0, -2.0])
     fitted = Calibration.fit(targets, raw, SETTINGS)
-    again = Calibration.from_json(fitted.to_json())
+    assert fitted.dependence
+    again = Calibration.from_json(fitted.to_json(), json.loads(json.dumps(fitted.dependence.to_json())))
     assert (again.apply(raw) == fitted.apply(raw)).all()
     assert (again.decision == fitted.decision).all()
     assert (again.accept == fitted.accept).all()
