@@ -24,6 +24,7 @@ CLASSIFIERS = {
     "svm": "rubricator.models.svm:SvmClassifier",
     "majority": "rubricator.models.baselines:MajorityClassifier",
     "keywords": "rubricator.models.baselines:KeywordClassifier",
+    "mentions": "rubricator.models.mentions:MentionClassifier",
     "transformer": "rubricator.models.transformer:TransformerClassifier",
 }
 FORMAT_VERSION = 2

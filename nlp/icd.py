@@ -56,6 +56,19 @@ def describe(code: str) -> str | None:
     return entry[0] if entry else None
 
 
+def names(code: str) -> list[str]:
+    """What the code is called: its official description, and for ICD-10-CM the terms that the tabular list includes."""
+    description = describe(code)
+    if description is None:
+        return []
+    if code_system(code) != "ICD-10-CM":
+        return [description]
+    import simple_icd_10_cm as tables
+
+    plain = code.strip().upper()
+    return [description, *tables.get_inclusion_term(plain), *tables.get_includes(plain)]
+
+
 def is_valid(code: str) -> bool | None:
     """Whether the code stands in its table, billable or as a header; None where it is of no known system."""
     return None if code_system(code) is None else _known(code) is not None

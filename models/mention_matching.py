@@ -1,0 +1,225 @@
+"""Finds names in notes: in any order of words, with words in between, misspelt, or in part.
+
+Words are compared by a key that is the same for the spellings that European languages give one Greek or Latin word
+(hypertension, hipertensión; psychosis, psicosis) and for its endings, so that English names of codes are found in notes
+of other languages too.
+"""
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+Int = NDArray[np.int64]
+Float = NDArray[np.float64]
+Name = tuple[str, ...]  # the word keys of a name, sorted, each once
+
+_TOKEN = re.compile(r"\d+(?:[.,:/]\d+)*|\w+(?:['’]\w+)*")
+_SENTENCE_END = re.compile(r"[.;:!?\n]\s")
+_CLAUSE_END = re.compile(r"[.;:!?,()\n]")
+_NEGATION = re.compile(
+    r"no|not|non|without|den(?:ies|ied|ying)|absent|absence|sin|ni|niegan?|tampoco|ausencia|descarta|negative|negativ[oa]s?",
+    re.IGNORECASE,
+)
+_NEGATION_REACH = 5  # words
+_SPELLINGS = [
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"^p(?=[snt])", ""),  # psychosis, pneumonia
+        (r"ph", "f"),
+        (r"qu|[kq]", "c"),
+        (r"h", ""),
+        (r"mpt", "nt"),  # symptom, síntoma
+        (r"[ao]e", "e"),  # oedema, anaemia
+        (r"y", "i"),
+        (r"(.)\1", r"\1"),
+        (r"^es(?=[bcdfglmnprtv])", "s"),  # esteatosis
+        (r"mf", "nf"),  # lymphoma, linfoma
+        (r"nm", "m"),
+        (r"ti(?=on)", "ci"),
+        (r"z", "c"),
+    )
+]
+_ENDING = re.compile(r"(?:[aeiou]+s?|(?<![iu])s)$")
+_WINDOW = (2, 3)  # a name of n words may span 2 n + 3
+_SAME_START = 4  # letters that a misspelt word shares with the right one
+_LEAST_RATIO = 75.0  # of rapidfuzz
+_MISSPELT = 0.9  # what a misspelt word counts, times its ratio
+
+
+@lru_cache(maxsize=200_000)
+def word_key(word: str) -> str:
+    """The key that a word is compared by; numbers of several digits keep only their shape."""
+    folded = "".join(c for c in unicodedata.normalize("NFKD", word.lower()) if not unicodedata.combining(c))
+    if folded[:1].isdigit():
+        return folded if len(folded) == 1 else re.sub(r"\d", "0", folded)
+    if len(folded) > 4:
+        for pattern, replacement in _SPELLINGS:
+            folded = pattern.sub(replacement, folded)
+        if len(folded) > 4:
+            folded = _ENDING.sub("", folded)
+    return folded
+
+
+def word_keys(text: str) -> list[str]:
+    """The keys of the words of a text, in order."""
+    return [word_key(match.group()) for match in _TOKEN.finditer(text)]
+
+
+@dataclass(frozen=True)
+class NoteWords:
+    """The words of a note: offsets into its text, keys, the sentence and the clause each stands in, and whether a
+    negation stands shortly before it."""
+
+    starts: list[int]
+    ends: list[int]
+    keys: list[str]
+    sentences: list[int]
+    clauses: list[int]
+    negated: list[bool]
+
+
+def read_words(text: str) -> NoteWords:
+    """Split a note into words."""
+    found = list(_TOKEN.finditer(text))
+    sentences, clauses, negated = [], [], []
+    sentence = clause = 0
+    end, reach = 0, -1
+    for at, match in enumerate(found):
+        gap = text[end : match.start() + 1]
+        if _SENTENCE_END.search(gap):
+            sentence, reach = sentence + 1, -1
+        clause += _CLAUSE_END.search(gap) is not None
+        sentences.append(sentence)
+        clauses.append(clause)
+        negated.append(at <= reach)
+        if _NEGATION.fullmatch(match.group()):
+            reach = at + _NEGATION_REACH
+        end = match.end()
+    return NoteWords(
+        [match.start() for match in found],
+        [match.end() for match in found],
+        [word_key(match.group()) for match in found],
+        sentences,
+        clauses,
+        negated,
+    )
+
+
+class NameIndex:
+    """Names to be found in notes. weights: how much each word tells; one that is not in it tells as much as `rare`."""
+
+    def __init__(self, names: Sequence[Name], weights: Mapping[str, float], rare: float) -> None:
+        self.names = list(names)
+        words = sorted({word for name in names for word in name})
+        self._number = {word: number for number, word in enumerate(words)}
+        self._rarest: dict[str, list[int]] = defaultdict(list)
+        self._alike: dict[str, list[tuple[int, float]]] = {}
+        self._by_start: dict[str, list[str]] = defaultdict(list)
+        for word in words:
+            if len(word) > _SAME_START:
+                self._by_start[word[:_SAME_START]].append(word)
+        for number, name in enumerate(names):
+            self._rarest[max(name, key=lambda word: (weights.get(word, rare), word))].append(number)
+        row = np.array([self._number[word] for name in names for word in name], np.int64)
+        column = np.repeat(np.arange(len(names)), [len(name) for name in names])
+        told = np.array([weights.get(word, rare) for name in names for word in name]) + 1e-9
+        self.weights = np.bincount(column, told, len(names)).astype(np.float64)  # of whole names
+        self._shares = csr_matrix((told / self.weights[column], (row, column)), (len(words), len(names)))
+
+    def whole(self, note: NoteWords) -> Iterator[tuple[int, int, int]]:
+        """(name, first word, last word) wherever all words of a name stand close together in one sentence, by name."""
+        places: dict[str, list[int]] = defaultdict(list)
+        for at, key in enumerate(note.keys):
+            places[key].append(at)
+        candidates = [(number, key) for key in places for number in self._rarest.get(key, ())]
+        for number, rarest in sorted(candidates):
+            name = self.names[number]
+            if not all(word in places for word in name):
+                continue
+            width = _WINDOW[0] * len(name) + _WINDOW[1]
+            for at in places[rarest]:
+                nearest = [min(places[word], key=lambda place: abs(place - at)) for word in name]
+                first, last = min(nearest), max(nearest)
+                if last - first < width and note.sentences[first] == note.sentences[last]:
+                    yield number, first, last
+
+    def parts(
+        self, notes: Sequence[NoteWords], least: float, *, misspelt: bool
+    ) -> tuple[Int, Int, Float, Int]:
+        """Names of which one clause has at least this share, by weight of words: note, name, share, clause; by note
+        and name, the clause with the largest share."""
+        clauses: list[tuple[int, int]] = []
+        rows: list[int] = []
+        columns: list[int] = []
+        values: list[float] = []
+        for number, note in enumerate(notes):
+            known: dict[int, dict[int, float]] = defaultdict(dict)
+            for key, clause in zip(note.keys, note.clauses, strict=True):
+                for word, ratio in self._known(key, misspelt):
+                    known[clause][word] = max(known[clause].get(word, 0.0), ratio)
+            for clause, words in known.items():
+                rows += [len(clauses)] * len(words)
+                columns += words.keys()
+                values += words.values()
+                clauses.append((number, clause))
+        words_in = csr_matrix((values, (rows, columns)), (len(clauses), len(self._number)))
+        shares = (words_in @ self._shares).tocoo()
+        kept = shares.data >= least
+        where = np.array(clauses, np.int64).reshape(-1, 2)[shares.row[kept]]
+        name, share = shares.col[kept].astype(np.int64), shares.data[kept]
+        order = np.lexsort((where[:, 1], -share, name, where[:, 0]))
+        where, name, share = where[order], name[order], share[order]
+        best = np.flatnonzero(np.diff(where[:, 0], prepend=-1) | np.diff(name, prepend=-1))
+        return where[best, 0], name[best], np.minimum(share[best], 1.0), where[best, 1]
+
+    def words_of(self, note: NoteWords, name: int, clause: int) -> list[int]:
+        """The words of this clause that stand for words of this name, misspelt or not."""
+        own = {self._number[word] for word in self.names[name]}
+        return [
+            at
+            for at, (key, its_clause) in enumerate(zip(note.keys, note.clauses, strict=True))
+            if its_clause == clause and any(word in own for word, _ in self._known(key, True))
+        ]
+
+    def _known(self, key: str, misspelt: bool) -> list[tuple[int, float]]:
+        """The words of names that a word may stand for, and how surely."""
+        exact = [(self._number[key], 1.0)] if key in self._number else []
+        if not misspelt or len(key) <= _SAME_START:
+            return exact
+        if key not in self._alike:
+            from rapidfuzz import fuzz, process
+
+            alike = (
+                process.extract(
+                    key,
+                    self._by_start[key[:_SAME_START]],
+                    scorer=fuzz.ratio,
+                    score_cutoff=_LEAST_RATIO,
+                    limit=9,
+                )
+                if key[:_SAME_START] in self._by_start
+                else []
+            )
+            self._alike[key] = [
+                (self._number[word], _MISSPELT * ratio / 100) for word, ratio, _ in alike if word != key
+            ]
+        return exact + self._alike[key]
+
+
+def name_of(keys: Iterable[str], *, without: frozenset[str]) -> Name:
+    """The name that these word keys make, but for words that tell nothing."""
+    return tuple(sorted(set(keys) - without))
+
+
+def is_inside(spans: Sequence[tuple[int, int, int]]) -> list[bool]:
+    """For each (first, last, words): whether a span of more words holds it."""
+    return [
+        any(a <= first and last <= b and more > words for a, b, more in spans) for first, last, words in spans
+    ]

@@ -1,0 +1,178 @@
+"""What is found in notes, what is learnt from mentions, and what must not be kept."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+
+from rubricator.models.boosted_trees import BoostedTrees
+from rubricator.models.mention_matching import NameIndex, name_of, read_words, word_key, word_keys
+from rubricator.models.mentions import MentionClassifier, MentionSettings
+from rubricator.nlp.contexts import LabelSpan
+
+LABELS = ["J18.9", "R05.9", "R10.9", "S72.00", "R07.0"]  # nobody has the last
+SAID = {
+    "J18.9": ["lobar pneumonia", "pneumonia"],
+    "R05.9": ["dry cough", "coughing"],
+    "R10.9": ["belly ache", "pain in the belly"],
+    "S72.00": ["broken hip", "hip fracture"],
+}
+
+
+def notes(many: int = 60) -> tuple[list[str], csr_matrix, list[list[LabelSpan]]]:
+    random = np.random.default_rng(0)
+    texts, truth, evidence = [], np.zeros((many, len(LABELS)), np.uint8), []
+    for row in range(many):
+        text, spans = f"Seen in room {row % 7}. ", []
+        for label in random.permutation(4)[: 1 + row % 3]:
+            said = SAID[LABELS[label]][random.integers(2)]
+            text += "There is "
+            spans.append(LabelSpan(int(label), len(text), len(text) + len(said)))
+            text += f"{said}, treated at home. "
+            truth[row, label] = 1
+        texts.append(text + f"Dr Quillfeather{chr(97 + row % 26)}{row}, lives near the station.")
+        evidence.append(spans)
+    return texts, csr_matrix(truth), evidence
+
+
+def fitted(*, marked: bool = True) -> MentionClassifier:
+    texts, truth, evidence = notes()
+    return MentionClassifier(LABELS, MentionSettings(inner_folds=4)).fit(
+        texts, truth, groups=np.arange(len(texts)), evidence=evidence if marked else None
+    )
+
+
+MENTIONS = fitted()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("hipertensión", "Hypertension"),
+        ("psicosis", "psychosis"),
+        ("linfoma", "lymphoma"),
+        ("neumonía", "PNEUMONIA"),
+        ("crónica", "chronic"),
+        ("edemas", "oedema"),
+        ("fracture", "fractures"),
+    ],
+)
+def test_spellings_of_one_word_have_one_key(one: str, other: str) -> None:
+    assert word_key(one) == word_key(other)
+
+
+def test_other_words_and_small_numbers_keep_apart() -> None:
+    assert len(set(word_keys("hepatitis hepatic pain pan type 1 2"))) == 7
+    assert word_keys("12 345") == word_keys("98 761")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("A fracture of the left hip.", "fracture of the left hip"),
+        ("Hip, old fractures", "Hip, old fractures"),
+        ("The hip is well. There was a fracture.", None),
+        ("hip and many words that tell of other things than the fracture", None),
+    ],
+)
+def test_a_name_is_found_in_any_order_within_a_sentence(text: str, found: str | None) -> None:
+    index = NameIndex([name_of(word_keys("hip fracture"), without=frozenset())], {}, 1.0)
+    note = read_words(text)
+    spans = [text[note.starts[first] : note.ends[last]] for _, first, last in index.whole(note)]
+    assert spans == ([found] if found else [])
+
+
+def test_a_part_of_a_name_and_a_misspelt_word_count_by_their_share() -> None:
+    name = name_of(word_keys("thrombocytopenia severe"), without=frozenset())
+    index = NameIndex([name], {word_key("thrombocytopenia"): 3.0, "sever": 1.0}, 1.0)
+    texts = ["Thrombocytopenia.", "severe thrombocytopemia", "a severe cold"]
+    notes_read = [read_words(text) for text in texts]
+    row, _, share, _ = index.parts(notes_read, 0.3, misspelt=True)
+    assert row.tolist() == [0, 1]
+    assert share[0] == pytest.approx(0.75)
+    assert 0.75 < share[1] < 1
+    assert index.parts(notes_read, 0.3, misspelt=False)[0].tolist() == [0]
+
+
+def test_mentions_tell_labels_apart_and_evidence_is_the_mention() -> None:
+    text = "Now a dry cough since monday, and the hip has a fracture."
+    found = MENTIONS.predict_proba([text])[0]
+    assert found[[1, 3]].min() > 0.6
+    assert found[[0, 2]].max() < 0.2
+    (cough, hip) = MENTIONS.evidence([text], [[1, 3]])[0]
+    assert text[cough[0].start : cough[0].end] == "dry cough"
+    assert text[hip[0].start : hip[0].end] == "hip has a fracture"
+
+
+def test_a_label_that_no_note_has_is_found_by_its_name_only() -> None:
+    named, other = MENTIONS.predict_proba(["She has pain in the throat.", "She has a dry cough."])[:, 4]
+    assert named > 0
+    assert other == 0
+
+
+def test_spans_lie_in_the_text_apart_and_weigh_1_together() -> None:
+    texts, *_ = notes(20)
+    for spans in (each for row in MENTIONS.evidence(texts, [[0, 1, 2, 3, 4]] * 20) for each in row if each):
+        assert sum(span.weight for span in spans) == pytest.approx(1)
+        ordered = sorted(spans, key=lambda span: span.start)
+        assert all(left.end <= right.start for left, right in pairwise(ordered))
+
+
+def test_held_in_predictions_are_of_models_that_did_not_see_the_note() -> None:
+    texts, truth, evidence = notes(30)
+    texts[0] += " Zebraform malady."
+    evidence[0].append(LabelSpan(0, texts[0].index("Zebraform"), len(texts[0]) - 1))
+    texts[0] = texts[0].replace("pneumonia", "illness")
+    model = MentionClassifier(LABELS, MentionSettings(min_groups=1, inner_folds=4))
+    model.fit(texts, truth, groups=np.arange(30), evidence=evidence)
+    assert model.held_in is not None
+    assert model.held_in.probabilities[0, 0] < model.predict_proba(texts[:1])[0, 0]
+
+
+def test_a_word_of_one_patient_is_not_kept(tmp_path: Path) -> None:
+    texts, truth, evidence = notes()
+    texts[0] += " Snodgrass syndrome."
+    evidence[0].append(LabelSpan(0, texts[0].index("Snodgrass"), len(texts[0]) - 1))
+    model = MentionClassifier(LABELS, MentionSettings(inner_folds=4))
+    model.fit(texts, truth, groups=np.arange(len(texts)), evidence=evidence).save(tmp_path)
+    stored = (tmp_path / "names.json").read_text().lower()
+    assert word_key("cough") in stored
+    assert not any(word_key(name) in stored for name in ("Snodgrass", "Quillfeathera0"))
+
+
+def test_a_loaded_model_predicts_the_same(tmp_path: Path) -> None:
+    texts, *_ = notes(20)
+    MENTIONS.save(tmp_path)
+    again = MentionClassifier.load(tmp_path)
+    assert (again.predict_proba(texts) == MENTIONS.predict_proba(texts)).all()
+    assert again.evidence(texts[:3], [[0, 1]] * 3) == MENTIONS.evidence(texts[:3], [[0, 1]] * 3)
+
+
+def test_without_marked_evidence_names_of_codes_still_count() -> None:
+    texts = ["Pain in the throat.", "Nothing to tell."]
+    assert fitted(marked=False).predict_proba(texts)[0, 4] > 0
+
+
+def test_trees_from_arrays_judge_as_scikit_learn_does() -> None:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    random = np.random.default_rng(0)
+    features = random.normal(size=(400, 3)).astype(np.float32)
+    features[::7, 1] = np.nan
+    truth = np.nan_to_num(features[:, 1]) + features[:, 0] > 0.3
+    trees = BoostedTrees.fit(features, truth, seed=0)
+    again = BoostedTrees.restore(trees.tensors())
+    assert (again.predict_proba(features) == trees.predict_proba(features)).all()
+    theirs = HistGradientBoostingClassifier(
+        max_iter=200,
+        learning_rate=0.05,
+        max_leaf_nodes=8,
+        min_samples_leaf=20,
+        l2_regularization=1.0,
+        early_stopping=False,
+        random_state=0,
+    ).fit(features, truth)
+    assert trees.predict_proba(features) == pytest.approx(theirs.predict_proba(features)[:, 1], abs=1e-6)
+    assert BoostedTrees.fit(features, np.zeros(400, bool), seed=0).predict_proba(features).max() < 0.01
