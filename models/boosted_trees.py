@@ -39,8 +39,9 @@ class BoostedTrees:
                 {name: np.zeros(0, kind) for name, (_, kind) in _FIELDS.items()},
             )
         from sklearn.ensemble import HistGradientBoostingClassifier
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-        learnt = HistGradientBoostingClassifier(
+        trees_of = HistGradientBoostingClassifier(
             max_iter=200,
             learning_rate=0.05,
             max_leaf_nodes=8,
@@ -48,7 +49,11 @@ class BoostedTrees:
             l2_regularization=1.0,
             early_stopping=False,
             random_state=seed,
-        ).fit(features, truth)
+        )
+        with threadpool_limits(
+            1
+        ):  # threads cost more than they give on small trees, and folds have processes
+            learnt = trees_of.fit(features, truth)
         trees = [tree.nodes for (tree,) in learnt._predictors]
         roots = np.cumsum([0, *map(len, trees)])[:-1]
         nodes: dict[str, NDArray[Any]] = {

@@ -490,14 +490,14 @@ class MentionClassifier:
         and for each note how many mentions there are."""
         active = np.bincount(self.mentions.name, self.counts.marked, len(self.mentions.names)) > 0
         row, name, first, last, negated, place = found.whole
-        here = np.flatnonzero(chosen[row] & active[name])
+        at = np.flatnonzero(chosen[row] & active[name])
         row, name, first, last, negated, place = (
-            row[here],
-            name[here],
-            first[here],
-            last[here],
-            negated[here],
-            place[here],
+            row[at],
+            name[at],
+            first[at],
+            last[at],
+            negated[at],
+            place[at],
         )
         words = self._mention_words[name]
         inside = np.zeros(len(row), bool)
@@ -566,8 +566,8 @@ class MentionClassifier:
     def _part_cells(self, found: _Found, chosen: NDArray[np.bool_]) -> tuple[Int, Float]:
         """Cells of mentions of which a part was found in one clause."""
         row, name, share, _ = found.parts
-        here = chosen[row]
-        row, name, share = row[here], name[here], share[here]
+        chosen_parts = np.flatnonzero(chosen[row])
+        row, name, share = row[chosen_parts], name[chosen_parts], share[chosen_parts]
         which, link = self.mentions.spread(name)
         here = self.counts.marked[link] > 0
         which, link = which[here], link[here]
