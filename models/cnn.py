@@ -35,7 +35,9 @@ class CnnClassifier(NeuralClassifier):
         """Notes are attended to by each code; sentences are read with their neighbours."""
         if task == "codes":
             return CnnSettings(codewise=True, batch_size=8, dropout=0.2)
-        return CnnSettings(context=5, run=16, batch_size=64, epochs=4, patience=2, members=2, folds=8)
+        return CnnSettings(
+            context=5, run=16, batch_size=64, epochs=4, least_steps=1000, patience=3, members=2, folds=8
+        )
 
     def prepare(self, texts: Sequence[str], groups: NDArray[np.int64]) -> None:
         self.tokenizer = word_tokenizer(texts, groups)

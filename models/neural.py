@@ -50,6 +50,9 @@ class NeuralSettings(BaseModel):
     batch_size: int = Field(default=32, gt=0)
     run: int = Field(default=1, gt=0)  # so many rows that follow each other in a group go into the same batch
     epochs: int = Field(default=30, gt=0)  # at most
+    least_steps: int = Field(
+        default=0, ge=0
+    )  # few texts are read for more epochs, so that there are so many steps
     patience: int = Field(default=5, gt=0)  # epochs without a better average precision on what is held in
     max_gradient_norm: float = Field(default=1.0, gt=0)
     members: int = Field(default=1, gt=0)  # networks, each holding in another fold
@@ -492,7 +495,9 @@ def train_network(
             per_device_train_batch_size=settings.batch_size,
             per_device_eval_batch_size=settings.batch_size * 4 if settings.context else settings.batch_size,
             warmup_steps=settings.warmup,
-            num_train_epochs=settings.epochs,
+            num_train_epochs=max(
+                settings.epochs, -(-settings.least_steps * settings.batch_size // len(train))
+            ),
             max_grad_norm=settings.max_gradient_norm,
             bf16=torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
             seed=seed,
@@ -512,6 +517,10 @@ def train_network(
             disable_tqdm=True,
             report_to="none",
         )
+        if arguments.n_gpu > 1:
+            arguments._n_gpu = (
+                1  # DataParallel would cut a batch's strings apart; `accelerate launch` does not
+            )
         trainer = Trainer(
             model=objective,
             args=arguments,
@@ -526,7 +535,9 @@ def train_network(
         trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder))
         logging.set_verbosity(verbosity)
     if done:
-        save_file({name: tensor.contiguous() for name, tensor in objective.state_dict().items()}, done)
+        part = done.with_suffix(".part")
+        save_file({name: tensor.contiguous() for name, tensor in objective.state_dict().items()}, part)
+        part.replace(done)
 
 
 def _optimizer(network: Network, settings: NeuralSettings) -> torch.optim.Optimizer:
@@ -669,7 +680,7 @@ def _reproducible(seed: int) -> Iterator[None]:
     deterministic = torch.are_deterministic_algorithms_enabled()
     states = random.getstate(), np.random.get_state()
     with torch.random.fork_rng():
-        torch.use_deterministic_algorithms(True)
+        torch.use_deterministic_algorithms(True, warn_only=torch.accelerator.is_available())
         torch.manual_seed(seed)
         try:
             yield
