@@ -166,9 +166,7 @@ def train(
     evaluation = evaluations.pop("by group")
     beside = {split: scores.values()["micro_f1"] for split, scores in evaluations.items()}
     if isinstance(chosen_settings, EnsembleSettings):
-        best, score = require_win(
-            members, examples, held_out["by group"], chosen_settings, bootstrap=bootstrap, seed=seed
-        )
+        best, score = require_win(members, examples, held_out["by group"], chosen_settings, seed=seed)
         beside[f"best member {best}"] = score
     if task == "plan":
         fitted.settings["weak_labels"] = settings.model_dump(mode="json")

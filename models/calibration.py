@@ -26,7 +26,7 @@ class CalibrationSettings(BaseModel):
 
     prior_strength: float = Field(default=4.0, gt=0)  # pull of a label's scaling toward the shared one
     shared_threshold_weight: float = Field(
-        default=20.0, ge=0
+        default=10.0, ge=0
     )  # positives at which a label's own threshold counts half
     accept_precision: float = Field(
         default=0.95, gt=0, lt=1

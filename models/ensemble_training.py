@@ -69,12 +69,11 @@ def require_win(
     found: OutOfFold,
     settings: EnsembleSettings,
     *,
-    bootstrap: int = 1000,
     seed: int = 0,
 ) -> tuple[str, float]:
     """Name and micro-F1 of the best member on these examples.
 
-    Raises EnsembleError where the ensemble must win and the 95 % interval of its paired difference is not all above 0.
+    Raises EnsembleError where the ensemble must win and the 95 % interval of the difference is not all above 0.
     """
     against = {
         member.name: paired_bootstrap(
@@ -82,7 +81,6 @@ def require_win(
             on_labels(member.held_out.decisions.toarray() > 0, member.held_out.labels, examples.labels),
             found.decisions,
             examples.groups,
-            bootstrap=bootstrap,
             seed=seed,
         )
         for member in members
@@ -95,8 +93,8 @@ def require_win(
     if settings.must_win and difference.low <= 0:
         raise EnsembleError(
             f"not registered: micro-F1 {own:.3f}, {difference.difference:+.3f} against {best} alone (95 % interval "
-            f"{difference.low:+.3f} to {difference.high:+.3f}); it costs as much as all its members together. "
-            "Use that member, or register it all the same with --setting must_win=false"
+            f"{difference.low:+.3f} to {difference.high:+.3f}, which does not exclude 0). It costs as much as all its "
+            "members together: use that member, or register it all the same with --setting must_win=false"
         )
     return best, own - difference.difference
 
