@@ -158,6 +158,12 @@ def train(
         typer.Option(help="JSON lines with a note_id each: notes to leave out, with near duplicates."),
     ] = None,
     top_labels: Annotated[int | None, typer.Option(min=1, help="Only the N most frequent codes.")] = None,
+    code_table: Annotated[
+        Path | None,
+        typer.Option(
+            help="Your codes with their names, as CSV, TSV or JSON lines: all of them may be predicted."
+        ),
+    ] = None,
     bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of each interval.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of folds and resamples.")] = 0,
     report: Report = None,
@@ -186,6 +192,7 @@ def train(
         lexicon=_paths(lexicon),
         exclude=_path(exclude),
         top_labels=top_labels,
+        code_table=_path(code_table),
         bootstrap=bootstrap,
         seed=seed,
         report=_path(report),

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -48,13 +49,16 @@ def task_examples(
     lexicon: Lexicon,
     exclude: frozenset[str] = frozenset(),
     top_labels: int | None = None,
+    code_table: Path | None = None,
 ) -> "Examples":
     """The labelled examples of a task: sentences by their headed sections, or notes by their codes."""
+    from rubricator.nlp.code_table import read_code_table
     from rubricator.nlp.examples import code_examples, section_examples
 
     if task == "plan":
         return section_examples(notes, settings=settings, lexicon=lexicon, exclude=exclude)
-    return code_examples(notes, exclude=exclude, top_labels=top_labels)
+    table = read_code_table(code_table) if code_table else None
+    return code_examples(notes, exclude=exclude, top_labels=top_labels, table=table)
 
 
 def figures_table(title: str, evaluations: Mapping[str, "Evaluation"]) -> "Table":

@@ -85,6 +85,7 @@ def train(
     lexicon: Sequence[str] = (),
     exclude: str | None = None,
     top_labels: int | None = None,
+    code_table: str | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
     report: str | None = None,
@@ -100,7 +101,8 @@ def train(
     task: "plan" (sentences, labelled by the headed section they stand under) or "codes" (notes with their codes).
     setting: KEY=VALUE in place of the classifier's own defaults for the task (`classifier_settings`).
     positive: section categories that make a sentence positive. exclude: JSON lines file of note_ids to leave out, with
-    their near duplicates. top_labels: only the N most frequent codes. bootstrap: resamples of each interval.
+    their near duplicates. top_labels: only the N most frequent codes. code_table: file of
+    codes and their names (`read_code_table`), all of which may be predicted. bootstrap: resamples of each interval.
     report: JSON file for every figure. evidence_column: of marked spans (`NoteSettings`), for classifiers that learn
     from them. Raises NoteFormatError, ExampleError, FoldError, TrainError, SettingError, RegistryError and, for an
     ensemble that is not better than its best member (`require_win`), EnsembleError.
@@ -131,6 +133,7 @@ def train(
             lexicon=Lexicon.load(*map(Path, lexicon)),
             exclude=frozenset(note_ids_in(Path(exclude)) if exclude else ()),
             top_labels=top_labels,
+            code_table=Path(code_table) if code_table else None,
         )
         members: list[Member] = []
         if isinstance(chosen_settings, EnsembleSettings):
@@ -176,6 +179,7 @@ def train(
         "folds": folds,
         "seed": seed,
         "top_labels": top_labels,
+        "code_table": code_table,
         "notes": notes,
         "settings": json.dumps(fitted.settings, sort_keys=True),
         **examples.counts,

@@ -74,7 +74,7 @@ class TextClassifier(Protocol):
     def __init__(
         self, labels: Sequence[str], settings: Any, *, descriptions: Sequence[str | None] | None = None
     ) -> None:
-        """descriptions: what each label means, None where unknown; only fit uses them."""
+        """descriptions: what each label means, None where unknown, several names a line each; only fit uses them."""
         ...
 
     def fit(

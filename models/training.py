@@ -60,7 +60,7 @@ def train_model(
     examples = examples.with_further()
     kind = classifier_class(classifier)
     chosen = kind.default_settings(task) if settings is None else settings
-    fitted = kind(examples.labels, chosen, descriptions=_descriptions(examples.labels, task)).fit(
+    fitted = kind(examples.labels, chosen, descriptions=_descriptions(examples, task)).fit(
         examples.texts,
         examples.targets,
         groups=examples.groups,
@@ -155,7 +155,7 @@ def calibrated_model(
         calibration=Calibration.fit(
             examples.targets.tocsr()[held_in.rows], held_in.probabilities, calibration
         ),
-        descriptions=_descriptions(examples.labels, task),
+        descriptions=[text and text.partition("\n")[0] for text in _descriptions(examples, task)],
         training_positives=examples.targets.getnnz(axis=0).tolist(),
         code_system=_code_systems(examples.labels) if task == "codes" else None,
         settings={
@@ -166,8 +166,13 @@ def calibrated_model(
     )
 
 
-def _descriptions(labels: Sequence[str], task: str) -> list[str | None]:
-    return [describe(label) if task == "codes" else None for label in labels]
+def _descriptions(examples: Examples, task: str) -> list[str | None]:
+    """What each label is called, a name a line, the site's own names first."""
+    official = [(describe(label) if task == "codes" else None) or "" for label in examples.labels]
+    return [
+        "\n".join(dict.fromkeys([*examples.names.get(label, ()), text])).strip() or None
+        for label, text in zip(examples.labels, official, strict=True)
+    ]
 
 
 def _predict_fold(

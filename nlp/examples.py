@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,7 +44,7 @@ class Examples:
     note. targets: 0/1 matrix (n, labels). labels: column names of targets. evidence: for each text the spans that its
     labels were given for, None where nobody marked any. strata: name of a stratum per example, where the annotations
     give one. counts: what became of the notes, for the report. further: examples to learn from beside these, never to
-    score on.
+    score on. names: what a site calls a label, beside the official description.
     """
 
     ids: list[str]
@@ -57,6 +57,7 @@ class Examples:
     counts: dict[str, int] = field(default_factory=dict)
     strata: list[str] | None = None
     further: "Examples | None" = None
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -186,12 +187,17 @@ def section_examples(
 
 
 def code_examples(
-    batches: Iterable[pa.RecordBatch], *, exclude: Collection[str] = (), top_labels: int | None = None
+    batches: Iterable[pa.RecordBatch],
+    *,
+    exclude: Collection[str] = (),
+    top_labels: int | None = None,
+    table: Mapping[str, Sequence[str]] | None = None,
 ) -> Examples:
     """Whole notes with their codes. Notes whose codes are null are unlabelled and left out; an empty list is a label.
 
-    top_labels: keep only the N most frequent codes (ties by code), as the public top-50 splits do. Evidence of codes
-    that are no label of the note is left out and counted. Raises ExampleError where no note has a code.
+    top_labels: keep only the N most frequent codes (ties by code), as the public top-50 splits do. table: codes with
+    their names, which are labels even if no note has them. Evidence of codes that are no label of the note is left out
+    and counted. Raises ExampleError where no note has a code.
     """
     counts: Counter[str] = Counter()
     note_ids, patient_ids, texts, code_lists, marked = [], [], [], [], []
@@ -214,7 +220,7 @@ def code_examples(
             f"none of {counts['notes']} notes has codes; name the column that holds them with --codes-column"
         )
     ranked = sorted(frequency, key=lambda code: (-frequency[code], code))
-    labels = sorted(ranked[:top_labels])
+    labels = sorted({*ranked[:top_labels], *(table or {})})
     counts["labels"] = len(labels)
     return Examples(
         ids=[note_ids[row] for row in kept],
@@ -226,6 +232,7 @@ def code_examples(
             [marked[row] for row in kept], [code_lists[row] for row in kept], labels, counts
         ),
         counts=dict(counts),
+        names=table or {},
     )
 
 

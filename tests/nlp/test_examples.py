@@ -226,3 +226,11 @@ def test_mixed_sections_are_learnt_from_by_their_wording_and_never_scored(lexico
     assert len(learnt.with_further()) == 6
     by_heading = WeakLabelSettings(by_wording=frozenset())
     assert section_examples(batches(*notes), settings=by_heading, lexicon=lexicon).further is None
+
+
+def test_codes_of_a_table_are_labels_though_no_note_has_them() -> None:
+    notes = batches(("a", "a", "Otitis media.", ["382.9"]), ("b", "b", "A cough.", ["786.2"]))
+    examples = code_examples(notes, table={"786.2": ["cough"], "784.0": ["headache"]})
+    assert examples.labels == ["382.9", "784.0", "786.2"]
+    assert examples.targets.toarray().sum(axis=0).tolist() == [1, 0, 1]
+    assert examples.take([0]).names["784.0"] == ["headache"]

@@ -1,0 +1,72 @@
+"""A site's own table of codes: what may be assigned, and what each code is called in the language of the notes."""
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from rubricator.nlp.errors import RubricatorError
+
+_CODE = ("code", "codigo", "código", "icd", "icd10", "icd_code")
+_NAME = ("description", "descripcion", "descripción", "name", "term", "title", "long_title")
+
+
+class CodeTableError(RubricatorError):
+    """A table of codes that cannot be read; the message says what is missing."""
+
+
+def read_code_table(path: Path) -> dict[str, list[str]]:
+    """The names of each code, in the order of the file: .csv, .tsv or .jsonl (also .gz) with columns `code` and
+    `description`. A code may have several rows (synonyms), or an empty description.
+
+    Raises CodeTableError for a missing column, a row without a code, or a file that cannot be read.
+    """
+    plain = path.name.removesuffix(".gz")
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        text = content.decode("utf-8-sig")
+        rows = list(_json_rows(text) if plain.endswith("l") else _csv_rows(text, tab=plain.endswith(".tsv")))
+    except (OSError, ValueError, EOFError, csv.Error) as error:
+        reason = type(error).__name__
+    else:
+        return _names(path, rows)
+    raise CodeTableError(
+        f"{path} cannot be read as a table of codes ({reason}); give .csv, .tsv or .jsonl in UTF-8"
+    )
+
+
+def _names(path: Path, rows: list[dict[str, object]]) -> dict[str, list[str]]:
+    columns = {column.strip().lower(): column for row in rows[:1] for column in row}
+    code, name = (
+        next((columns[each] for each in wanted if each in columns), None) for wanted in (_CODE, _NAME)
+    )
+    if code is None or name is None:
+        raise CodeTableError(
+            f"{path} needs a column 'code' and a column 'description'; it has: {', '.join(columns) or 'none'}"
+        )
+    names: dict[str, list[str]] = {}
+    for number, row in enumerate(rows, 1):
+        value = row.get(code)
+        if not isinstance(value, str) or not value.strip():
+            raise CodeTableError(f"{path}, row {number}: the code is missing or no string")
+        known = names.setdefault(value.strip(), [])
+        called = str(row.get(name) or "").strip()
+        if called and called not in known:
+            known.append(called)
+    return names
+
+
+def _csv_rows(text: str, *, tab: bool) -> Iterator[dict[str, object]]:
+    first = text.partition("\n")[0]
+    yield from csv.DictReader(io.StringIO(text), delimiter="\t" if tab else ";" if first.count(";") else ",")
+
+
+def _json_rows(text: str) -> Iterator[dict[str, object]]:
+    for line in text.splitlines():
+        if line.strip():
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise ValueError
+            yield row
