@@ -20,7 +20,8 @@ class CnnSettings(NeuralSettings):
     width: int = Field(default=100, gt=0)  # of a word vector
     filters: int = Field(default=100, gt=0)  # of each kernel
     kernels: tuple[int, ...] = (3, 4, 5)  # words
-    hidden: int = Field(default=128, gt=0)
+    sentence: int = Field(default=64, gt=0)  # of a sentence's vector
+    hidden: int = Field(default=128, gt=0)  # of a sentence among its neighbours
     dropout: float = Field(default=0.5, ge=0, lt=1)
     word_dropout: float = Field(default=0.1, ge=0, lt=1)  # words that are read as unknown in training
 
@@ -36,7 +37,15 @@ class CnnClassifier(NeuralClassifier):
         if task == "codes":
             return CnnSettings(codewise=True, batch_size=8, dropout=0.2)
         return CnnSettings(
-            context=5, run=16, batch_size=64, epochs=4, least_steps=1000, patience=3, members=2, folds=8
+            context=5,
+            filters=64,
+            run=16,
+            batch_size=64,
+            epochs=4,
+            least_steps=1000,
+            patience=3,
+            members=2,
+            folds=8,
         )
 
     def prepare(self, texts: Sequence[str], groups: NDArray[np.int64]) -> None:
@@ -78,13 +87,13 @@ class WordCnn(Network):
 
 
 class SentenceCnn(WordCnn):
-    """A sentence and each neighbour by its place are pooled to one vector each and read together."""
+    """A sentence and each neighbour are pooled to one small vector each; those are read together, each by its place."""
 
     def __init__(self, settings: CnnSettings, words: int, labels: int) -> None:
         super().__init__(settings, words)
-        dim = settings.filters * len(settings.kernels)
-        self.nothing = nn.Parameter(torch.zeros(dim))  # stands where there is no neighbour
-        self.combine = nn.Linear(dim * (1 + 2 * settings.context), settings.hidden)
+        self.sentence = nn.Linear(settings.filters * len(settings.kernels), settings.sentence)
+        self.nothing = nn.Parameter(torch.zeros(settings.sentence))  # stands where there is no neighbour
+        self.combine = nn.Linear(settings.sentence * (1 + 2 * settings.context), settings.hidden)
         self.score = nn.Linear(settings.hidden, labels)
 
     def encode(self, embedded: Tensor, mask: Tensor) -> Tensor:
@@ -101,8 +110,9 @@ class SentenceCnn(WordCnn):
         return torch.segment_reduce(features[at], "max", lengths=lengths, axis=0)
 
     def classify(self, hidden: Tensor, mask: Tensor, rows: Tensor) -> Tensor:  # noqa: ARG002
-        pooled = self.dropout(torch.cat([hidden, self.nothing[None]]))
-        together = pooled[rows].flatten(1)  # (texts, places × dim); -1 takes the last, nothing
+        sentences = self.sentence(self.dropout(hidden)).relu()  # (strings, sentence)
+        sentences = self.dropout(torch.cat([sentences, self.nothing[None]]))
+        together = sentences[rows].flatten(1)  # (texts, places × sentence); -1 takes the last, nothing
         logits: Tensor = self.score(self.dropout(self.combine(together).relu()))
         return logits
 

@@ -53,7 +53,7 @@ SMALL = {
     "epochs": 12,
     "max_tokens": 60,
 }
-SENTENCES = CnnSettings(context=2, run=4, dropout=0.2, **SMALL)
+SENTENCES = CnnSettings(context=2, run=4, dropout=0.2, **{**SMALL, "epochs": 25})
 NOTES = CnnSettings(codewise=True, dropout=0.2, **SMALL)
 
 
