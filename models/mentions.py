@@ -8,8 +8,9 @@ found by its name, and the evidence is exactly the words that were matched.
 """
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -35,7 +36,7 @@ from rubricator.models.mention_matching import (
     word_keys,
 )
 from rubricator.nlp.contexts import Context, LabelSpan
-from rubricator.nlp.icd import names
+from rubricator.nlp.icd import icd10cm_names, names
 
 _BATCH = 250  # notes matched at a time
 _COMMON = 0.6  # a word in this share of notes tells nothing
@@ -55,6 +56,8 @@ _USUAL = re.compile(r"\.?[09]{1,3}")  # what the codes for "unspecified" add to 
 _SENTENCE = re.compile(r"[.;:!?]\s|\n")
 _MOST_SPANS = 10
 _MOST_CELLS = 1_000_000  # learnt from
+_MOST_MINED = 5_000  # notes
+_LEAST_MINED = 0.3  # share of the notes with a run of words that have the label
 
 
 class MentionSettings(BaseModel):
@@ -151,8 +154,9 @@ class MentionClassifier:
         """
         notes = [read_words(text) for text in texts]
         titles = self._named_codes()
-        self._weigh_words(notes, groups, {word for name, _ in titles for word in name})
-        marked = list(self._marked(texts, evidence or [()] * len(texts)))
+        self._weigh_words(notes, groups, {word for name, _ in titles for word in name} | _table_words())
+        self.mined = evidence is None
+        marked = list(self._mined(notes, targets) if evidence is None else self._marked(texts, evidence))
         self._build(_Links.of((name, label) for _, name, label in marked), _Links.of(titles))
         found = self._match(notes)
         true = np.sort(
@@ -302,8 +306,7 @@ class MentionClassifier:
     def _marked(
         self, texts: Sequence[str], evidence: Sequence[Sequence[LabelSpan]]
     ) -> Iterator[tuple[int, Name, int]]:
-        """(note, mention, label) of every marked span whose words may be kept; also of two spans for one label that
-        follow each other in one sentence, together: they may be one mention with words in between."""
+        """(note, mention, label) of every marked span, without the words that may not be kept."""
         for row, (text, spans) in enumerate(zip(texts, evidence, strict=True)):
             keys = [word_keys(text[span.start : span.end]) for span in spans]
             at = 0
@@ -313,9 +316,45 @@ class MentionClassifier:
                     at += 1
                     words = words + keys[at]
                 at += 1
+                words = [word for word in words if word in self.weights]
                 name = name_of(words, without=self._common) or name_of(words, without=frozenset())
-                if name and all(word in self.weights for word in name):
+                if name:
                     yield row, name, label
+
+    def _mined(self, notes: Sequence[NoteWords], targets: csr_matrix) -> Iterator[tuple[int, Name, int]]:
+        """(note, words, label) where nobody marked any: runs of words that often stand in notes with the label."""
+        number: dict[Name, int] = {}
+        events: set[tuple[int, int]] = set()
+        drawn = np.random.default_rng(self.settings.seed).permutation(len(notes))[:_MOST_MINED]
+        for row in drawn.tolist():
+            events |= {(row, number.setdefault(run, len(number))) for run in self._runs(notes[row])}
+        at, run = np.array(sorted(events), np.int64).reshape(-1, 2).T
+        there = csr_matrix((np.ones(len(at)), (at, run)), (len(notes), len(number)))
+        together = (there.T @ targets.astype(np.float64)).tocoo()
+        share = together.data / there.sum(axis=0).A1[together.row]
+        kept = (together.data >= self.settings.min_groups) & (share >= _LEAST_MINED)
+        runs = list(number)
+        labels: dict[Name, list[int]] = defaultdict(list)
+        for which, label in zip(together.row[kept].tolist(), together.col[kept].tolist(), strict=True):
+            labels[runs[which]].append(label)
+        true = set(zip(*(part.tolist() for part in targets.nonzero()), strict=True))
+        for row, note in enumerate(notes):
+            for name in self._runs(note) & labels.keys():
+                yield from ((row, name, label) for label in labels[name] if (row, label) in true)
+
+    def _runs(self, note: NoteWords) -> set[Name]:
+        """Names of one to three words that follow each other in a clause."""
+        words = [
+            (key, clause)
+            for key, clause in zip(note.keys, note.clauses, strict=True)
+            if key in self.weights and key not in self._common and key not in _NOTHING
+        ]
+        return {
+            name_of((key for key, _ in run), without=frozenset())
+            for length in (1, 2, 3)
+            for run in (words[first : first + length] for first in range(len(words) - length + 1))
+            if run[0][1] == run[-1][1]
+        }
 
     def _build(self, mentions: _Links, titles: _Links) -> None:
         """What follows from labels and names, and is not saved."""
@@ -417,7 +456,7 @@ class MentionClassifier:
         """Over the counted notes."""
         sizes = {"found": len(self.mentions.names)}
         rows, labels = true // len(self.codes), true % len(self.codes)
-        return _Counts(
+        counts = _Counts(
             **{
                 name: np.bincount(
                     what[counted[row]], minlength=sizes.get(name, len(self.mentions.name))
@@ -426,6 +465,10 @@ class MentionClassifier:
             },
             labels=np.bincount(labels[counted[rows]], minlength=len(self.labels)).astype(np.float64),
         )
+        if self.mined:  # chance alone joins words and labels of a few notes
+            often = counts.right >= np.maximum(2, _LEAST_MINED * counts.found[self.mentions.name])
+            counts = counts._replace(marked=counts.marked * often)
+        return counts
 
     def _cells(self, found: _Found, chosen: NDArray[np.bool_]) -> tuple[Int, NDArray[np.float32]]:
         """Cells of the chosen notes, note · codes + label, sorted, and their numbers; a mention that the counted notes
@@ -652,6 +695,14 @@ def _above(code: str) -> Iterator[str]:
 def _table_names(code: str) -> list[str]:
     """The names in the code tables; placeholders at the end of an incomplete code do not count."""
     return names(code) or names(code.rstrip("X").rstrip("."))
+
+
+@cache
+def _table_words() -> frozenset[str]:
+    """Words of any name of ICD-10-CM: terms of the field, whoever's note they stand in."""
+    return frozenset(
+        word for called in icd10cm_names().values() for name in called for word in word_keys(name)
+    )
 
 
 def _joined(keys: Int, pairs: NDArray[np.int64], codes: int) -> Int:

@@ -63,10 +63,25 @@ def names(code: str) -> list[str]:
         return []
     if code_system(code) != "ICD-10-CM":
         return [description]
+    return _icd10cm_names(code.strip().upper())
+
+
+def icd10cm_names() -> dict[str, list[str]]:
+    """The names of every code of ICD-10-CM, billable or a header, as in `names`; chapters and blocks are left out."""
+    _icd10cm("A00")  # reads the table
     import simple_icd_10_cm as tables
 
-    plain = code.strip().upper()
-    return [description, *tables.get_inclusion_term(plain), *tables.get_includes(plain)]
+    return {
+        code: _icd10cm_names(code)
+        for code in tables.get_all_codes()
+        if tables.is_category_or_subcategory(code)
+    }
+
+
+def _icd10cm_names(code: str) -> list[str]:
+    import simple_icd_10_cm as tables
+
+    return [tables.get_description(code), *tables.get_inclusion_term(code), *tables.get_includes(code)]
 
 
 def is_valid(code: str) -> bool | None:

@@ -1,12 +1,17 @@
-"""ICD codes by the SVM: CMC 2007 in 10 folds, and CodiEsp (English) from train to dev. Prints figures.
+"""ICD codes: CMC 2007 by the SVM in 10 folds, and CodiEsp from train to dev by any classifier. Prints figures.
 
-python tests/benchmarks/codes.py [cmc|codiesp|speed …]      reads ../shared/data beside the repository
+python tests/benchmarks/codes.py [cmc|codiesp|speed …] [--model NAME] [--language en|es] [--code-table FILE | --all-codes]
+
+Reads ../shared/data beside the repository. The options are for CodiEsp: the classifier, the language of the notes, and
+what may be assigned beside the codes of the training notes: those of a file with their names, or every ICD-10-CM code of
+up to six characters.
 """
 
+import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +19,9 @@ import numpy as np
 from rubricator.models.classifier import TrainedModel
 from rubricator.models.evaluation import Evaluation, evaluate, on_labels
 from rubricator.models.training import cross_validate, train_model
+from rubricator.nlp.code_table import read_code_table
 from rubricator.nlp.examples import Examples, code_examples
+from rubricator.nlp.icd import icd10cm_names
 from rubricator.nlp.notes import NoteReader, NoteSettings
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -42,14 +49,19 @@ def cmc() -> None:
         print(f"  accepted without review: {found.accepted.sum()} codes, {right:.3f} of them right")
 
 
-def codiesp() -> None:
+def codiesp(classifier: str, language: str, code_table: Mapping[str, Sequence[str]] | None) -> None:
     """500 case reports to learn from, 250 to be scored on; all diagnosis codes, also those that only dev has."""
-    columns = NoteSettings(text_column="text_en", codes_column="diagnosis_codes")
-    train, dev = read("codiesp_train.jsonl.gz", columns), read("codiesp_dev.jsonl.gz", columns)
+    columns = NoteSettings(text_column=f"text_{language}", codes_column="diagnosis_codes")
+    marked = columns.model_copy(update={"evidence_column": "evidence_es" if language == "es" else None})
+    train = read("codiesp_train.jsonl.gz", marked, code_table)
+    dev = read("codiesp_dev.jsonl.gz", columns)
     start = time.perf_counter()
-    model = train_model(train, task="codes", classifier="svm")
+    model = train_model(train, task="codes", classifier=classifier)
+    print(f"trained in {time.perf_counter() - start:.0f} s")
+    begun = time.perf_counter()
     labels = sorted({*train.labels, *dev.labels})
     probabilities = model.predict_proba(dev.texts)
+    print(f"{len(dev) / (time.perf_counter() - begun):.0f} notes a second")
     scores = evaluate(
         on_labels(dev.targets, dev.labels, labels),
         on_labels(probabilities, model.labels, labels),
@@ -59,9 +71,9 @@ def codiesp() -> None:
         training_positives=on_labels(np.array([model.training_positives]), model.labels, labels)[0],
     )
     print(
-        f"{len(train.labels)} codes in train; {len(labels) - len(train.labels)} in dev only, which count as missed"
+        f"{len(train.labels)} codes can be assigned; {len(labels) - len(train.labels)} more are in dev and count as missed"
     )
-    show("CodiEsp English, train to dev", scores, start)
+    show(f"CodiEsp {language}, {classifier}, train to dev", scores, start)
     for bucket, of_labels in scores.buckets.items():
         figures = ", ".join(f"{name} {each.value:.3f}" for name, each in of_labels.metrics.items())
         print(
@@ -99,11 +111,10 @@ def speed() -> None:
     print(f"{2000 / (time.perf_counter() - start):,.0f} sentences a second with evidence")
 
 
-def read(name: str, columns: NoteSettings) -> Examples:
+def read(name: str, columns: NoteSettings, code_table: Mapping[str, Sequence[str]] | None = None) -> Examples:
     """Notes with codes of one file of the shared data."""
-    return code_examples(
-        NoteReader(DATA / name, columns, on_dead_letter=lambda letter: print(letter, file=sys.stderr))
-    )
+    notes = NoteReader(DATA / name, columns, on_dead_letter=lambda letter: print(letter, file=sys.stderr))
+    return code_examples(notes, table=code_table)
 
 
 def show(name: str, scores: Evaluation, start: float) -> None:
@@ -114,12 +125,26 @@ def show(name: str, scores: Evaluation, start: float) -> None:
             print(f"  {figure:20} {value}  {interval}")
 
 
-def main(asked: Sequence[str]) -> None:
+def main() -> None:
     """Run the benchmarks asked for, or all."""
-    for benchmark in (cmc, codiesp, speed):
-        if not asked or benchmark.__name__ in asked:
-            benchmark()
+    options = argparse.ArgumentParser()
+    options.add_argument("asked", nargs="*", help="cmc, codiesp, speed; default all")
+    options.add_argument("--model", default="svm")
+    options.add_argument("--language", choices=["en", "es"], default="en")
+    options.add_argument("--code-table", type=Path)
+    options.add_argument("--all-codes", action="store_true")
+    given = options.parse_args()
+    asked = given.asked or ["cmc", "codiesp", "speed"]
+    if "cmc" in asked:
+        cmc()
+    if "codiesp" in asked:
+        table = read_code_table(given.code_table) if given.code_table else {}
+        if given.all_codes:
+            table = {code: [] for code in icd10cm_names() if len(code.replace(".", "")) < 7} | table
+        codiesp(given.model, given.language, table)
+    if "speed" in asked:
+        speed()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
