@@ -8,7 +8,7 @@ edge: counted twice it would draw twice the attention, and the mean of two readi
 import hashlib
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,6 +33,8 @@ MINILM_SHA256 = {
     "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 }
+
+_BLOCK = 32  # strings that layers read at once
 
 
 class EncoderError(RubricatorError):
@@ -98,6 +100,19 @@ class TransformerLayer(nn.Module):
         return hidden + added
 
 
+def read_by_length(layers: Iterable[nn.Module], hidden: Tensor, mask: Tensor) -> Tensor:
+    """hidden (strings, tokens, dim) after these layers; strings of nearly the same length together: little padding."""
+    lengths = mask.shape[1] - mask.flip(1).int().argmax(dim=1)  # up to the last token that is there
+    found = torch.zeros_like(hidden)
+    for block in torch.split(lengths.argsort(), _BLOCK):
+        longest = int(lengths[block].max())
+        read = hidden[block, :longest]
+        for layer in layers:
+            read = layer(read, mask[block, :longest])
+        found[block, :longest] = read
+    return found
+
+
 class SmallEncoder(nn.Module):
     """TransICD's encoder (Biswas et al. 2021, 3.2): embeddings, sinusoidal positions, transformer layers."""
 
@@ -122,9 +137,7 @@ class SmallEncoder(nn.Module):
             at = torch.arange(tokens, device=embedded.device)[None]  # (1, tokens)
         else:  # the place of the text in its batch: no word order, and another result in another batch
             at = torch.arange(strings, device=embedded.device)[:, None]  # (strings, 1)
-        hidden = self.dropout(embedded + sinusoids(at, self.dim))
-        for layer in self.layers:
-            hidden = layer(hidden, mask)
+        hidden = read_by_length(self.layers, self.dropout(embedded + sinusoids(at, self.dim)), mask)
         return cast(Tensor, self.norm(hidden))
 
 
@@ -242,12 +255,11 @@ class TransformerNetwork(Network):
         """
         if self.joined is None or self.places is None:
             return hidden[rows[:, 0]]
-        there = mask[..., None]
-        means = (hidden * there).sum(dim=1) / there.sum(dim=1)  # (strings, dim)
+        means = (hidden * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)  # (strings, dim)
         around = means[rows[:, 1:]] + self.places.weight  # (texts, neighbours, dim)
-        together = torch.cat([hidden[rows[:, 0]], around], dim=1)
-        found = self.joined(together, torch.cat([mask[rows[:, 0]], rows[:, 1:] >= 0], dim=1))
-        return cast(Tensor, found[:, : hidden.shape[1]])
+        together = torch.cat([around, hidden[rows[:, 0]]], dim=1)
+        there = torch.cat([rows[:, 1:] >= 0, mask[rows[:, 0]]], dim=1)
+        return read_by_length([self.joined], together, there)[:, around.shape[1] :]
 
 
 class TransformerClassifier(NeuralClassifier):
