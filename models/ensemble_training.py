@@ -93,8 +93,8 @@ def require_win(
     if settings.must_win and difference.low <= 0:
         raise EnsembleError(
             f"not registered: micro-F1 {own:.3f}, {difference.difference:+.3f} against {best} alone (95 % interval "
-            f"{difference.low:+.3f} to {difference.high:+.3f}, which does not exclude 0). It costs as much as all its "
-            "members together: use that member, or register it all the same with --setting must_win=false"
+            f"{difference.low:+.3f} to {difference.high:+.3f}, where all of it above 0 is asked for). It costs as much "
+            "as all its members together: use that member, or register it all the same with --setting must_win=false"
         )
     return best, own - difference.difference
 
