@@ -1,12 +1,15 @@
-"""An ensemble: the mean of the calibrated log-odds of models that were registered before."""
+"""An ensemble: the weighted mean of the calibrated log-odds of models that were registered before."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NamedTuple, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict
+from scipy.optimize import minimize
+from scipy.sparse import csr_matrix
 
 from rubricator.models.classifier import EvidenceSpan, HeldIn, TrainedModel, read_json, write_json
 from rubricator.models.evaluation import on_labels
@@ -16,6 +19,7 @@ from rubricator.nlp.contexts import Context
 from rubricator.nlp.errors import RubricatorError
 
 _LEAST = 1e-4  # a probability under it counts as it: no member can forbid a label alone
+_CELLS = 2_000_000  # enough to tell a few weights from
 
 
 class EnsembleError(RubricatorError):
@@ -50,11 +54,13 @@ class EnsembleClassifier:
         settings: EnsembleSettings,
         *,
         members: Sequence[TrainedModel] = (),
+        weights: Sequence[float] = (),
         descriptions: Sequence[str | None] | None = None,  # noqa: ARG002
     ) -> None:
         self.labels = list(labels)
         self.settings: BaseModel = settings
         self.members = list(members)
+        self.weights = list(weights)
         self.held_in: HeldIn | None = None
 
     @property
@@ -79,20 +85,22 @@ class EnsembleClassifier:
     def predict_proba(
         self, texts: Sequence[str], *, contexts: Sequence[Context] | None = None
     ) -> NDArray[np.float32]:
-        """Mean log-odds of the members as probabilities, float32 (texts, labels); 0 for a label none of them knows."""
+        """Weighted mean log-odds of the members as probabilities, float32 (texts, labels); 0 for a label that none
+        knows."""
         return average(
             [
                 on_labels(member.predict_proba(texts, contexts=contexts), member.labels, self.labels)
                 for member in self.members
-            ]
+            ],
+            self.weights,
         )
 
     def evidence(
         self, texts: Sequence[str], labels: Sequence[Sequence[int]]
     ) -> list[list[list[EvidenceSpan]]]:
-        """For each text and asked label: where the members' spans are, with the mean of their weights."""
-        found: list[list[list[list[EvidenceSpan]]]] = [[[] for _ in asked] for asked in labels]
-        for member in self.members:
+        """For each text and asked label: where the members' spans are, weighed as the members are."""
+        found: list[list[list[EvidenceSpan]]] = [[[] for _ in asked] for asked in labels]
+        for member, weight in zip(self.members, self.weights, strict=True):
             number = {label: own for own, label in enumerate(member.labels)}
             asked = [[at for at, label in enumerate(row) if self.labels[label] in number] for row in labels]
             own = [
@@ -100,14 +108,18 @@ class EnsembleClassifier:
             ]
             for of_text, kept, spans in zip(found, asked, member.evidence(texts, own), strict=True):
                 for at, of_label in zip(kept, spans, strict=True):
-                    of_text[at].append(of_label)
+                    of_text[at] += [replace(span, weight=span.weight * weight) for span in of_label]
         return [[_merged(of_label) for of_label in of_text] for of_text in found]
 
     def save(self, folder: Path) -> None:
         """classifier.json, and each member as a whole model in members/0, members/1, …"""
         write_json(
             folder / "classifier.json",
-            {"labels": self.labels, "settings": self.settings.model_dump(mode="json")},
+            {
+                "labels": self.labels,
+                "settings": self.settings.model_dump(mode="json"),
+                "weights": self.weights,
+            },
         )
         for number, member in enumerate(self.members):
             member.save(folder / "members" / str(number))
@@ -120,26 +132,57 @@ class EnsembleClassifier:
         members = [
             TrainedModel.load(folder / "members" / str(number)) for number in range(len(settings.members))
         ]
-        return cls(config["labels"], settings, members=members)
+        return cls(config["labels"], settings, members=members, weights=config["weights"])
 
 
-def average(probabilities: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """sigmoid of the mean log-odds of calibrated probabilities, each (rows, labels); exactly 0 is no vote, and the
-    result where there is none."""
+def average(probabilities: Sequence[NDArray[np.float32]], weights: Sequence[float]) -> NDArray[np.float32]:
+    """sigmoid of the weighted mean log-odds of calibrated probabilities, each (rows, labels); exactly 0 is no vote, and
+    the result where there is none."""
     total = np.zeros(probabilities[0].shape, np.float32)
     votes = np.zeros(probabilities[0].shape, np.float32)
-    for each in probabilities:
-        known = each > 0
-        clipped = np.clip(each, _LEAST, 1 - _LEAST)
-        total += np.where(known, np.log(clipped) - np.log1p(-clipped), 0)
-        votes += known
-    mean = 1 / (1 + np.exp(-total / np.maximum(votes, 1)))
+    for each, weight in zip(probabilities, weights, strict=True):
+        total += np.float32(weight) * _log_odds(each)
+        votes += np.float32(weight) * (each > 0)
+    mean = 1 / (1 + np.exp(-total / np.where(votes > 0, votes, 1)))
     return np.where(votes > 0, mean, 0).astype(np.float32)
 
 
-def _merged(of_members: Sequence[Sequence[EvidenceSpan]]) -> list[EvidenceSpan]:
+def fit_weights(
+    targets: csr_matrix, probabilities: Sequence[NDArray[np.float32]], *, least: float = 0.01
+) -> list[float]:
+    """Weights of the members, of sum 1: those of a logistic regression on their log-odds, none negative (stacking, Ting
+    & Witten 1999), on the cells where all have a vote.
+
+    least: of each member before they are scaled to sum 1, so that labels which only one knows are not lost.
+    """
+    known = np.flatnonzero(np.logical_and.reduce([each > 0 for each in probabilities]).ravel())
+    known = np.random.default_rng(0).permutation(known)[:_CELLS]
+    scores = np.stack([_log_odds(each).ravel()[known] for each in probabilities], axis=1).astype(np.float64)
+    truth = targets.toarray().ravel()[known].astype(np.float64)
+
+    def loss(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        found = scores @ values[:-1] + values[-1]
+        error = 1 / (1 + np.exp(-found)) - truth
+        gradient = np.append(scores.T @ error, error.sum())
+        return float((np.logaddexp(0, found) - truth * found).sum()), gradient
+
+    members = len(probabilities)
+    start = np.append(np.full(members, 1 / members), 0)
+    bounds = [(least, None)] * members + [(None, None)]
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x[:-1]
+    weights: list[float] = (found / found.sum()).tolist()
+    return weights
+
+
+def _log_odds(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """0 where there is no vote."""
+    clipped = np.clip(probabilities, _LEAST, 1 - _LEAST)
+    odds: NDArray[np.float32] = np.where(probabilities > 0, np.log(clipped) - np.log1p(-clipped), 0)
+    return odds
+
+
+def _merged(spans: Sequence[EvidenceSpan]) -> list[EvidenceSpan]:
     """Spans cut where one begins or ends; each part carries its share of the spans over it."""
-    spans = [span for member in of_members for span in member]
     cuts = np.unique([edge for span in spans for edge in (span.start, span.end)])
     offsets = np.stack([cuts[:-1], cuts[1:]], axis=1).astype(np.int64)
     parts = np.zeros(len(offsets))

@@ -7,7 +7,14 @@ from numpy.typing import NDArray
 
 from rubricator.models.calibration import Calibration, CalibrationSettings
 from rubricator.models.classifier import HeldIn, TrainedModel
-from rubricator.models.ensemble import EnsembleClassifier, EnsembleError, EnsembleSettings, Member, average
+from rubricator.models.ensemble import (
+    EnsembleClassifier,
+    EnsembleError,
+    EnsembleSettings,
+    Member,
+    average,
+    fit_weights,
+)
 from rubricator.models.evaluation import evaluate, on_labels, paired_bootstrap
 from rubricator.models.folds import assign_folds
 from rubricator.models.held_out import MOST_CELLS
@@ -23,14 +30,16 @@ def train_ensemble(
     settings: EnsembleSettings,
     calibration: CalibrationSettings = CalibrationSettings(),
 ) -> TrainedModel:
-    """Average trained members; calibration and thresholds are fitted on their held-out predictions of these examples.
+    """Average trained members; weights, calibration and thresholds are fitted on what they held out of these examples.
 
     Raises EnsembleError where there are under two, or they were not cross-validated on these examples.
     """
-    held_in = HeldIn(np.arange(len(examples)), _averaged(members, examples, task))
+    held_out = _held_out(members, examples, task)
+    weights = fit_weights(examples.targets, held_out)
     pinned = settings.model_copy(update={"members": tuple(member.name for member in members)})
-    fitted = EnsembleClassifier(examples.labels, pinned, members=[member.model for member in members])
-    fitted.held_in = held_in
+    models = [member.model for member in members]
+    fitted = EnsembleClassifier(examples.labels, pinned, members=models, weights=weights)
+    fitted.held_in = HeldIn(np.arange(len(examples)), average(held_out, weights))
     return calibrated_model(
         fitted, examples, task=task, classifier="ensemble", settings=pinned, calibration=calibration
     )
@@ -46,17 +55,20 @@ def cross_validate_ensemble(
     seed: int = 0,
     on_fold: Callable[[int, dict[str, float]], None] | None = None,
 ) -> OutOfFold:
-    """Average the members' held-out predictions; calibrate and decide on a fold by what the other folds tell.
+    """Average the members' held-out predictions; weigh, calibrate and decide on a fold by what the others tell.
 
     As cross_validate, without training anything. Raises EnsembleError as train_ensemble does.
     """
-    averaged = _averaged(members, examples, task)
+    held_out = _held_out(members, examples, task)
     fold_of = assign_folds(examples.targets, examples.groups, folds, seed=seed)
 
     def predictions() -> Iterator[tuple[NDArray[np.float32], NDArray[np.str_]]]:
         for fold in range(fold_of.max() + 1):
             others = np.flatnonzero(fold_of != fold)
-            fitted = Calibration.fit(examples.targets[others], averaged[others], calibration)
+            targets = examples.targets[others]
+            weights = fit_weights(targets, [each[others] for each in held_out])
+            averaged = average(held_out, weights)
+            fitted = Calibration.fit(targets, averaged[others], calibration)
             found = fitted.apply(averaged[fold_of == fold])
             yield found, fitted.decide(found)
 
@@ -99,8 +111,8 @@ def require_win(
     return best, own - difference.difference
 
 
-def _averaged(members: Sequence[Member], examples: Examples, task: str) -> NDArray[np.float32]:
-    """The members' held-out probabilities of these examples, averaged (rows, labels)."""
+def _held_out(members: Sequence[Member], examples: Examples, task: str) -> list[NDArray[np.float32]]:
+    """The members' held-out probabilities of these examples, each (rows, labels)."""
     if len({member.name for member in members}) < max(2, len(members)):
         raise EnsembleError(
             "an ensemble needs at least two different members: --setting members=NAME/VERSION,NAME/VERSION"
@@ -126,9 +138,7 @@ def _averaged(members: Sequence[Member], examples: Examples, task: str) -> NDArr
                 f"the true labels of {int((own != given).any(axis=1).sum())} examples changed since {name} was "
                 "trained; train it again on these notes"
             )
-    return average(
-        [on_labels(_probabilities(member), member.held_out.labels, examples.labels) for member in members]
-    )
+    return [on_labels(_probabilities(member), member.held_out.labels, examples.labels) for member in members]
 
 
 def _probabilities(member: Member) -> NDArray[np.float32]:

@@ -8,7 +8,14 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from rubricator.models.classifier import EvidenceSpan, TrainedModel
-from rubricator.models.ensemble import EnsembleClassifier, EnsembleError, EnsembleSettings, Member, average
+from rubricator.models.ensemble import (
+    EnsembleClassifier,
+    EnsembleError,
+    EnsembleSettings,
+    Member,
+    average,
+    fit_weights,
+)
 from rubricator.models.ensemble_training import cross_validate_ensemble, require_win, train_ensemble
 from rubricator.models.held_out import HeldOut, read_held_out, write_held_out
 from rubricator.models.ngrams import NgramSettings
@@ -71,9 +78,22 @@ def odds(*probabilities: float) -> NDArray[np.float32]:
 
 
 def test_log_odds_are_averaged_and_zero_is_no_vote() -> None:
-    found = average([odds(0.9, 0.2, 0, 0), odds(0.5, 0.2, 0.7, 0)])
+    found = average([odds(0.9, 0.2, 0, 0), odds(0.5, 0.2, 0.7, 0)], [0.5, 0.5])
     np.testing.assert_allclose(found, odds(0.75, 0.2, 0.7, 0), rtol=1e-5)  # odds 9 and 1: their root is 3
-    assert average([odds(1e-12), odds(0.999)])[0, 0] > 0.1, "no member forbids a label alone"
+    assert average([odds(1e-12), odds(0.999)], [0.5, 0.5])[0, 0] > 0.1, "no member forbids a label alone"
+
+
+def test_a_member_that_knows_nothing_weighs_nothing() -> None:
+    random = np.random.default_rng(0)
+    scores = random.normal(0, 2, (500, 2))
+    good, empty = (
+        (1 / (1 + np.exp(-each))).astype(np.float32) for each in (scores, random.normal(0, 2, scores.shape))
+    )
+    truth = csr_matrix((random.random(scores.shape) < good).astype(np.uint8))
+    weights = fit_weights(truth, [good, empty, good])
+    assert sum(weights) == pytest.approx(1)
+    assert weights[1] < 0.05
+    assert weights[0] == pytest.approx(weights[2], abs=0.01), "two that say the same share"
 
 
 def test_a_label_that_one_member_knows_is_left_to_it(
@@ -118,7 +138,9 @@ def test_overlapping_spans_share_their_weight() -> None:
             return [[self.spans]]
 
     pair = [Fixed(EvidenceSpan(0, 10, 1.0)), Fixed(EvidenceSpan(8, 10, 0.5), EvidenceSpan(20, 25, 0.5))]
-    [[spans]] = EnsembleClassifier(["a"], EnsembleSettings(), members=pair).evidence(["x" * 30], [[0]])  # type: ignore[arg-type]
+    [[spans]] = EnsembleClassifier(["a"], EnsembleSettings(), members=pair, weights=[0.5, 0.5]).evidence(
+        ["x" * 30], [[0]]
+    )  # type: ignore[arg-type]
     assert [(span.start, span.end) for span in spans] == [(0, 10), (20, 25)]
     assert [span.weight for span in spans] == pytest.approx([0.75, 0.25])
 
