@@ -21,6 +21,14 @@ app = typer.Typer(
 )
 
 
+class Denoise(StrEnum):
+    """How doubtful training labels are found: confident learning, or errors early in training."""
+
+    NONE = "none"
+    CONFIDENT = "confident"
+    EL2N = "el2n"
+
+
 class Task(StrEnum):
     """What is learnt: sentences that state a plan, or the codes of notes."""
 
@@ -139,7 +147,9 @@ def extract(
 def train(
     task: Annotated[Task, typer.Argument(help="Sentences under plan headings, or notes with their codes.")],
     notes: Notes,
-    model: Annotated[str, typer.Option(help="Kind of classifier: svm, cnn, transformer.")] = "svm",
+    model: Annotated[
+        str, typer.Option(help="Kind of classifier: svm, stacked (plan), cnn, transformer.")
+    ] = "svm",
     setting: Annotated[
         list[str] | None,
         typer.Option(
@@ -166,6 +176,9 @@ def train(
     ] = None,
     bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of each interval.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of folds and resamples.")] = 0,
+    denoise: Annotated[
+        Denoise, typer.Option(help="How to find doubtful training labels, which are then not learnt from.")
+    ] = Denoise.NONE,
     report: Report = None,
     id_column: IdColumn = None,
     patient_column: PatientColumn = None,
@@ -195,6 +208,7 @@ def train(
         code_table=_path(code_table),
         bootstrap=bootstrap,
         seed=seed,
+        denoise=denoise.value,
         report=_path(report),
         id_column=id_column,
         patient_column=patient_column,

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rubricator.flows.figures import CountedNotes, counts_line, figures_table, task_examples
 from rubricator.flows.home import open_home
@@ -88,6 +88,7 @@ def train(
     code_table: str | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
+    denoise: Literal["none", "confident", "el2n"] = "none",
     report: str | None = None,
     id_column: str | None = None,
     patient_column: str | None = None,
@@ -101,8 +102,9 @@ def train(
     task: "plan" (sentences, labelled by the headed section they stand under) or "codes" (notes with their codes).
     setting: KEY=VALUE in place of the classifier's own defaults for the task (`classifier_settings`).
     positive: section categories that make a sentence positive. exclude: JSON lines file of note_ids to leave out, with
-    their near duplicates. top_labels: only the N most frequent codes. code_table: file of
-    codes and their names (`read_code_table`), all of which may be predicted. bootstrap: resamples of each interval.
+    their near duplicates. top_labels: only the N most frequent codes. code_table: file of codes and their names
+    (`read_code_table`), all of which may be predicted. bootstrap: resamples of each interval.
+    denoise: how doubtful training labels are found, which are then not learnt from (`models.label_noise`).
     report: JSON file for every figure. evidence_column: of marked spans (`NoteSettings`), for classifiers that learn
     from them. Raises NoteFormatError, ExampleError, FoldError, TrainError, SettingError, RegistryError and, for an
     ensemble that is not better than its best member (`require_win`), EnsembleError.
@@ -142,8 +144,8 @@ def train(
             validate: Callable[..., OutOfFold] = partial(cross_validate_ensemble, members)
             fit: Callable[..., TrainedModel] = partial(train_ensemble, members, settings=chosen_settings)
         else:
-            validate = partial(cross_validate, classifier=model, settings=chosen_settings)
-            fit = partial(train_model, classifier=model, settings=chosen_settings)
+            validate = partial(cross_validate, classifier=model, settings=chosen_settings, denoise=denoise)
+            fit = partial(train_model, classifier=model, settings=chosen_settings, denoise=denoise)
         splits = {"by group": (examples, validate)}
         if not members:  # their predictions are held out by group, and of all examples
             splits["random split"] = (examples, partial(validate, grouped=False))
@@ -158,7 +160,7 @@ def train(
 
         held_out, evaluations = {}, {}
         with _resumable(
-            opened.path / "checkpoints", task, model, examples.fingerprint(), repr(chosen_settings)
+            opened.path / "checkpoints", task, model, examples.fingerprint(), repr(chosen_settings), denoise
         ):
             for split, (chosen, validated) in splits.items():
                 held_out[split] = validated(chosen, task=task, folds=folds, seed=seed, on_fold=on_fold)

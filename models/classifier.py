@@ -25,6 +25,7 @@ CLASSIFIERS = {
     "majority": "rubricator.models.baselines:MajorityClassifier",
     "keywords": "rubricator.models.baselines:KeywordClassifier",
     "mentions": "rubricator.models.mentions:MentionClassifier",
+    "stacked": "rubricator.models.stacked:StackedClassifier",
     "transformer": "rubricator.models.transformer:TransformerClassifier",
 }
 FORMAT_VERSION = 2

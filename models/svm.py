@@ -67,6 +67,7 @@ class SvmClassifier:
         self.adjoining = NgramFeatures(settings.adjoining) if settings.adjoining else None
         self.weights = csc_matrix((0, len(self.labels)), dtype=np.float32)  # (columns, labels)
         self.intercepts: NDArray[np.float32] = np.zeros(len(self.labels), np.float32)
+        self.cost = 0.0  # the one that fit chose
         self.held_in: HeldIn | None = None
 
     @staticmethod
@@ -101,9 +102,9 @@ class SvmClassifier:
             features = _beside(features, block.fit_transform(around, groups))
         costs = self.settings.cost if isinstance(self.settings.cost, tuple) else (self.settings.cost,)
         tried = {cost: self._hold_in(features, targets, folds, cost) for cost in costs}
-        best = max(costs, key=lambda cost: _precision(targets, tried[cost]) if len(costs) > 1 else 0)
-        held_in = tried[best]
-        self.weights, self.intercepts = self._solve(features, targets, np.arange(len(self.labels)), best)
+        self.cost = max(costs, key=lambda cost: _precision(targets, tried[cost]) if len(costs) > 1 else 0)
+        held_in = tried[self.cost]
+        self.weights, self.intercepts = self.solve(features, targets, np.arange(len(self.labels)), self.cost)
         held_in = self._match_descriptions(features, targets, held_in)
         self.held_in = HeldIn(np.arange(len(texts)), held_in)
         return self
@@ -118,7 +119,7 @@ class SvmClassifier:
         for fold in range(folds.max() + 1):
             train, test = folds != fold, folds == fold
             held_in[test] = _probabilities(
-                features[test], *self._solve(features[train], targets[train], tellable, cost)
+                features[test], *self.solve(features[train], targets[train], tellable, cost)
             )
         return held_in
 
@@ -181,7 +182,7 @@ class SvmClassifier:
         found = self.features.contributions(texts, [weights[tuple(asked)] for asked in labels])
         return [[_spans(offsets, part) for part in parts.T] for offsets, parts in found]
 
-    def _solve(
+    def solve(
         self, features: csr_matrix, targets: csr_matrix, labels: NDArray[np.int64], cost: float
     ) -> tuple[csc_matrix, NDArray[np.float32]]:
         """Weights (columns, labels) and intercepts (labels) of these label numbers; -inf says never, inf always."""

@@ -12,6 +12,7 @@ from rubricator.models.calibration import Calibration, CalibrationSettings
 from rubricator.models.classifier import TextClassifier, TrainedModel, classifier_class
 from rubricator.models.evaluation import Evaluation, evaluate
 from rubricator.models.folds import assign_folds
+from rubricator.models.label_noise import Denoise, without_doubtful
 from rubricator.nlp.examples import Examples
 from rubricator.nlp.icd import RELEASE, code_system, describe
 
@@ -52,12 +53,14 @@ def train_model(
     classifier: str,
     settings: BaseModel | None = None,
     calibration: CalibrationSettings = CalibrationSettings(),
+    denoise: Denoise = "none",
 ) -> TrainedModel:
     """Fit the classifier, then calibration and thresholds on what it held in; further examples are learnt from too.
 
-    settings: the classifier's own, None for its defaults for the task. Raises UnknownClassifierError and FoldError.
+    settings: the classifier's own, None for its defaults for the task. denoise: examples whose labels are doubtful by
+    this method are not learnt from. Raises UnknownClassifierError and FoldError.
     """
-    examples = examples.with_further()
+    examples = without_doubtful(examples.with_further(), denoise, task=task)
     kind = classifier_class(classifier)
     chosen = kind.default_settings(task) if settings is None else settings
     fitted = kind(examples.labels, chosen, descriptions=_descriptions(examples, task)).fit(
@@ -67,9 +70,11 @@ def train_model(
         contexts=examples.contexts,
         evidence=examples.evidence,
     )
-    return calibrated_model(
+    model = calibrated_model(
         fitted, examples, task=task, classifier=classifier, settings=chosen, calibration=calibration
     )
+    model.settings["denoise"] = denoise
+    return model
 
 
 def cross_validate(
@@ -79,6 +84,7 @@ def cross_validate(
     classifier: str,
     settings: BaseModel | None = None,
     calibration: CalibrationSettings = CalibrationSettings(),
+    denoise: Denoise = "none",
     folds: int = 10,
     grouped: bool = True,
     seed: int = 0,
@@ -101,6 +107,7 @@ def cross_validate(
             classifier=classifier,
             settings=settings,
             calibration=calibration,
+            denoise=denoise,
         )
         for fold in range(fold_of.max() + 1)
     )
@@ -183,9 +190,12 @@ def _predict_fold(
     classifier: str,
     settings: BaseModel | None,
     calibration: CalibrationSettings,
+    denoise: Denoise,
 ) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
     """Probabilities and decisions (test, labels) of a model of the other folds."""
-    model = train_model(train, task=task, classifier=classifier, settings=settings, calibration=calibration)
+    model = train_model(
+        train, task=task, classifier=classifier, settings=settings, calibration=calibration, denoise=denoise
+    )
     found = model.predict_proba(test.texts, contexts=test.contexts)
     return found, model.decide(found)
 

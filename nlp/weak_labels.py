@@ -2,8 +2,8 @@
 
 Rules against leakage: no sentence holds a word of a heading; negatives come only from notes that have a
 positive section, and there only from sections that are confidently something else; all other sentences stay
-unlabelled. Sections that mix plans with reasoning are labelled sentence by sentence from their wording: to learn
-from, never to score on.
+unlabelled. Sections that mix plans with reasoning, and ends of procedures, are labelled sentence by sentence from
+their wording: to learn from, never to score on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rubricator.nlp.errors import RubricatorError
 from rubricator.nlp.sentences import split_parts
-from rubricator.nlp.wording import worded_as_plan
+from rubricator.nlp.wording import says_where_next, worded_as_plan
 
 if TYPE_CHECKING:
     from rubricator.nlp.headings import Lexicon
@@ -50,7 +50,8 @@ PLAN_WIDE = frozenset(
     }
 )
 NEVER_PLAN = frozenset({"medications"})  # neutral by its role, and confidently no plan: what is taken already
-MIXED = frozenset({"assessment_and_plan", "assessment", "impression"})
+MIXED = frozenset({"assessment_and_plan", "assessment", "impression", "hospital_course"})
+PROCEDURES = frozenset({"procedure", "anesthesia", "complications"})  # end with where the patient goes next
 
 
 class WeakLabelSettings(BaseModel):
@@ -65,7 +66,7 @@ class WeakLabelSettings(BaseModel):
 
     positive: frozenset[str] = Field(default=PLAN_WIDE, min_length=1)
     negative: frozenset[str] | None = None
-    by_wording: frozenset[str] = MIXED
+    by_wording: frozenset[str] = MIXED | PROCEDURES
 
     @property
     def name(self) -> str:
@@ -104,7 +105,7 @@ class LabelError(RubricatorError):
 class LabelledSentence:
     """A sentence of a note; category is None outside sections, label None where its heading gives it none.
 
-    worded: label by wording, where the category is one that mixes.
+    worded: label by wording, where the category is one that mixes, or of procedures: there only 1 or None.
     """
 
     start: int
@@ -122,7 +123,8 @@ def label_note(
     Units without a word of two letters ("1.", "98.6", "x 3") are never labelled.
     """
     labels = _labels(settings, lexicon)
-    by_wording = settings.by_wording - labels.keys() if "plan" in settings.positive else frozenset()
+    chosen = settings.positive | (settings.negative or frozenset())
+    by_wording = settings.by_wording - chosen if "plan" in settings.positive else frozenset()
     if not any(labels.get(section.category) == 1 for section in sections):
         labels = {}
     parts, categories = _parts(text, sections)
@@ -132,8 +134,11 @@ def label_note(
         for start, end in spans:
             if not _WORD.search(text, start, end):
                 sentences.append(LabelledSentence(start, end, category, None))
-            elif category in by_wording:
-                worded = worded_as_plan(text[start:end])
+            elif label is None and category in by_wording:
+                sentence = text[start:end]
+                worded = (
+                    worded_as_plan(sentence) if category in MIXED else int(says_where_next(sentence)) or None
+                )
                 sentences.append(LabelledSentence(start, end, category, None, worded))
             else:
                 sentences.append(LabelledSentence(start, end, category, label))

@@ -8,12 +8,14 @@ that would have been best, so that one sees what is lost by the threshold and wh
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from rubricator.flows.settings import classifier_settings
 from rubricator.models.classifier import TrainedModel
+from rubricator.models.label_noise import Denoise
 from rubricator.models.training import cross_validate, train_model
 from rubricator.nlp.examples import Examples, annotated_examples, note_ids_in, section_examples
 from rubricator.nlp.headings import Lexicon
@@ -47,6 +49,7 @@ def main() -> None:
     parser.add_argument(
         "--by-heading-only", action="store_true", help="no sentences labelled by their wording"
     )
+    parser.add_argument("--denoise", choices=get_args(Denoise), default="none")
     parser.add_argument("--folds", type=int, default=10, help="of the cross-validation; 0 leaves it out")
     chosen = parser.parse_args()
     lexicon, annotations = Lexicon.load(), chosen.data / "plan_annotated.jsonl.gz"
@@ -69,6 +72,7 @@ def main() -> None:
         "task": "plan",
         "classifier": chosen.model,
         "settings": classifier_settings(chosen.model, "plan", chosen.setting),
+        "denoise": chosen.denoise,
     }
     if chosen.folds:
         scores = cross_validate(train, folds=chosen.folds, **how).evaluate(train, bootstrap=0).values()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rubricator.nlp.wording import worded_as_plan
+from rubricator.nlp.wording import says_where_next, worded_as_plan
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,8 @@ def test_findings_history_and_reasoning_are_none(text: str) -> None:
 )
 def test_both_or_neither_is_left_open(text: str) -> None:
     assert worded_as_plan(text) is None
+
+
+def test_the_end_of_a_procedure_says_where_the_patient_goes() -> None:
+    assert says_where_next("She tolerated it well and was taken to the recovery room in stable condition.")
+    assert not says_where_next("The wound was taken down in layers.")
