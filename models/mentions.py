@@ -42,7 +42,6 @@ _BATCH = 250  # notes matched at a time
 _COMMON = 0.6  # a word in this share of notes tells nothing
 _LEAST_OF_MENTION = 0.4  # share of a mention, by weight of words, that must stand in one clause
 _LEAST_OF_TITLE = 0.5
-_LEAST_OF_NEW_TITLE = 0.7  # for a cell that nothing else speaks for
 _NOTHING = frozenset(
     word_keys(
         "of and or the in unspecified other specified nos not elsewhere classified due to with without initial "
@@ -479,7 +478,6 @@ class MentionClassifier:
         title, title_numbers = found.titles
         here = chosen[title // codes]
         title, title_numbers = title[here], title_numbers[here]
-        named = title[(title_numbers[:, 0] > 0) | (title_numbers[:, 3] >= _LEAST_OF_NEW_TITLE)]
         headed = title[title_numbers[:, 0] > 0]
         below = _joined(headed, self._below, codes)
         known = self.counts.labels[below % codes] > 0
@@ -488,7 +486,7 @@ class MentionClassifier:
                 [
                     whole,
                     part,
-                    named[named % codes < labels],
+                    title[title % codes < labels],
                     below[known],
                     _joined(headed, self._usual, codes),
                 ]
