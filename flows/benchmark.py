@@ -5,12 +5,12 @@ import json
 import multiprocessing
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rubricator.flows.benchmark_table import BenchmarkError, Row, Table
+from rubricator.flows.benchmark_table import BenchmarkError, Row, Table, note_files
 from rubricator.flows.shards import locked, write_text
 
 if TYPE_CHECKING:
@@ -40,35 +40,56 @@ class Benchmarked:
 
 
 def benchmark(
-    data: str,
+    data: str | None = None,
     *,
     out: str,
     only: Sequence[str] = (),
     models: Sequence[str] = (),
     quick: bool = False,
+    mimic3: str | None = None,
+    mimic4: str | None = None,
+    splits: str | None = None,
 ) -> Benchmarked:
     """Measure the rows of benchmark.toml on the corpora in a folder, and write report.md and report.html into `out`.
 
-    only, models: how the names of protocols and models start. quick: a smoke run of few notes, folds and
-    epochs. A row that was measured with the same settings on the same data is not measured again; one that fails is a
-    line of the report. Raises BenchmarkError where nothing can be measured.
+    only, models: how the names of protocols and models start. quick: a smoke run of few notes, folds and epochs.
+    mimic3, mimic4: folders with the tables of these releases. splits: folder with the public split files of MIMIC;
+    without it the parts are drawn by the published rule. A row that was measured with the same settings on the same
+    data is not measured again; one that fails is a line of the report. Raises BenchmarkError where there is nothing to
+    measure.
     """
     from rich.console import Console
 
     start = time.monotonic()
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     table = Table.load()
-    paths = _corpora(Path(data), table)
+    chosen = table.choose(only, models)
+    paths = _corpora(data, {"mimic3": mimic3, "mimic4": mimic4}, table)
     folder = Path(out)
     os.umask(0o077)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
-        rows = _rows(table, paths, folder, quick, console)
+        rows = [
+            Row(
+                protocol=protocol,
+                model=model,
+                paths={name: paths[name] for name in protocol.corpora},
+                splits=splits,
+                out=folder.resolve(),
+                quick=quick,
+                bootstrap=_QUICK_BOOTSTRAP if quick else _BOOTSTRAP,
+            )
+            for protocol in table.protocols
+            for model in table.models
+            if model.is_for(protocol) and protocol.corpora <= paths.keys()
+        ]
+        for protocol in table.protocols:
+            if missing := protocol.corpora - paths.keys():
+                console.print(f"{protocol.name}: left out, as there is no {', '.join(sorted(missing))}")
         sums = {name: _sum(path) for name, path in paths.items()}
-        chosen = table.choose(only, models)
         asked = [row for row in rows if (row.protocol.name, row.model.name) in chosen]
         if not asked:
-            raise BenchmarkError(f"{data}: holds no corpus that the rows chosen need")
+            raise BenchmarkError(f"{data or 'what was given'} holds no corpus that the rows chosen need")
         try:
             _measure(asked, sums, console)
         finally:
@@ -83,42 +104,26 @@ def benchmark(
     )
 
 
-def _corpora(data: Path, table: Table) -> dict[str, str]:
-    """The file of each corpus that is there."""
-    if not data.is_dir():
-        raise BenchmarkError(f"{data}: is no folder; give the folder that holds the corpora")
-    wanted = {name for protocol in table.protocols for name in protocol.corpora}
-    found = {
-        name: [data / f"{name}{suffix}" for suffix in _SUFFIXES if (data / f"{name}{suffix}").exists()]
-        for name in sorted(wanted)
-    }
-    return {name: str(files[0]) for name, files in found.items() if files}
-
-
-def _rows(table: Table, paths: dict[str, str], out: Path, quick: bool, console: "Console") -> list[Row]:
-    rows = []
-    for protocol in table.protocols:
-        if missing := protocol.corpora - paths.keys():
-            console.print(f"{protocol.name}: left out, as there is no {', '.join(sorted(missing))}")
-            continue
-        rows += [
-            Row(
-                protocol=protocol,
-                model=model,
-                paths={name: paths[name] for name in protocol.corpora},
-                out=out.resolve(),
-                quick=quick,
-                bootstrap=_QUICK_BOOTSTRAP if quick else _BOOTSTRAP,
-            )
-            for model in table.models
-            if model.is_for(protocol)
-        ]
-    return rows
+def _corpora(data: str | None, given: Mapping[str, str | None], table: Table) -> dict[str, str]:
+    """The file of each corpus that is there, and the folders that were given."""
+    found = {name: path for name, path in given.items() if path}
+    for path in filter(None, (data, *found.values())):
+        if not Path(path).is_dir():
+            raise BenchmarkError(f"{path} is no folder; give the folder that holds the corpora")
+    for name in {name for protocol in table.protocols for name in protocol.corpora} if data else ():
+        files = [Path(data or "", f"{name}{suffix}") for suffix in _SUFFIXES]
+        if file := next((file for file in files if file.exists()), None):
+            found[name] = str(file)
+    return found
 
 
 def _sum(path: str) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """sha256 of a file; of a folder of tables, which are large, of their names and sizes."""
+    if Path(path).is_file():
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    sizes = [(str(file.relative_to(path)), file.stat().st_size) for file in note_files(path)]
+    return hashlib.sha256(json.dumps(sizes).encode()).hexdigest()
 
 
 def _measure(rows: list[Row], sums: dict[str, str], console: "Console") -> None:

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rubricator.flows.benchmark_row import BUCKETS, Scored
+from rubricator.flows.benchmark_row import MEMORY_LABELS, MEMORY_TEXTS, MEMORY_TOKENS, Scored
 from rubricator.flows.benchmark_table import Protocol, Row
 from rubricator.flows.report import Cell, Interval, Part, Plot, ReportData, Table, markdown, write_report
 from rubricator.flows.shards import write_text
@@ -32,6 +32,7 @@ _FURTHER = {
         "ece_predicted": "ECE, predicted",
     },
 }
+_BUCKET_FIGURES = {"micro_f1": "micro-F1", "macro_f1": "macro-F1", "recall_at_15": "recall at 15"}
 _LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "transformers")
 _CONVENTIONS = (
     "Intervals are 95 %, bootstrapped over patients and near duplicates. micro: over all cells. macro-F1: mean over "
@@ -57,7 +58,10 @@ def write_benchmark_report(
             for row in rows
             if row.protocol.name == protocol.name and row.key in measured
         }
-        parts.append(_part(out / "plots", protocol, of_protocol))
+        if protocol.task == "memory":
+            parts.append(_memory_part(protocol, of_protocol))
+        else:
+            parts.append(_part(out / "plots", protocol, of_protocol))
     left = [row.key for row in rows if row.key not in results]
     data = ReportData(
         title="Rubricator benchmark" + (": a smoke run, its figures mean nothing" if is_quick else ""),
@@ -112,9 +116,28 @@ def _part(plots: Path, protocol: Protocol, models: Mapping[str, _Measured]) -> P
     tables.append(_cost_table(models))
     trained_on = next(iter(models.values())).result["trained_on"]
     counts = ", ".join(f"{count:,} {what}" for what, count in trained_on.items())
-    return Part(
-        title=protocol.title, text=f"{protocol.text} Learnt from: {counts}.", tables=tables, plots=drawn
+    rule = next(iter(models.values())).result["rule"]
+    text = f"{protocol.text} {rule} Learnt from: {counts}."
+    return Part(title=protocol.title, text=text, tables=tables, plots=drawn)
+
+
+def _memory_part(protocol: Protocol, models: Mapping[str, _Measured]) -> Part:
+    table = Table(
+        title=f"{MEMORY_LABELS:,} codes, {MEMORY_TOKENS:,} tokens, batch of {MEMORY_TEXTS}: one forward pass",
+        columns=["model", "peak memory, MB", "of which before, MB", "seconds"],
+        rows=[
+            [
+                name,
+                f"{forward['peak_megabytes']:,.0f}",
+                f"{forward['before_megabytes']:,.0f}",
+                f"{forward['forward_seconds']:.1f}",
+            ]
+            for name, measured in models.items()
+            for forward in [measured.result["forward"]]
+        ],
+        remark="Of the whole process. Before: Python and its libraries.",
     )
+    return Part(title=protocol.title, text=protocol.text, tables=[table])
 
 
 def _main_table(title: str, task: str, models: Mapping[str, Any]) -> Table:
@@ -222,11 +245,7 @@ def _threshold_table(title: str, task: str, models: Mapping[str, Any]) -> Table:
         rows=[
             [
                 model,
-                *(
-                    found[how]["metrics"][name]["value"] if name in found[how]["metrics"] else None
-                    for name in names
-                    for how in ("all", "at_half")
-                ),
+                *(found["all"]["metrics"][name + how]["value"] for name in names for how in ("", "_at_half")),
                 _signed(found["tuned_against_half"]["difference"]),
                 " to ".join(_signed(found["tuned_against_half"][end]) for end in ("low", "high")),
             ]
@@ -239,34 +258,29 @@ def _threshold_table(title: str, task: str, models: Mapping[str, Any]) -> Table:
 
 def _bucket_tables(title: str, models: Mapping[str, Any]) -> list[Table]:
     """Figures of codes by how many positives they had in training."""
-    buckets = [name for name in BUCKETS if any(name in found["buckets"] for found in models.values())]
-    if not buckets:
+    buckets = next(iter(models.values()))["all"]["buckets"]
+    if sum(bucket["labels"] for bucket in buckets.values()) < 2:
         return []
-    counts = {
-        name: next(found["buckets"][name]["counts"] for found in models.values() if name in found["buckets"])
-        for name in buckets
-    }
-    columns = [
-        f"{name} ({counts[name]['labels']:,} codes, {counts[name]['positives']:,} positives)"
-        for name in buckets
-    ]
     return [
         Table(
             title=f"{title}: {shown} by positives in training",
-            columns=["model", *columns],
+            columns=[
+                "model",
+                *(
+                    f"{name} ({bucket['labels']:,} codes, {bucket['positives']:,} positives)"
+                    for name, bucket in buckets.items()
+                ),
+            ],
             rows=[
                 [
                     model,
-                    *(
-                        _interval(found["buckets"].get(name, {"metrics": {}})["metrics"].get(figure))
-                        for name in buckets
-                    ),
+                    *(_interval(found["all"]["buckets"][name]["metrics"].get(figure)) for name in buckets),
                 ]
                 for model, found in models.items()
             ],
             is_wide=True,
         )
-        for figure, shown in (("micro_f1", "micro-F1"), ("macro_f1", "macro-F1"))
+        for figure, shown in _BUCKET_FIGURES.items()
     ]
 
 

@@ -15,7 +15,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rubricator.flows.benchmark_table import Row, TestSet
+from rubricator.flows.benchmark_table import Mimic, Row, TestSet
 from rubricator.flows.run import guarded
 from rubricator.flows.shards import end_with_parent, write_text
 from rubricator.nlp.errors import RubricatorError
@@ -23,58 +23,64 @@ from rubricator.nlp.errors import RubricatorError
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from pydantic import BaseModel
     from scipy.sparse import csr_matrix
 
     from rubricator.models.classifier import TrainedModel
     from rubricator.nlp.examples import Examples
     from rubricator.nlp.notes import NoteReader
 
-BUCKETS = {"0": (0, 0), "1-10": (1, 10), "11-50": (11, 50), "over 50": (51, 1 << 60)}  # positives in training
 QUICK_GROUPS, QUICK_FOLDS = 150, 3  # what a smoke run is content with
+MEMORY_TEXTS, MEMORY_TOKENS, MEMORY_LABELS = 8, 2500, 8900  # batch and length of TransICD, codes of MIMIC-III
 _TIMED_SENTENCES = 10_000
 _TIMED_NOTES, _TIMED_WORDS = 200, 500
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """Predictions on one test set. targets, probabilities, decisions: (rows, labels). support: positives of each label
-    in training. strata: name of the stratum of each row, "" where there is none."""
+    """Predictions on one test set. targets, probabilities, decisions: (rows, labels). training_positives: (labels,).
+    strata: name of the stratum of each row, "" where there is none."""
 
     ids: "NDArray[np.str_]"
     groups: "NDArray[np.int64]"
-    labels: "NDArray[np.str_]"
-    support: "NDArray[np.int64]"
-    targets: "NDArray[np.bool_]"
-    probabilities: "NDArray[np.float32]"
-    decisions: "NDArray[np.bool_]"
     strata: "NDArray[np.str_]"
+    labels: "NDArray[np.str_]"
+    training_positives: "NDArray[np.int64]"
+    targets: "csr_matrix"
+    probabilities: "NDArray[np.float32]"
+    decisions: "csr_matrix"
 
     def save(self, path: Path) -> None:
-        """Write as .npz."""
+        """Write as .npz; the sparse matrices as column numbers and ends of rows."""
         import numpy as np
 
-        np.savez_compressed(path, **vars(self))
+        arrays = dict(vars(self))
+        for name in _SPARSE:
+            matrix = arrays.pop(name)
+            arrays |= {f"{name}.columns": matrix.indices, f"{name}.ends": matrix.indptr}
+        np.savez_compressed(path, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> "Scored":
         """What save wrote."""
         import numpy as np
+        from scipy.sparse import csr_matrix
 
-        with np.load(path, allow_pickle=False) as arrays:
-            return cls(**arrays)
+        with np.load(path, allow_pickle=False) as saved:
+            arrays = dict(saved)
+        for name in _SPARSE:
+            columns, ends = arrays.pop(f"{name}.columns"), arrays.pop(f"{name}.ends")
+            shape = arrays["probabilities"].shape
+            arrays[name] = csr_matrix((np.ones(len(columns), bool), columns, ends), shape=shape)
+        return cls(**arrays)
 
     def take(self, rows: "NDArray[np.int64]") -> "Scored":
         """These rows."""
-        by_row = ("ids", "groups", "targets", "probabilities", "decisions", "strata")
-        return replace(self, **{name: getattr(self, name)[rows] for name in by_row})
+        of_rows = ("ids", "groups", "strata", "targets", "probabilities", "decisions")
+        return replace(self, **{name: getattr(self, name)[rows] for name in of_rows})
 
-    def only(self, columns: "NDArray[np.int64]") -> "Scored":
-        """These labels."""
-        by_label = {name: getattr(self, name)[columns] for name in ("labels", "support")}
-        by_cell = {
-            name: getattr(self, name)[:, columns] for name in ("targets", "probabilities", "decisions")
-        }
-        return replace(self, **by_label, **by_cell)
+
+_SPARSE = ("targets", "decisions")
 
 
 def run_row(row: Row, digest: str) -> None:
@@ -84,7 +90,11 @@ def run_row(row: Row, digest: str) -> None:
     os.dup2(nowhere, 1)  # libraries warn and show progress here, and might quote
     os.dup2(nowhere, 2)
     os.umask(0o077)
+    checkpoints = row.out / "checkpoints" / row.key  # a network whose training was killed goes on from there
     os.environ.update({"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"})
+    from rubricator.models.classifier import CHECKPOINTS
+
+    os.environ[CHECKPOINTS] = str(checkpoints)
     start = time.monotonic()
     shutil.rmtree(row.folder, ignore_errors=True)
     row.folder.mkdir(parents=True)
@@ -98,6 +108,7 @@ def run_row(row: Row, digest: str) -> None:
         result = guarded(measure)(row)
     except RubricatorError as error:
         result = {"failure": str(error)}
+    shutil.rmtree(checkpoints, ignore_errors=True)
     result |= {**about, "seconds": time.monotonic() - start}
     write_text(row.folder / "figures.json", json.dumps(result, indent=1))
 
@@ -108,15 +119,18 @@ def measure(row: Row) -> dict[str, Any]:
     Raises RubricatorError where the data, the settings or a library that is missing do not let the row be.
     """
     from rubricator.flows.settings import classifier_settings
-    from rubricator.models.training import cross_validate, train_model
 
     protocol, model = row.protocol, row.model
-    train, tests = _examples(row)
-    settings = classifier_settings(
-        model.classifier, protocol.task, [*model.settings, *(model.quick if row.quick else ())]
-    )
+    task = "plan" if protocol.task == "plan" else "codes"
+    assignments = [*model.settings, *(model.quick if row.quick else ())]
+    settings = classifier_settings(model.classifier, task, assignments)
+    if protocol.task == "memory":
+        return _forward_cost(row, settings)
+    from rubricator.models.training import cross_validate, train_model
+
+    train, tests, rule = _examples(row)
     how: dict[str, Any] = {
-        "task": protocol.task,
+        "task": task,
         "classifier": model.classifier,
         "settings": settings,
         "calibration": model.calibration,
@@ -124,9 +138,8 @@ def measure(row: Row) -> dict[str, Any]:
     start = time.monotonic()
     fitted = train_model(train, **how)
     cost = {"train_seconds": time.monotonic() - start, **_cost(fitted, train)}
-    scored = {
-        name: _predicted(fitted, train, test, keep=bool(protocol.top_labels)) for name, test in tests.items()
-    }
+    keep = protocol.top_labels is not None
+    scored = {name: _predicted(fitted, train, test, keep=keep) for name, test in tests.items()}
     if protocol.folds:
         start = time.monotonic()
         held_out = cross_validate(train, folds=QUICK_FOLDS if row.quick else protocol.folds, **how)
@@ -138,6 +151,7 @@ def measure(row: Row) -> dict[str, Any]:
         figures[name] = {"predictions": f"{number}.npz", **_figures(predictions, row.bootstrap)}
     return {
         "settings": settings.model_dump(mode="json"),
+        "rule": rule,
         "trained_on": {"examples": len(train), "labels": len(train.labels), **train.counts},
         "cost": cost,
         "tests": figures,
@@ -147,13 +161,33 @@ def measure(row: Row) -> dict[str, Any]:
 # ---- examples
 
 
-def _examples(row: Row) -> tuple["Examples", dict[str, "Examples"]]:
-    """What is learnt from, and the test sets by name."""
-    protocol = row.protocol
-    train, tests = _code_examples(row) if protocol.task == "codes" else _plan_examples(row)
-    if not row.quick:
-        return train, tests
-    return _few(train), {name: _few(test) for name, test in tests.items()}
+def _examples(row: Row) -> tuple["Examples", dict[str, "Examples"], str]:
+    """What is learnt from, the test sets by name, and how they were chosen where the protocol leaves it open."""
+    rule = ""
+    if row.protocol.mimic:
+        train, tests, rule = _mimic_examples(row, row.protocol.mimic)
+    elif row.protocol.task == "codes":
+        train, tests = _code_examples(row)
+    else:
+        train, tests = _plan_examples(row)
+    if row.quick:
+        return _few(train), {name: _few(test) for name, test in tests.items()}, rule
+    return train, tests, rule
+
+
+def _mimic_examples(row: Row, mimic: Mimic) -> tuple["Examples", dict[str, "Examples"], str]:
+    from rubricator.nlp.examples import code_examples
+    from rubricator.nlp.mimic_splits import mimic_splits
+
+    found = mimic_splits(
+        Path(row.paths[row.protocol.train]),
+        release=mimic.release,
+        icd=mimic.icd,
+        splits=Path(row.splits) if row.splits else None,
+        top=row.protocol.top_labels,
+    )
+    train, test = (code_examples(found.batches(part)) for part in ("train", "test"))
+    return train, {"test set": test}, found.rule
 
 
 def _code_examples(row: Row) -> tuple["Examples", dict[str, "Examples"]]:
@@ -206,16 +240,17 @@ def _few(examples: "Examples") -> "Examples":
 
 def _predicted(model: "TrainedModel", train: "Examples", test: "Examples", *, keep: bool) -> Scored:
     """keep: score on the labels of training only; else one that the model does not know is missed where it stands."""
-    labels = train.labels if keep else sorted({*train.labels, *test.labels})
-    probabilities = model.predict_proba(test.texts, contexts=test.contexts)
     from rubricator.models.evaluation import on_labels
 
+    labels = train.labels if keep else sorted({*train.labels, *test.labels})
+    probabilities = model.predict_proba(test.texts, contexts=test.contexts)
+    decisions = model.decide(probabilities) != "reject"
     return _scored(
         train,
         test,
         labels,
         on_labels(probabilities, model.labels, labels),
-        on_labels(model.decide(probabilities) != "reject", model.labels, labels),
+        on_labels(decisions, model.labels, labels),
     )
 
 
@@ -227,6 +262,7 @@ def _scored(
     decisions: "NDArray[np.bool_]",
 ) -> Scored:
     import numpy as np
+    from scipy.sparse import csr_matrix
 
     from rubricator.models.evaluation import on_labels
 
@@ -234,41 +270,32 @@ def _scored(
     return Scored(
         ids=np.array(test.ids),
         groups=test.groups,
-        labels=np.array(labels),
-        support=on_labels(positives, train.labels, labels)[0],
-        targets=on_labels(test.targets.toarray(), test.labels, labels) > 0,
-        probabilities=probabilities,
-        decisions=decisions,
         strata=np.array(test.strata or [""] * len(test)),
+        labels=np.array(labels),
+        training_positives=on_labels(positives, train.labels, labels)[0],
+        targets=csr_matrix(on_labels(test.targets.tocsr(), test.labels, labels)),
+        probabilities=probabilities,
+        decisions=csr_matrix(decisions),
     )
 
 
 def _figures(scored: Scored, bootstrap: int) -> dict[str, Any]:
-    """Of the whole test set: evaluation, decisions at a fixed 0.5 beside, reliability; of each stratum and of each
-    bucket of codes by their positives in training: evaluation."""
+    """Of the whole test set: evaluation, what tuned thresholds gain over a fixed 0.5, reliability. Of each stratum:
+    evaluation."""
     import numpy as np
 
     from rubricator.models.evaluation import paired_bootstrap
 
-    half = replace(scored, decisions=(scored.probabilities >= 0.5))
-    parts = {
-        name: _evaluation(scored.take(np.flatnonzero(scored.strata == name)), bootstrap)
-        for name in sorted(set(scored.strata.tolist()))
-        if name
-    }
-    buckets = {}
-    for name, (least, most) in BUCKETS.items() if len(scored.labels) > 1 else ():
-        columns = np.flatnonzero((scored.support >= least) & (scored.support <= most))
-        if len(columns) and scored.targets[:, columns].any():
-            buckets[name] = _evaluation(scored.only(columns), bootstrap)
+    gain = paired_bootstrap(
+        scored.targets, scored.probabilities >= 0.5, scored.decisions, scored.groups, bootstrap=bootstrap
+    )
     return {
         "all": _evaluation(scored, bootstrap),
-        "at_half": _evaluation(half, bootstrap),
-        "tuned_against_half": asdict(
-            paired_bootstrap(_sparse(scored.targets), half.decisions, scored.decisions, scored.groups)
-        ),
-        "strata": parts,
-        "buckets": buckets,
+        "tuned_against_half": asdict(gain),
+        "strata": {
+            name: _evaluation(scored.take(np.flatnonzero(scored.strata == name)), bootstrap)
+            for name in sorted(set(scored.strata.tolist()) - {""})
+        },
         "reliability": _reliability(scored),
     }
 
@@ -277,35 +304,32 @@ def _evaluation(scored: Scored, bootstrap: int) -> dict[str, Any]:
     from rubricator.models.evaluation import evaluate
 
     found = evaluate(
-        _sparse(scored.targets),
+        scored.targets,
         scored.probabilities,
         scored.decisions,
         scored.groups,
         scored.labels.tolist(),
+        training_positives=scored.training_positives,
         bootstrap=bootstrap,
     ).to_json()
-    return {"metrics": found["metrics"], "counts": found["counts"]}
+    return {name: found[name] for name in ("metrics", "counts", "buckets")}
 
 
 def _reliability(scored: Scored) -> list[tuple[int, float, float]]:
     """Of ten bins of the probabilities of all cells: cells, mean probability, share of positives."""
     import numpy as np
 
-    probabilities, truth = scored.probabilities.ravel(), scored.targets.ravel()
-    number = np.minimum((probabilities * 10).astype(int), 9)
-    cells = np.bincount(number, minlength=10)
-    sums = [np.bincount(number, values, 10) for values in (probabilities, truth)]
+    def binned(probabilities: "NDArray[np.float32]") -> "NDArray[np.int64]":
+        return np.asarray(np.minimum(probabilities * 10, 9), np.int64).ravel()
+
+    bins = binned(scored.probabilities)
+    cells = np.bincount(bins, minlength=10)
+    sums = np.bincount(bins, scored.probabilities.ravel(), 10)
+    there = np.bincount(binned(scored.probabilities[scored.targets.nonzero()]), minlength=10)
     return [
-        (int(cells[each]), float(sums[0][each] / cells[each]), float(sums[1][each] / cells[each]))
-        for each in range(10)
-        if cells[each]
+        (int(cells[each]), float(sums[each] / cells[each]), float(there[each] / cells[each]))
+        for each in np.flatnonzero(cells)
     ]
-
-
-def _sparse(targets: "NDArray[np.bool_]") -> "csr_matrix":
-    from scipy.sparse import csr_matrix
-
-    return csr_matrix(targets)
 
 
 # ---- costs
@@ -333,8 +357,7 @@ def _cost(model: "TrainedModel", train: "Examples") -> dict[str, Any]:
     return {
         "unit": unit,
         "units_per_second": len(texts) / seconds,
-        "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        / 1024,  # of this process, so far
+        "peak_megabytes": _peak_megabytes(),
         "model_megabytes": size / 1e6,
     }
 
@@ -350,3 +373,25 @@ def made_up_notes(notes: int = _TIMED_NOTES, words: int = _TIMED_WORDS) -> list[
         for word in note.text.split()
     )
     return [" ".join(islice(endless, words)) for _ in range(notes)]
+
+
+def _forward_cost(row: Row, settings: "BaseModel") -> dict[str, Any]:
+    """Memory and time of one forward pass at full size, of a network that was not trained."""
+    from rubricator.models.neural import untrained_forward
+
+    texts = made_up_notes(MEMORY_TEXTS, MEMORY_TOKENS)
+    before = _peak_megabytes()
+    seconds = untrained_forward(row.model.classifier, settings, labels=MEMORY_LABELS, texts=texts)
+    return {
+        "settings": settings.model_dump(mode="json"),
+        "forward": {
+            "before_megabytes": before,
+            "peak_megabytes": _peak_megabytes(),
+            "forward_seconds": seconds,
+        },
+    }
+
+
+def _peak_megabytes() -> float:
+    """The most memory that this process has held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

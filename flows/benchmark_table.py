@@ -13,6 +13,7 @@ from rubricator.models.calibration import CalibrationSettings
 from rubricator.nlp.errors import RubricatorError
 from rubricator.nlp.notes import NoteSettings
 
+Task = Literal["plan", "codes", "memory"]
 TABLE = Path(__file__).with_name("benchmark.toml")
 
 
@@ -32,14 +33,22 @@ class TestSet(_Entry):
     annotations: str | None = None
 
 
+class Mimic(_Entry):
+    """Which codes of which release; the parts are those of nlp/mimic_splits.py."""
+
+    release: Literal["MIMIC-III", "MIMIC-IV"]
+    icd: Literal[9, 10] = 9
+
+
 class Protocol(_Entry):
     """What is learnt from and what is scored: see benchmark.toml."""
 
     name: str
     title: str
     text: str
-    task: Literal["plan", "codes"]
-    train: str
+    task: Task
+    train: str = ""
+    mimic: Mimic | None = None
     exclude: str | None = None
     one_to_one: bool = False
     top_labels: int | None = None
@@ -72,7 +81,7 @@ class Model(_Entry):
     calibration: CalibrationSettings = CalibrationSettings()
     against: str | None = None
     protocols: tuple[str, ...] = ()
-    seconds: dict[Literal["plan", "codes"], float]
+    seconds: dict[Task, float]
 
     def is_for(self, protocol: Protocol) -> bool:
         """Whether the model is measured on this protocol."""
@@ -85,6 +94,7 @@ class Row(_Entry):
     protocol: Protocol
     model: Model
     paths: dict[str, str]  # of each corpus
+    splits: str | None = None
     out: Path
     quick: bool = False
     bootstrap: int = 1000
@@ -106,14 +116,18 @@ class Row(_Entry):
             "data": {name: sums[name] for name in sorted(self.protocol.corpora)},
             "quick": self.quick,
             "bootstrap": self.bootstrap,
+            "splits": self.splits if self.protocol.mimic else None,
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def seconds(self) -> float:
         """About how long it takes, on two cores."""
-        megabytes = Path(self.paths[self.protocol.train]).stat().st_size / 1e6
+        of_megabyte = self.model.seconds[self.protocol.task]
+        if not self.protocol.train:
+            return 8 + of_megabyte
+        megabytes = sum(file.stat().st_size for file in note_files(self.paths[self.protocol.train])) / 1e6
         fits = 4 if self.quick else self.protocol.fits
-        return 8 + fits * megabytes * self.model.seconds[self.protocol.task] * (0.1 if self.quick else 1)
+        return 8 + fits * megabytes * of_megabyte * (0.1 if self.quick else 1)
 
     def result(self, sums: dict[str, str]) -> dict[str, Any] | None:
         """Its figures, or why it failed; None where it has not been measured as it now is."""
@@ -122,6 +136,15 @@ class Row(_Entry):
         except (OSError, ValueError):
             return None
         return found if isinstance(found, dict) and found.get("digest") == self.digest(sums) else None
+
+
+def note_files(corpus: str) -> list[Path]:
+    """The file of a corpus, or the tables of a MIMIC folder that its rows depend on."""
+    path = Path(corpus)
+    if path.is_file():
+        return [path]
+    tables = ("noteevents", "discharge", "diagnoses_icd", "procedures_icd")
+    return sorted(file for file in path.rglob("*.csv*") if file.name.lower().startswith(tables))
 
 
 class Table(_Entry):

@@ -305,9 +305,11 @@ def predict(
 
 @app.command(epilog="Example: `rubricator benchmark data/ --out benchmark --only cmc --models svm,majority`")
 def benchmark(
+    *,
     data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Folder of the corpora; one that is not there is left out.")
-    ],
+        Path | None,
+        typer.Argument(metavar="DATA", help="Folder of the corpora; one that is not there is left out."),
+    ] = None,
     out: Annotated[
         Path,
         typer.Option(
@@ -325,12 +327,31 @@ def benchmark(
         bool,
         typer.Option("--quick", help="A smoke run of few notes, folds and epochs; its figures mean nothing."),
     ] = False,
+    mimic3: Annotated[Path | None, typer.Option(help="Folder with the tables of MIMIC-III.")] = None,
+    mimic4: Annotated[Path | None, typer.Option(help="Folder with the tables of MIMIC-IV.")] = None,
+    splits: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with the public split files of MIMIC.  [default: drawn by the published rule]"
+        ),
+    ] = None,
 ) -> None:
     """Measure every model and baseline on every corpus, and write one report: figures, tests, costs, plots."""
     from rubricator.flows.benchmark import benchmark as step
     from rubricator.flows.run import guarded
 
-    _print(guarded(step)(str(data), out=str(out), only=_names(only), models=_names(models), quick=quick))
+    _print(
+        guarded(step)(
+            _path(data),
+            out=str(out),
+            only=_names(only),
+            models=_names(models),
+            quick=quick,
+            mimic3=_path(mimic3),
+            mimic4=_path(mimic4),
+            splits=_path(splits),
+        )
+    )
 
 
 @app.command(epilog="Example: `rubricator promote icd-codes --version 3`")

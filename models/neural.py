@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -24,7 +25,14 @@ from scipy.sparse import csr_matrix
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from rubricator.models.classifier import CHECKPOINTS, EvidenceSpan, HeldIn, read_json, write_json
+from rubricator.models.classifier import (
+    CHECKPOINTS,
+    EvidenceSpan,
+    HeldIn,
+    classifier_class,
+    read_json,
+    write_json,
+)
 from rubricator.models.evidence import evidence_spans
 from rubricator.models.folds import assign_folds
 from rubricator.models.losses import Loss, loss_named
@@ -356,6 +364,20 @@ class NeuralClassifier:
         for array in (*corpus.strings, corpus.rows, groups, targets.indptr, targets.indices):
             digest.update(np.ascontiguousarray(array, np.int64).tobytes())
         return digest.hexdigest()
+
+
+def untrained_forward(classifier: str, settings: BaseModel, *, labels: int, texts: Sequence[str]) -> float:
+    """Seconds of one forward pass over all texts in one batch, by a new network for so many labels."""
+    made = classifier_class(classifier)([str(label) for label in range(labels)], settings)
+    if not isinstance(made, NeuralClassifier):
+        raise TypeError(f"{classifier} has no network")
+    made.prepare(texts, np.arange(len(texts)))
+    network = made.network(trained=False).eval()
+    batch = made._read(texts, None).batch(range(len(texts)))
+    start = time.monotonic()
+    with torch.inference_mode():
+        network(*batch)
+    return time.monotonic() - start
 
 
 class Batch(NamedTuple):
