@@ -84,7 +84,8 @@ def benchmark(
             if model.is_for(protocol) and protocol.corpora <= paths.keys()
         ]
         for protocol in table.protocols:
-            if missing := protocol.corpora - paths.keys():
+            missing = protocol.corpora - paths.keys()
+            if missing and not protocol.mimic and protocol.name in {name for name, _ in chosen}:
                 console.print(f"{protocol.name}: left out, as there is no {', '.join(sorted(missing))}")
         sums = {name: _sum(path) for name, path in paths.items()}
         asked = [row for row in rows if (row.protocol.name, row.model.name) in chosen]

@@ -108,7 +108,7 @@ def _part(plots: Path, protocol: Protocol, models: Mapping[str, _Measured]) -> P
             _main_table(title, protocol.task, whole),
             _further_table(title, protocol.task, whole),
             *_strata_table(title, figures),
-            _paired_table(title, test, models),
+            *_paired_table(title, test, models),
             _threshold_table(title, protocol.task, figures),
             *_bucket_tables(title, figures),
         ]
@@ -195,7 +195,7 @@ def _strata_table(title: str, models: Mapping[str, Any]) -> list[Table]:
     ]
 
 
-def _paired_table(title: str, test: str, models: Mapping[str, _Measured]) -> Table:
+def _paired_table(title: str, test: str, models: Mapping[str, _Measured]) -> list[Table]:
     """Each model against the SVM, and against the model that its row names."""
     from scipy.sparse import csr_matrix
 
@@ -224,12 +224,23 @@ def _paired_table(title: str, test: str, models: Mapping[str, _Measured]) -> Tab
                     verdict,
                 ]
             )
-    return Table(
-        title=f"{title}: paired tests, micro-F1",
-        columns=["model", "against", "difference", "95 % interval", "share of resamples worse", "so it is"],
-        rows=rows,
-        remark="Paired bootstrap over groups (Berg-Kirkpatrick et al. 2012), not corrected for the number of tests.",
-    )
+    if not rows:
+        return []
+    return [
+        Table(
+            title=f"{title}: paired tests, micro-F1",
+            columns=[
+                "model",
+                "against",
+                "difference",
+                "95 % interval",
+                "share of resamples worse",
+                "so it is",
+            ],
+            rows=rows,
+            remark="Paired bootstrap over groups (Berg-Kirkpatrick et al. 2012), uncorrected for their number.",
+        )
+    ]
 
 
 def _threshold_table(title: str, task: str, models: Mapping[str, Any]) -> Table:

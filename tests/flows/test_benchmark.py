@@ -120,6 +120,33 @@ def test_no_note_text_is_kept(done: Benchmarked, out: Path) -> None:
         assert path.stat().st_mode & 0o077 == 0, path
 
 
+def test_mimic_tables_give_the_same_report(tmp_path: Path) -> None:
+    only = ["mimic3-50", "mimic3-full"]
+    stays = range(60)
+    with (tmp_path / "NOTEEVENTS.csv").open("w") as table:
+        table.write(
+            "ROW_ID,SUBJECT_ID,HADM_ID,CHARTDATE,CHARTTIME,STORETIME,CATEGORY,DESCRIPTION,CGID,ISERROR,TEXT\n"
+        )
+        table.writelines(
+            f"{stay},{stay},{100 + stay},2101-01-01,,,Discharge summary,Report,,,"
+            f"Stay {stay} of the {stay * 7919} kind with {'cough' if stay % 2 else 'sepsis'} and {CANARY}\n"
+            for stay in stays
+        )
+    with (tmp_path / "DIAGNOSES_ICD.csv").open("w") as table:
+        table.write("ROW_ID,SUBJECT_ID,HADM_ID,SEQ_NUM,ICD9_CODE\n")
+        table.writelines(f"1,{stay},{100 + stay},1,{'4019' if stay % 2 else '4280'}\n" for stay in stays)
+    (tmp_path / "PROCEDURES_ICD.csv").write_text(
+        "ROW_ID,SUBJECT_ID,HADM_ID,SEQ_NUM,ICD9_CODE\n1,0,100,1,9915\n"
+    )
+    done = benchmark(
+        mimic3=str(tmp_path), out=str(tmp_path / "out"), only=only, models=["majority"], quick=True
+    )
+    assert done.measured == 2 and not done.failed
+    page = (tmp_path / "out" / "report.md").read_text()
+    assert "MIMIC-III, the 50 most frequent codes" in page and "MIMIC-III, all codes" in page
+    assert "by positives in training" in page and CANARY not in page and "MIMIC-IV" not in page
+
+
 def test_what_cannot_be_measured_is_said(data: Path, tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match="no name starts so; there are plan-folds"):
         run(data, tmp_path, ["mtsamples"])
