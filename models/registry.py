@@ -75,8 +75,8 @@ def log_and_register(
 ) -> ResolvedModel:
     """Log the model to the active MLflow run and register it as the next version of `name`.
 
-    held_out: the decisions of cross-validation, for `promote`. requirements: packages that prediction needs, beside those
-    that the classifier names in its `requirements`.
+    held_out: the decisions of cross-validation, for `promote`. requirements: packages that prediction needs, beside
+    those that the classifier names in its `requirements`.
     Raises RegistryError where no run is active or the name cannot be one.
     """
     import mlflow

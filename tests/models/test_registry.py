@@ -360,7 +360,9 @@ def server(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     command += ["--artifacts-destination", str(tmp_path / "artifacts")]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "served")  # the template's own keeps its artifacts in ./mlruns
+    monkeypatch.setenv(
+        "MLFLOW_EXPERIMENT_NAME", "served"
+    )  # the template's own keeps its artifacts in ./mlruns
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=tmp_path, start_new_session=True)
     try:

@@ -144,7 +144,7 @@ def test_loading_refuses_what_it_does_not_know(model: TrainedModel, tmp_path: Pa
 
 
 def test_an_unknown_classifier_names_those_there_are() -> None:
-    with pytest.raises(UnknownClassifierError, match="there is: .*svm"):
+    with pytest.raises(UnknownClassifierError, match=r"there is: .*svm"):
         train_model(made_up_examples(2, in_a_group=1), task="codes", classifier="oracle")
 
 
