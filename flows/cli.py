@@ -148,7 +148,7 @@ def train(
     task: Annotated[Task, typer.Argument(help="Sentences under plan headings, or notes with their codes.")],
     notes: Notes,
     model: Annotated[
-        str, typer.Option(help="Kind of classifier: svm, stacked (plan), cnn, transformer.")
+        str, typer.Option(help="svm, cnn, transformer, ensemble, stacked (plan) or mentions (codes).")
     ] = "svm",
     setting: Annotated[
         list[str] | None,
