@@ -12,14 +12,11 @@ from safetensors.numpy import load_file, save_file
 from scipy.sparse import csc_matrix, csr_matrix, diags_array, hstack, vstack
 
 from rubricator.models.classifier import EvidenceSpan, HeldIn, read_json, write_json
+from rubricator.models.evidence import evidence_spans
 from rubricator.models.folds import assign_folds
 from rubricator.models.ngrams import NgramFeatures, NgramSettings
 from rubricator.nlp.contexts import Context, LabelSpan
 
-_MOST_SPANS = 10
-_LEAST_SHARE = (
-    0.2  # of the strongest word's part: words of less carried little, and join spans that are apart
-)
 _TOLERANCE = 0.1  # LIBLINEAR's own; a tenth of it gave +0.001 micro-F1 on CMC for a third more time
 _CELLS = 2_000_000  # enough to tell two coefficients from
 
@@ -180,7 +177,7 @@ class SvmClassifier:
         own = self.weights[: len(self.features.idf)]
         weights = {asked: own[:, list(asked)].toarray() for asked in {tuple(asked) for asked in labels}}
         found = self.features.contributions(texts, [weights[tuple(asked)] for asked in labels])
-        return [[_spans(offsets, part) for part in parts.T] for offsets, parts in found]
+        return [[evidence_spans(offsets, part) for part in parts.T] for offsets, parts in found]
 
     def solve(
         self, features: csr_matrix, targets: csr_matrix, labels: NDArray[np.int64], cost: float
@@ -293,18 +290,3 @@ def _largest(weights: NDArray[np.float32], kept: int) -> csc_matrix:
 
 def _beside(features: csr_matrix, context: csr_matrix) -> csr_matrix:
     return csr_matrix(hstack([features, context], format="csr"))
-
-
-def _spans(offsets: NDArray[np.int64], parts: NDArray[np.float64]) -> list[EvidenceSpan]:
-    """Neighbouring words that carried the label become one span."""
-    total = parts[parts > 0].sum()
-    speaks = parts > _LEAST_SHARE * parts.max(initial=0)
-    starts = np.flatnonzero(speaks & ~np.append(False, speaks[:-1]))
-    ends = np.flatnonzero(speaks & ~np.append(speaks[1:], False))
-    spans = [
-        EvidenceSpan(
-            int(offsets[first, 0]), int(offsets[last, 1]), float(parts[first : last + 1].sum() / total)
-        )
-        for first, last in zip(starts, ends, strict=True)
-    ]
-    return sorted(spans, key=lambda span: (-span.weight, span.start))[:_MOST_SPANS]
