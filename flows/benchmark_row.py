@@ -90,11 +90,9 @@ def run_row(row: Row, digest: str) -> None:
     os.dup2(nowhere, 1)  # libraries warn and show progress here, and might quote
     os.dup2(nowhere, 2)
     os.umask(0o077)
-    checkpoints = row.out / "checkpoints" / row.key  # a network whose training was killed goes on from there
     os.environ.update({"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"})
-    from rubricator.models.classifier import CHECKPOINTS
+    from rubricator.flows.train import resumable
 
-    os.environ[CHECKPOINTS] = str(checkpoints)
     start = time.monotonic()
     shutil.rmtree(row.folder, ignore_errors=True)
     row.folder.mkdir(parents=True)
@@ -105,10 +103,10 @@ def run_row(row: Row, digest: str) -> None:
         "made_on": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
     }
     try:
-        result = guarded(measure)(row)
+        with resumable(row.out / "checkpoints", row.key, digest):
+            result = guarded(measure)(row)
     except RubricatorError as error:
         result = {"failure": str(error)}
-    shutil.rmtree(checkpoints, ignore_errors=True)
     result |= {**about, "seconds": time.monotonic() - start}
     write_text(row.folder / "figures.json", json.dumps(result, indent=1))
 

@@ -159,7 +159,7 @@ def train(
             progress.show(done / (folds * len(splits) + 1), f"{done} folds of {folds * len(splits)}")
 
         held_out, evaluations = {}, {}
-        with _resumable(
+        with resumable(
             opened.path / "checkpoints", task, model, examples.fingerprint(), repr(chosen_settings), denoise
         ):
             for split, (chosen, validated) in splits.items():
@@ -216,7 +216,7 @@ def one_to_one(examples: "Examples", seed: int) -> "Examples":
 
 
 @contextmanager
-def _resumable(checkpoints: Path, *training: str) -> Iterator[None]:
+def resumable(checkpoints: Path, *training: str) -> Iterator[None]:
     """Let classifiers keep checkpoints of this training in a folder of its own, until it has ended well."""
     from rubricator.models.classifier import CHECKPOINTS
 

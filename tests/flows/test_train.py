@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from rubricator.flows.evaluate import evaluate
 from rubricator.flows.explain import NoSuchNoteError, explain
 from rubricator.flows.home import open_home
 from rubricator.flows.settings import SettingError, classifier_settings
-from rubricator.flows.train import Trained, TrainError, train
+from rubricator.flows.train import Trained, TrainError, resumable, train
 from rubricator.models import registry
+from rubricator.models.classifier import CHECKPOINTS
 from rubricator.nlp.examples import ExampleError
 from rubricator.nlp.synthetic import SyntheticCorpus, write_synthetic_notes
 
@@ -176,3 +178,17 @@ def test_settings_of_the_classifier_are_given_as_key_and_value() -> None:
             classifier_settings("svm", "codes", [wrong])
     with pytest.raises(SettingError, match="KEY=VALUE"):
         classifier_settings("svm", "codes", ["cost"])
+
+
+def test_checkpoints_have_a_folder_until_training_has_ended_well(tmp_path: Path) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), resumable(tmp_path / "checkpoints", "cmc", "cnn"):
+        kept = Path(os.environ[CHECKPOINTS])
+        (kept / "finished").touch()
+        stop()
+    assert CHECKPOINTS not in os.environ
+    with resumable(tmp_path / "checkpoints", "cmc", "cnn"):
+        assert Path(os.environ[CHECKPOINTS], "finished").exists(), "the same training goes on"
+    assert not kept.exists()
