@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -74,3 +75,15 @@ def code_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "code-model"
     train_model(examples(texts, labels, contexts=None), task="codes", classifier="svm").save(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def files_with() -> Callable[..., list[Path]]:
+    """Finds the files under folders that hold a word. One that goes away meanwhile, as those of a database do, is
+    passed over."""
+
+    def found(word: str, *folders: Path) -> list[Path]:
+        done = subprocess.run(["grep", "-rlsaF", word, *folders], check=False, capture_output=True, text=True)
+        return [Path(line) for line in done.stdout.splitlines()]
+
+    return found

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -166,14 +167,9 @@ def task_runs(home: Path) -> list[tuple[str, str]]:
         return sorted(database.execute("SELECT name, state_name FROM task_run").fetchall())
 
 
-def files_with(word: str, *folders: Path) -> list[Path]:
-    files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
-    return [file for file in files if word.encode() in file.read_bytes()]
-
-
 @pytest.mark.parametrize("engine", ["local", "dask"])
 def test_a_flow_does_shards_as_tasks_and_keeps_note_text_out(
-    notes: Path, tmp_path: Path, home: Path, engine: str
+    notes: Path, tmp_path: Path, home: Path, engine: str, files_with: Callable[..., list[Path]]
 ) -> None:
     if engine == "dask":
         pytest.importorskip("prefect_dask")
@@ -191,7 +187,9 @@ def test_a_flow_does_shards_as_tasks_and_keeps_note_text_out(
     assert files_with(CANARY, out, home) == []
 
 
-def test_the_text_of_a_note_that_fails_is_nowhere(tmp_path: Path, home: Path) -> None:
+def test_the_text_of_a_note_that_fails_is_nowhere(
+    tmp_path: Path, home: Path, files_with: Callable[..., list[Path]]
+) -> None:
     rows = [{"note_id": f"n{row}", "text": "fine"} for row in range(9)]
     rows[5]["text"] = f"[fail] {CANARY} has a cough"
     rows[7]["text"] = f"[kill] {CANARY} has a cough"

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -153,7 +153,9 @@ def test_mlflow_may_live_in_postgresql(tmp_path: Path, postgresql: str) -> None:
     assert not (tmp_path / "mlflow.db").exists()
 
 
-def test_a_password_of_a_database_is_not_written_down(tmp_path: Path, postgresql: str) -> None:
+def test_a_password_of_a_database_is_not_written_down(
+    tmp_path: Path, postgresql: str, files_with: Callable[..., list[Path]]
+) -> None:
     os.environ["MLFLOW_TRACKING_URI"] = postgresql.replace("rubricator@", "rubricator:s3cret@")
     open_home(tmp_path).init_mlflow()
-    assert not any(b"s3cret" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert files_with("s3cret", tmp_path) == []

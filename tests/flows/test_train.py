@@ -3,7 +3,7 @@
 import gzip
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mlflow
@@ -91,10 +91,13 @@ def test_the_random_split_and_the_even_sample_stand_beside_the_grouped_figure(
     assert plan.dead_letters and sum(plan.dead_letters.values()) == 1
 
 
-def test_no_note_text_is_in_the_home(plan: Trained, codes: Trained, home: Path) -> None:
-    files = [path for path in home.rglob("*") if path.is_file()]
-    assert any(path.name == "vocabulary.json" for path in files)
-    assert [path for path in files if CANARY.encode() in path.read_bytes()] == []
+def test_no_note_text_is_in_the_home(
+    plan: Trained, codes: Trained, home: Path, files_with: Callable[..., list[Path]]
+) -> None:
+    assert "vocabulary.json" in {path.name for path in files_with("aspirin", home)}, (
+        "what was learnt is searched"
+    )
+    assert files_with(CANARY, home) == []
 
 
 def test_codes_are_learnt_with_descriptions_and_rare_ones_break_nothing(codes: Trained) -> None:
