@@ -1,5 +1,8 @@
 """Train a model, and cross-validate the whole of what training does, on examples of any task."""
 
+import os
+import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -100,7 +103,13 @@ def cross_validate(
         examples = replace(examples, groups=np.arange(len(examples)))
     fold_of = assign_folds(examples.targets, examples.groups, folds, seed=seed)
     parallel = sum(map(len, examples.texts)) > _WORTH_PROCESSES
-    predictions = Parallel(n_jobs=-1 if parallel else 1, return_as="generator", pre_dispatch="n_jobs")(
+    predictions = Parallel(
+        n_jobs=-1 if parallel else 1,
+        return_as="generator",
+        pre_dispatch="n_jobs",
+        initializer=_end_with,
+        initargs=(os.getpid(),),
+    )(
         delayed(_predict_fold)(
             *examples.split(fold_of == fold),
             task=task,
@@ -180,6 +189,17 @@ def _descriptions(examples: Examples, task: str) -> list[str | None]:
         "\n".join(dict.fromkeys([*examples.names.get(label, ()), text])).strip() or None
         for label, text in zip(examples.labels, official, strict=True)
     ]
+
+
+def _end_with(parent: int) -> None:
+    """Called first in a process that works on folds: without a parent it would go on, beside one that took over."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _predict_fold(

@@ -1,6 +1,8 @@
 """Training end to end on made-up sentences and notes, with the traps that real label sets hold."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -162,6 +164,36 @@ def test_cross_validation_predicts_every_row_from_the_other_groups() -> None:
     assert all(len(set(result.folds[examples.groups == group])) == 1 for group in set(examples.groups))
     assert (result.decisions == examples.targets.toarray().astype(bool)).mean() > 0.9
     assert not (result.accepted & ~result.decisions).any()
+
+
+KILLED = """
+import os, signal, sys
+import psutil
+sys.path.insert(0, {folder!r})
+from test_training import made_up_examples
+from rubricator.models import training
+
+def kill(*_):
+    print(*(child.pid for child in psutil.Process().children()), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+training._WORTH_PROCESSES = 0
+training.cross_validate(made_up_examples(60, 2), task="codes", classifier="svm", folds=4, on_fold=kill)
+"""
+
+
+@pytest.mark.skipif(os.cpu_count() == 1, reason="folds have processes where there are cores for them")
+def test_processes_of_folds_end_with_a_killed_training() -> None:
+    """They would go on for as long as their fold takes, beside a training that was started again."""
+    psutil = pytest.importorskip("psutil")
+    script = KILLED.format(folder=str(Path(__file__).parent))
+    killed = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    left = [psutil.Process(int(pid)) for pid in killed.stdout.split() if psutil.pid_exists(int(pid))]
+    _, alive = psutil.wait_procs(left, timeout=10)
+    assert killed.stdout.split() and not alive
 
 
 def test_a_random_split_sees_copies_that_the_grouped_one_does_not() -> None:
