@@ -130,6 +130,7 @@ def _sum(path: str) -> str:
 def _measure(rows: list[Row], sums: dict[str, str], console: "Console") -> None:
     """Each row that has no result yet, or failed before, in a process of its own."""
     from rubricator.flows.progress import Progress
+    from rubricator.flows.train import checkpoint_folder, networks_in_training
 
     results = {row.key: row.result(sums) for row in rows}
     pending = [row for row in rows if (results[row.key] or {"failure": ""}).keys() & {"failure"}]
@@ -145,13 +146,15 @@ def _measure(rows: list[Row], sums: dict[str, str], console: "Console") -> None:
             left = sum(expected[each.key] for each in pending[number:]) * rate
             start = time.monotonic()
             process = _start(row, sums)
+            checkpoints = checkpoint_folder(row.out / "checkpoints", row.key, row.digest(sums))
             try:
                 while process.exitcode is None:
                     gone = time.monotonic() - start
                     done = sum(expected[each.key] for each in pending[:number]) * rate
                     progress.show(
                         min(0.99, (done + min(gone, expected[row.key] * rate)) / (done + left)),
-                        f"{number} of {len(pending)} rows, about {_duration(max(left - gone, 0))} left; {row.key}",
+                        f"{number} of {len(pending)} rows, about {_duration(max(left - gone, 0))} left; {row.key} "
+                        f"{networks_in_training(checkpoints)}".rstrip(),
                     )
                     process.join(1)
             finally:

@@ -310,8 +310,10 @@ def _cost_table(models: Mapping[str, _Measured]) -> Table:
         rows=[
             [
                 name,
-                f"{cost['train_seconds']:,.1f}",
-                f"{cost['folds_seconds']:,.0f}" if "folds_seconds" in cost else None,
+                None if measured.result.get("resumed") else f"{cost['train_seconds']:,.1f}",
+                f"{cost['folds_seconds']:,.0f}"
+                if "folds_seconds" in cost and not measured.result.get("resumed")
+                else None,
                 f"{cost['units_per_second']:,.0f}",
                 f"{cost['peak_megabytes']:,.0f}",
                 f"{cost['model_megabytes']:,.1f}",
@@ -320,7 +322,8 @@ def _cost_table(models: Mapping[str, _Measured]) -> Table:
             for cost in [measured.result["cost"]]
         ],
         remark="Training: one model of all training examples, calibration included. Peak memory: of the process, with "
-        "Python, the data, training and prediction. Folds are worked on by one process a core.",
+        "Python, the data, training and prediction. Folds are worked on by one process a core. A training that was "
+        "killed and went on has no time.",
         is_wide=True,
     )
 

@@ -96,14 +96,15 @@ def run_row(row: Row, digest: str) -> None:
     start = time.monotonic()
     shutil.rmtree(row.folder, ignore_errors=True)
     row.folder.mkdir(parents=True)
-    about = {
+    about: dict[str, Any] = {
         "digest": digest,
         "key": row.key,
         "quick": row.quick,
         "made_on": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
     }
     try:
-        with resumable(row.out / "checkpoints", row.key, digest):
+        with resumable(row.out / "checkpoints", row.key, digest) as checkpoints:
+            about["resumed"] = any(checkpoints.iterdir())
             result = guarded(measure)(row)
     except RubricatorError as error:
         result = {"failure": str(error)}

@@ -1,6 +1,9 @@
 """How far a job is, on standard error: a bar on a terminal, a line now and then elsewhere."""
 
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Self
 
 BAR_AFTER = 2.0  # seconds: what takes less needs no bar
@@ -22,7 +25,7 @@ class Progress:
         from rich.progress import Progress as Bar
 
         self.name = name
-        self.console = Console(stderr=True, highlight=False)
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -35,6 +38,7 @@ class Progress:
         )
         self.task = self.bar.add_task(name, total=1.0, done="")
         self.started = self.line_shown = time.monotonic()
+        self.fraction, self.done = 0.0, ""
 
     def __enter__(self) -> Self:
         return self
@@ -45,6 +49,28 @@ class Progress:
 
     def show(self, fraction: float, done: str) -> None:
         """fraction: 0 to 1. done: what is done so far, in words."""
+        self.fraction, self.done = fraction, done
+        self._show(fraction, done)
+
+    @contextmanager
+    def watching(self, more: Callable[[], str]) -> Iterator[None]:
+        """While the body runs, show once a second what `more` says behind what is done."""
+        ended = threading.Event()
+
+        def watch() -> None:
+            while not ended.wait(1):
+                if said := more():
+                    self._show(self.fraction, "; ".join(filter(None, (self.done, said))))
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def _show(self, fraction: float, done: str) -> None:
         self.bar.update(self.task, completed=fraction, done=done)
         now = time.monotonic()
         if self.console.is_terminal:

@@ -159,8 +159,16 @@ def train(
             progress.show(done / (folds * len(splits) + 1), f"{done} folds of {folds * len(splits)}")
 
         held_out, evaluations = {}, {}
-        with resumable(
-            opened.path / "checkpoints", task, model, examples.fingerprint(), repr(chosen_settings), denoise
+        with (
+            resumable(
+                opened.path / "checkpoints",
+                task,
+                model,
+                examples.fingerprint(),
+                repr(chosen_settings),
+                denoise,
+            ) as checkpoints,
+            progress.watching(lambda: networks_in_training(checkpoints)),
         ):
             for split, (chosen, validated) in splits.items():
                 held_out[split] = validated(chosen, task=task, folds=folds, seed=seed, on_fold=on_fold)
@@ -216,18 +224,31 @@ def one_to_one(examples: "Examples", seed: int) -> "Examples":
 
 
 @contextmanager
-def resumable(checkpoints: Path, *training: str) -> Iterator[None]:
+def resumable(checkpoints: Path, *training: str) -> Iterator[Path]:
     """Let classifiers keep checkpoints of this training in a folder of its own, until it has ended well."""
     from rubricator.models.classifier import CHECKPOINTS
 
-    folder = checkpoints / hashlib.sha256("\n".join(training).encode()).hexdigest()[:16]
+    folder = checkpoint_folder(checkpoints, *training)
     folder.mkdir(parents=True, exist_ok=True)
     os.environ[CHECKPOINTS] = str(folder)
     try:
-        yield
+        yield folder
     finally:
         del os.environ[CHECKPOINTS]
     shutil.rmtree(folder)
+
+
+def checkpoint_folder(checkpoints: Path, *training: str) -> Path:
+    """The folder of this training."""
+    return checkpoints / hashlib.sha256("\n".join(training).encode()).hexdigest()[:16]
+
+
+def networks_in_training(checkpoints: Path) -> str:
+    """How far they are, in words; nothing where there is none."""
+    from rubricator.models.classifier import training_steps
+
+    steps = [f"step {done:,} of at most {most:,}" for done, most in training_steps(checkpoints)]
+    return f"network in training: {', '.join(steps)}" if steps else ""
 
 
 def _members(names: Sequence[str], examples: "Examples") -> "list[Member]":

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -32,6 +33,7 @@ FORMAT_VERSION = 2
 # The environment names a folder for checkpoints: training that was killed goes on from there when it is started again
 # with the same data and settings. It is no setting: those become part of the model.
 CHECKPOINTS = "RUBRICATOR_CHECKPOINTS"
+STEPS = "steps.json"  # there, of each network in training: steps done, steps at most
 _WORD = re.compile(r"[^\W\d_]{2}")  # as weak labels ask for: a number alone says nothing
 
 
@@ -111,6 +113,16 @@ class TextClassifier(Protocol):
 
     @classmethod
     def load(cls, folder: Path) -> Self: ...
+
+
+def training_steps(checkpoints: Path) -> list[tuple[int, int]]:
+    """Steps done, and steps at most, of each network that is in training with checkpoints somewhere in this folder."""
+    found = []
+    for path in sorted(checkpoints.rglob(STEPS)):
+        with suppress(OSError, ValueError):  # it has ended, or is being written
+            done, most = json.loads(path.read_bytes())
+            found.append((done, most))
+    return found
 
 
 def classifier_class(name: str) -> type[TextClassifier]:

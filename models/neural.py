@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from rubricator.models.classifier import (
     CHECKPOINTS,
+    STEPS,
     EvidenceSpan,
     HeldIn,
     classifier_class,
@@ -503,7 +504,24 @@ def train_network(
     groups: of the rows `train`. checkpoints: the folder to go on from and to leave the finished weights in; None keeps
     nothing. The objective ends with its best weights.
     """
-    from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainingArguments, logging
+    from transformers import (
+        EarlyStoppingCallback,
+        PrinterCallback,
+        Trainer,
+        TrainerCallback,
+        TrainingArguments,
+        logging,
+    )
+
+    class Steps(TrainerCallback):
+        """Says, once a second, how far it is."""
+
+        said = 0.0
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+            if time.monotonic() - self.said > 1:
+                self.said = time.monotonic()
+                write_json(Path(args.output_dir) / STEPS, [state.global_step, state.max_steps])
 
     done = checkpoints / "finished.safetensors" if checkpoints else None
     if done and done.exists():
@@ -550,7 +568,7 @@ def train_network(
             train_dataset=ShuffledRows(train, groups, data.corpus.take(train).lengths, settings),
             eval_dataset=test[data.corpus.take(test).order].tolist(),
             compute_metrics=_average_precision,
-            callbacks=[EarlyStoppingCallback(settings.patience)],
+            callbacks=[EarlyStoppingCallback(settings.patience), Steps()],
             optimizers=(_optimizer(objective.network, settings), None),
         )
         trainer.remove_callback(PrinterCallback)
@@ -678,6 +696,7 @@ def _folder(path: Path | None) -> Iterator[Path]:
         return
     path.mkdir(parents=True, exist_ok=True)
     yield path
+    (path / STEPS).unlink(missing_ok=True)
     for checkpoint in path.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from rubricator.models.classifier import CHECKPOINTS
+from rubricator.models.classifier import CHECKPOINTS, training_steps
 from rubricator.models.cnn import CnnClassifier, CnnSettings
 from rubricator.models.neural import ShuffledRows
 from rubricator.models.pyfunc_entry import load_bundle
@@ -228,6 +228,8 @@ def test_training_that_was_killed_goes_on_where_it_was(
     script = KILLED.format(folder=str(Path(__file__).parent))
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
+    [(done, most)] = training_steps(tmp_path)
+    assert 0 < done < most
     epochs = []
     shuffle = ShuffledRows.set_epoch
     monkeypatch.setattr(
