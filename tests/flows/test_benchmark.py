@@ -3,6 +3,9 @@
 import gzip
 import json
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -120,31 +123,162 @@ def test_no_note_text_is_kept(done: Benchmarked, out: Path) -> None:
         assert path.stat().st_mode & 0o077 == 0, path
 
 
-def test_mimic_tables_give_the_same_report(tmp_path: Path) -> None:
-    only = ["mimic3-50", "mimic3-full"]
+def mimic_note(stay: int) -> str:
+    return f"Stay {stay} of the {stay * 7919} kind with {'cough' if stay % 2 else 'sepsis'} and {CANARY}"
+
+
+@pytest.fixture(scope="module")
+def mimic3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty stays in the tables of MIMIC-III."""
+    folder = tmp_path_factory.mktemp("mimic3")
     stays = range(60)
-    with (tmp_path / "NOTEEVENTS.csv").open("w") as table:
+    with (folder / "NOTEEVENTS.csv").open("w") as table:
         table.write(
             "ROW_ID,SUBJECT_ID,HADM_ID,CHARTDATE,CHARTTIME,STORETIME,CATEGORY,DESCRIPTION,CGID,ISERROR,TEXT\n"
         )
         table.writelines(
-            f"{stay},{stay},{100 + stay},2101-01-01,,,Discharge summary,Report,,,"
-            f"Stay {stay} of the {stay * 7919} kind with {'cough' if stay % 2 else 'sepsis'} and {CANARY}\n"
+            f"{stay},{stay},{100 + stay},2101-01-01,,,Discharge summary,Report,,,{mimic_note(stay)}\n"
             for stay in stays
         )
-    with (tmp_path / "DIAGNOSES_ICD.csv").open("w") as table:
+    with (folder / "DIAGNOSES_ICD.csv").open("w") as table:
         table.write("ROW_ID,SUBJECT_ID,HADM_ID,SEQ_NUM,ICD9_CODE\n")
         table.writelines(f"1,{stay},{100 + stay},1,{'4019' if stay % 2 else '4280'}\n" for stay in stays)
-    (tmp_path / "PROCEDURES_ICD.csv").write_text(
+    (folder / "PROCEDURES_ICD.csv").write_text(
         "ROW_ID,SUBJECT_ID,HADM_ID,SEQ_NUM,ICD9_CODE\n1,0,100,1,9915\n"
     )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def mimic4(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eighty stays in the tables of MIMIC-IV, half of them coded in ICD-9; one code has nine stays."""
+    folder = tmp_path_factory.mktemp("mimic4")
+    (folder / "hosp").mkdir()
+    (folder / "note").mkdir()
+    stays = range(80)
+    with gzip.open(folder / "note" / "discharge.csv.gz", "wt") as table:
+        table.write("note_id,subject_id,hadm_id,note_type,note_seq,charttime,storetime,text\n")
+        table.writelines(
+            f"{stay}-DS-1,{stay},{100 + stay},DS,1,2101-01-01 10:00:00,,{mimic_note(stay)}\n"
+            for stay in stays
+        )
+    with gzip.open(folder / "hosp" / "diagnoses_icd.csv.gz", "wt") as table:
+        table.write("subject_id,hadm_id,seq_num,icd_code,icd_version\n")
+        for stay in stays:
+            nine, ten = ("4019", "I10") if stay % 2 else ("4280", "I509")
+            table.write(
+                f"{stay},{100 + stay},1,{ten},10\n" if stay < 40 else f"{stay},{100 + stay},1,{nine},9\n"
+            )
+        table.writelines(f"{stay},{100 + stay},2,E119,10\n" for stay in range(9))
+    with gzip.open(folder / "hosp" / "procedures_icd.csv.gz", "wt") as table:
+        table.write("subject_id,hadm_id,seq_num,chartdate,icd_code,icd_version\n")
+        table.writelines(f"{stay},{100 + stay},1,2101-01-01,02HV33Z,10\n" for stay in range(20))
+    return folder
+
+
+def test_mimic_tables_give_the_same_report(mimic3: Path, mimic4: Path, tmp_path: Path) -> None:
     done = benchmark(
-        mimic3=str(tmp_path), out=str(tmp_path / "out"), only=only, models=["majority"], quick=True
+        mimic3=str(mimic3),
+        mimic4=str(mimic4),
+        out=str(tmp_path),
+        only=["mimic3-50", "mimic3-full", "mimic4-icd9-50", "mimic4-icd10-full"],
+        models=["majority"],
+        quick=True,
     )
-    assert done.measured == 2 and not done.failed
-    page = (tmp_path / "out" / "report.md").read_text()
-    assert "MIMIC-III, the 50 most frequent codes" in page and "MIMIC-III, all codes" in page
-    assert "by positives in training" in page and CANARY not in page and "MIMIC-IV" not in page
+    assert done.measured == 4 and not done.failed and done.left
+    page = (tmp_path / "report.md").read_text()
+    for title in (
+        "MIMIC-III, the 50 most frequent codes",
+        "MIMIC-III, all codes",
+        "MIMIC-IV, ICD-9, the 50 most frequent codes",
+        "MIMIC-IV, ICD-10, all codes",
+    ):
+        assert title in page
+    assert "by positives in training" in page and CANARY not in page
+    results = {
+        path.parent.parent.name: json.loads(path.read_text())
+        for path in tmp_path.glob("runs/*/*/figures.json")
+    }
+    learnt = {name: result["trained_on"]["labels"] for name, result in results.items()}
+    assert learnt == {"mimic3-50": 3, "mimic3-full": 3, "mimic4-icd9-50": 2, "mimic4-icd10-full": 3}
+    for name, result in results.items():
+        assert "parts drawn anew, not the public ones" in result["rule"]
+        assert ("codes of at least 10 stays" in result["rule"]) == (name == "mimic4-icd10-full")
+
+
+KILLED = """
+import json, os, signal, sys, time
+from pathlib import Path
+
+if __name__ == "__mp_main__":  # the process of the row
+    import transformers
+
+    class Kill(transformers.TrainerCallback):
+        networks = 0
+
+        def on_train_begin(self, *_, **__):
+            Kill.networks += 1
+
+        def on_epoch_begin(self, args, state, control, **_):
+            with open(sys.argv[4], "a") as log:
+                print(Kill.networks, int(state.epoch), file=log)
+            if sys.argv[5] == "kill" and (Kill.networks, state.epoch) == (2, 2):
+                os.kill(os.getppid(), signal.SIGKILL)
+                time.sleep(60)
+
+    made = transformers.Trainer.__init__
+    transformers.Trainer.__init__ = lambda self, *a, callbacks, **k: made(self, *a, callbacks=[*callbacks, Kill()], **k)
+
+if __name__ == "__main__":
+    from rubricator.flows import benchmark_table
+    from rubricator.flows.benchmark import benchmark
+
+    benchmark_table.TABLE = Path(sys.argv[3])
+    print(benchmark(sys.argv[1], out=sys.argv[2], quick=True))
+"""
+TINY = """
+[[protocols]]
+name = "plan-content"
+title = "Plan sentences by content"
+text = "A made-up one."
+task = "plan"
+train = "mtsamples"
+exclude = "plan_annotated"
+tests = [{ name = "ACI-BENCH", corpus = "aci_bench" }]
+
+[[models]]
+name = "cnn"
+about = "a small one"
+classifier = "cnn"
+settings = ["width=8", "filters=4", "hidden=8", "epochs=4", "least_steps=0", "patience=9", "members=2"]
+seconds = { plan = 1 }
+"""
+
+
+def test_a_benchmark_that_was_killed_in_a_network_goes_on_from_its_checkpoint(
+    data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "script.py").write_text(KILLED)
+    (tmp_path / "table.toml").write_text(TINY)
+    folder, log = tmp_path / "out" / "runs" / "plan-content" / "cnn", tmp_path / "epochs.txt"
+
+    def run_script(*, kill: bool) -> subprocess.CompletedProcess[str]:
+        given = [data, tmp_path / "out", tmp_path / "table.toml", log, "kill" if kill else "run"]
+        return subprocess.run(
+            [sys.executable, tmp_path / "script.py", *given], capture_output=True, text=True, check=False
+        )
+
+    assert run_script(kill=True).returncode == -signal.SIGKILL
+    assert log.read_text().split("\n") == ["1 0", "1 1", "1 2", "1 3", "2 0", "2 1", "2 2", ""]
+    assert not (folder / "figures.json").exists()
+    log.unlink()
+    done = run_script(kill=False)
+    assert done.returncode == 0, done.stderr
+    assert log.read_text().split("\n") == ["1 2", "1 3", ""], "the first of two networks was done"
+    figures = json.loads((folder / "figures.json").read_text())
+    assert figures["resumed"], "its seconds are not those of a training"
+    assert figures["tests"]["ACI-BENCH"]["all"]["metrics"]["micro_f1"]["value"] > 0
+    assert not any(path.is_file() for path in (tmp_path / "out" / "checkpoints").rglob("*"))
 
 
 def test_what_cannot_be_measured_is_said(data: Path, tmp_path: Path) -> None:
