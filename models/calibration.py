@@ -5,18 +5,28 @@ toward the one fitted on all labels, and each label's threshold toward the globa
 positives. What the other labels of a text say of a label is learnt for all labels together.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.sparse import csr_matrix
+from scipy.sparse import csc_matrix, csr_matrix
 
-from rubricator.models.label_dependence import LabelDependence
+from rubricator.models.label_dependence import Company, LabelDependence
+from rubricator.models.thresholds import Highest, best_threshold, precise_threshold
 
 Array = NDArray[np.float64]
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
 DECISIONS = np.array(["reject", "review", "accept"])
+_CELLS = 1 << 19  # worked on at a time, as float64
+_HELD = 1 << 22  # cells held at a time, as float32
+_HELD_PER_TRUE = 20  # cells among which a threshold for all is looked for, where that is more
+_FEWEST_ROWS = 64  # applied to at a time, where it can be: associations of labels are read for each block
+_BINS = 1 << 18  # of log-odds
+_REACH = 17  # log-odds of raw probabilities lie within
 
 
 class CalibrationSettings(BaseModel):
@@ -52,45 +62,58 @@ class Calibration:
     dependence: LabelDependence | None = None
 
     @classmethod
-    def fit(cls, targets: csr_matrix, raw: NDArray[np.float32], settings: CalibrationSettings) -> Self:
-        """Fit on raw probabilities (rows, labels) of models that did not see those rows."""
-        truth = targets.toarray().astype(bool)
-        positives = truth.sum(axis=0)
-        scores, known = _logit(raw), raw > 0  # 0: the label had no positives where that row was held out
-        usable = known.any(axis=0)
-        shared = _platt(scores[known][:, None], truth[known][:, None], known[known][:, None])
-        slope, offset = _platt(scores, truth, known, prior=shared[:, 0], strength=settings.prior_strength)
-        unseen = ~(truth & known).any(axis=0)
-        slope[unseen], offset[unseen] = shared[:, 0]
-        scaled = cls(slope, offset, np.zeros_like(slope), np.zeros_like(slope), positives)
-        probabilities = scaled.apply(raw)
-        dependence = LabelDependence.fit(targets, probabilities) if settings.dependence else None
-        probabilities = dependence.apply(probabilities) if dependence else probabilities
-        everywhere = _best_threshold(probabilities[:, usable].ravel(), truth[:, usable].ravel(), default=0.5)
-        decision = np.full(len(slope), everywhere)
-        weight = positives / (positives + settings.shared_threshold_weight + 1e-12)
-        for label in np.flatnonzero(usable & (positives > 0)):
-            own = _best_threshold(probabilities[:, label], truth[:, label], default=everywhere)
-            decision[label] = _sigmoid(weight[label] * _logit(own) + (1 - weight[label]) * _logit(everywhere))
-        accept = _precise_threshold(
-            probabilities[:, usable].ravel(), truth[:, usable].ravel(), settings.accept_precision
-        )
-        return cls(slope, offset, decision, np.maximum(accept, decision), positives, dependence)
+    def fit(cls, targets: csr_matrix, raw: Floats, settings: CalibrationSettings) -> Self:
+        """Fit on raw probabilities (rows, labels) of models that did not see those rows.
 
-    def apply(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
+        Goes through blocks of rows or labels: beside raw it holds what is true, and the probabilities of the frequent
+        labels (`LabelDependence`). What all labels share is learnt from all cells, with two short cuts: log-odds are
+        gathered in narrow bins (which moves the scaling by less than 1e-6), and a threshold is looked for among the
+        highest probabilities, 20 for each true cell (another one could be better only where no F1 reaches 2 / 21).
+        """
+        truth = csr_matrix(targets, dtype=bool)
+        truth.eliminate_zeros()
+        of_label = truth.tocsc()
+        shared = _platt(*_binned(truth, raw))
+        slope, offset = np.repeat(shared, raw.shape[1], axis=1)
+        known = np.zeros(raw.shape[1], bool)
+        for some in _blocks(raw.shape[1], len(raw)):
+            given, true = np.ascontiguousarray(raw[:, some].T), of_label[:, some].T.toarray()
+            known[some] = given.any(axis=1)  # 0: the label had no positives where that row was held out
+            seen = np.flatnonzero((true & (given > 0)).any(axis=1))
+            slope[some][seen], offset[some][seen] = _platt(
+                _logit(given[seen]),
+                true[seen],
+                given[seen] > 0,
+                prior=shared,
+                strength=settings.prior_strength,
+            )
+        positives = np.diff(of_label.indptr).astype(np.int64)
+        fitted = cls(slope, offset, np.zeros_like(slope), np.zeros_like(slope), positives)
+        if settings.dependence:
+            scaled = fitted._scaled
+            fitted = replace(fitted, dependence=LabelDependence.fit(truth, lambda rows: scaled(raw[rows])))
+        return fitted._with_thresholds(of_label, raw, np.flatnonzero(known), settings)
+
+    def apply(self, raw: Floats) -> Floats:
         """Calibrated probabilities, float32 (rows, labels); 0 stays 0."""
-        scaled = _sigmoid(self.slope * _logit(raw) + self.offset)
-        probabilities = np.where(raw > 0, scaled, 0).astype(np.float32)
-        return self.dependence.apply(probabilities) if self.dependence else probabilities
+        probabilities = np.zeros(raw.shape, np.float32)
+        for rows in _blocks(*raw.shape, least=_FEWEST_ROWS):
+            labels = np.flatnonzero(raw[rows].any(axis=0))
+            scaled = self._scaled(raw[rows, labels], labels)
+            if self.dependence:
+                scaled = self.dependence.apply(scaled, labels, self.dependence.company(scaled, labels))
+            probabilities[rows, labels] = scaled
+        return probabilities
 
-    def decide(self, probabilities: NDArray[np.float32]) -> NDArray[np.str_]:
+    def decide(self, probabilities: Floats) -> NDArray[np.str_]:
         """reject (under the decision threshold), review, or accept, for each probability (rows, labels)."""
         positive = self.positive(probabilities)
-        accepted = positive & (probabilities >= self.accept)
-        chosen: NDArray[np.str_] = DECISIONS[positive.astype(int) + accepted]
+        chosen: NDArray[np.str_] = DECISIONS[
+            positive.view(np.int8) + (positive & (probabilities >= self.accept))
+        ]
         return chosen
 
-    def positive(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
+    def positive(self, probabilities: Floats) -> NDArray[np.bool_]:
         """Which probabilities (rows, labels) are at or over their decision threshold."""
         return (probabilities >= self.decision) & (probabilities > 0)
 
@@ -124,6 +147,63 @@ class Calibration:
             dependence=LabelDependence.from_json(dependence, labels=len(rows)) if dependence else None,
         )
 
+    def _scaled(self, raw: Floats, labels: Ints | slice = slice(None)) -> Floats:
+        """Probabilities (rows, some), of these labels, before they heed one another."""
+        scaled = _sigmoid(self.slope[labels] * _logit(raw) + self.offset[labels])
+        return np.where(raw > 0, scaled, 0).astype(np.float32)
+
+    def _with_thresholds(
+        self, truth: csc_matrix, raw: Floats, known: Ints, settings: CalibrationSettings
+    ) -> Self:
+        """known: labels that have raw probabilities."""
+        own = np.full(len(self.slope), np.nan)
+        highest = Highest(max(_HELD, _HELD_PER_TRUE * int(self.positives[known].sum())))
+        of_true = [np.zeros(0, np.float32)]
+        for some, probabilities in self._by_label(raw, known):
+            highest.add(probabilities)
+            for label, cells in zip(some, probabilities, strict=True):
+                of_true.append(cells[truth.indices[truth.indptr[label] : truth.indptr[label + 1]]])
+                if len(of_true[-1]):
+                    own[label] = best_threshold(np.sort(cells), of_true[-1])
+        cells, floor = highest.rising()
+        true = np.concatenate(of_true)
+        everywhere = best_threshold(cells, true, floor=floor) if len(true) else 0.5
+        weight = self.positives / (self.positives + settings.shared_threshold_weight + 1e-12)
+        mixed = _sigmoid(weight * _logit(own) + (1 - weight) * _logit(everywhere))
+        decision = np.where(np.isnan(own), everywhere, mixed)
+        accept = precise_threshold(cells, true, settings.accept_precision)
+        return replace(self, decision=decision, accept=np.maximum(accept, decision))
+
+    def _by_label(self, raw: Floats, labels: Ints) -> Iterator[tuple[Ints, Floats]]:
+        """Some of these labels at a time, and their calibrated probabilities (some, rows)."""
+        dependence, company = self.dependence, self._company(raw)
+        for at in _blocks(len(labels), len(raw), cells=_HELD):
+            some = labels[at]
+            probabilities = np.empty((len(some), len(raw)), np.float32)
+            for rows in _blocks(len(raw), max(len(some), company.frequent.shape[1])):
+                scaled = self._scaled(raw[rows, some], some)
+                if dependence:
+                    scaled = dependence.apply(scaled, some, company.of(rows))
+                probabilities[:, rows] = scaled.T
+            yield some, probabilities
+
+    def _company(self, raw: Floats) -> Company:
+        """Of all rows; empty where labels do not heed one another."""
+        if not self.dependence:
+            return Company.empty(len(raw), 0)
+        company = Company.empty(len(raw), len(self.dependence.frequent))
+        for rows in _blocks(*raw.shape):
+            labels = np.arange(raw.shape[1])
+            company.put(rows, self.dependence.company(self._scaled(raw[rows]), labels))
+        return company
+
+
+def _blocks(number: int, each: int, *, cells: int = _CELLS, least: int = 1) -> Iterator[slice]:
+    """So many rows (or labels) in runs that have few cells, each having so many."""
+    step = max(least, cells // max(each, 1))
+    for start in range(0, number, step):
+        yield slice(start, start + step)
+
 
 def _logit(probability: Any) -> Any:
     clipped = np.clip(np.asarray(probability, np.float64), 1e-7, 1 - 1e-7)
@@ -134,35 +214,48 @@ def _sigmoid(score: Any) -> Any:
     return 1 / (1 + np.exp(-score))
 
 
+def _binned(truth: csr_matrix, raw: Floats) -> tuple[Array, NDArray[np.bool_], Array]:
+    """Log-odds of all known cells in narrow bins, true ones apart: means, whether true, and numbers, each (1, bins)."""
+    number, total = np.zeros((2, 2 * _BINS))
+    for rows in _blocks(*raw.shape):
+        known = raw[rows] > 0
+        scores = _logit(raw[rows][known])
+        bins = ((scores + _REACH) * (_BINS / (2 * _REACH))).astype(np.int64)
+        bins += _BINS * truth[rows].toarray()[known]
+        number += np.bincount(bins, minlength=len(number))
+        total += np.bincount(bins, scores, len(number))
+    filled = np.flatnonzero(number)
+    return (total[filled] / number[filled])[None], (filled >= _BINS)[None], number[filled][None]
+
+
 def _platt(
     scores: Array,
     truth: NDArray[np.bool_],
-    known: NDArray[np.bool_],
+    count: NDArray[Any],
     *,
     prior: Array | None = None,
     strength: float = 1e-6,
 ) -> Array:
-    """Slope and offset (2, columns) by Platt scaling (Platt 1999, with his smoothed targets) and a Gaussian prior.
+    """Slopes and offsets (2, labels) by Platt scaling (Platt 1999, with his smoothed targets) and a Gaussian prior.
 
-    scores, truth, known: (rows, columns); what is not known does not count. prior: (2,), slope and offset to be
-    pulled toward with this strength; None means slope 1 and the column's own base rate.
+    scores, truth, count: (labels, cells); count: how often a cell counts, 0 where it is not known. prior: (2, 1), slope
+    and offset to be pulled toward with this strength; None means slope 1 and the label's own base rate.
     """
-    with_label, without = (truth & known).sum(axis=0), (~truth & known).sum(axis=0)
-    wanted = np.where(truth, (with_label + 1) / (with_label + 2), 1 / (without + 2))
-    scores = np.where(known, scores, 0)
-    if prior is None:
-        centre = np.stack([np.ones(scores.shape[1]), np.log((with_label + 1) / (without + 1))])
-    else:
-        centre = np.repeat(np.reshape(prior, (2, 1)), scores.shape[1], axis=1)
+    with_label, without = (count * truth).sum(axis=1), (count * ~truth).sum(axis=1)
+    wanted = np.where(truth, ((with_label + 1) / (with_label + 2))[:, None], (1 / (without + 2))[:, None])
+    centre = np.stack([np.ones(len(scores)), np.log((with_label + 1) / (without + 1))])
+    if prior is not None:
+        centre = np.repeat(prior, len(scores), axis=1)
     slope, offset = centre
     for _ in range(30):
-        probability = _sigmoid(slope * scores + offset)
-        error, curve = known * (probability - wanted), known * probability * (1 - probability)
-        gradient_slope = (error * scores).sum(axis=0) + strength * (slope - centre[0])
-        gradient_offset = error.sum(axis=0) + strength * (offset - centre[1])
-        slope_slope = (curve * scores**2).sum(axis=0) + strength
-        slope_offset = (curve * scores).sum(axis=0)
-        offset_offset = curve.sum(axis=0) + strength
+        probability = _sigmoid(slope[:, None] * scores + offset[:, None])
+        error, curve = count * (probability - wanted), count * probability * (1 - probability)
+        curve_scores = curve * scores
+        gradient_slope = (error * scores).sum(axis=1) + strength * (slope - centre[0])
+        gradient_offset = error.sum(axis=1) + strength * (offset - centre[1])
+        slope_slope = (curve_scores * scores).sum(axis=1) + strength
+        slope_offset = curve_scores.sum(axis=1)
+        offset_offset = curve.sum(axis=1) + strength
         determinant = slope_slope * offset_offset - slope_offset**2
         step_slope = (offset_offset * gradient_slope - slope_offset * gradient_offset) / determinant
         step_offset = (slope_slope * gradient_offset - slope_offset * gradient_slope) / determinant
@@ -172,31 +265,3 @@ def _platt(
         if max(abs(step_slope).max(initial=0), abs(step_offset).max(initial=0)) < 1e-8:
             break
     return np.stack([slope, offset])
-
-
-def _best_threshold(probabilities: NDArray[np.float32], truth: NDArray[np.bool_], *, default: float) -> float:
-    """The threshold with the best F1, half way to the next lower probability; default where nothing is
-    true."""
-    if not truth.any():
-        return default
-    order = np.argsort(-probabilities, kind="stable")
-    ranked, hits = probabilities[order].astype(np.float64), np.cumsum(truth[order])
-    f1 = 2 * hits / (np.arange(1, len(ranked) + 1) + truth.sum())
-    below = np.append(ranked[1:], 0.0)
-    f1[ranked == below] = -1  # not a cut: equal probabilities stay together
-    best = int(np.argmax(f1))
-    return float((ranked[best] + below[best]) / 2)
-
-
-def _precise_threshold(probabilities: NDArray[np.float32], truth: NDArray[np.bool_], target: float) -> float:
-    """The lowest probability from which on precision is at least the target, infinite where there is none.
-
-    Fewer than 1 / (1 - target) predictions cannot show such a precision and do not count.
-    """
-    order = np.argsort(-probabilities, kind="stable")
-    ranked = probabilities[order].astype(np.float64)
-    count = np.arange(1, len(ranked) + 1)
-    precise = np.cumsum(truth[order]) >= target * count
-    cut = ranked != np.append(ranked[1:], -1.0)
-    enough = np.flatnonzero(precise & cut & (count >= 1 / (1 - target) - 1e-9))
-    return float(ranked[enough[-1]]) if len(enough) else np.inf

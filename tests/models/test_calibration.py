@@ -1,6 +1,7 @@
 """Calibration and thresholds on made-up scores whose true probabilities are known."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -153,3 +154,27 @@ def test_the_threshold_is_the_best_one_for_f1() -> None:
     assert f1(fitted.decision[0]) == pytest.approx(
         max(f1(threshold) for threshold in np.linspace(0.01, 0.99, 99)), abs=0.005
     )
+
+
+def test_memory_stays_near_that_of_the_given_probabilities() -> None:
+    rows, labels = 2000, 2000  # 16 MB; a copy of all as float64 has 32 MB
+    random = np.random.default_rng(0)
+    truth = random.random((rows, labels), np.float32) < 1 / (1 + np.arange(labels))
+    raw = np.where(truth, np.float32(0.3), np.float32(0.01)) * random.random((rows, labels), np.float32)
+    targets = csr_matrix(truth.astype(np.uint8))
+    tracemalloc.start()
+    Calibration.fit(targets, raw, CalibrationSettings(dependence=False))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 6 * raw.nbytes
+
+
+@pytest.mark.parametrize("known", [0, 1, 2, 12])
+def test_a_text_gets_the_same_alone_whatever_labels_are_known_beside_it(known: int) -> None:
+    raw, targets, _ = made_up(400, [-1.0] * 12)
+    fitted = Calibration.fit(targets, raw, SETTINGS)
+    raw[0, known:] = 0
+    together, alone = fitted.apply(raw), fitted.apply(raw[:1])
+    assert fitted.dependence
+    assert ((alone > 0) == (raw[:1] > 0)).all()
+    assert together[0] == pytest.approx(alone[0], abs=1e-6)
