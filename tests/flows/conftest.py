@@ -1,9 +1,6 @@
-"""What several tests of flows need: an initialised home, and small models in folders, trained once."""
+"""What several tests of flows need: small models in folders, trained once."""
 
-import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,23 +34,6 @@ def examples(texts: list[str], labels: list[list[str]], *, contexts: list[Contex
         labels=names,
         counts={},
     )
-
-
-@pytest.fixture(scope="session")
-def _home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home whose databases are made: making them takes half a minute."""
-    path = tmp_path_factory.mktemp("homes") / "home"
-    script = "import sys; from rubricator.flows.home import open_home; home = open_home(sys.argv[1]); "
-    script += "home.init_mlflow(); home.init_prefect()"
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT")}
-    subprocess.run([sys.executable, "-c", script, path], check=True, env=environment)
-    return path
-
-
-@pytest.fixture
-def home(_home: Path, tmp_path: Path) -> Path:
-    """A home of the test's own, initialised."""
-    return Path(shutil.copytree(_home, tmp_path / "home"))
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -121,20 +122,13 @@ def test_a_second_run_adds_only_new_notes(notes: Path, tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "out" / "sections").num_rows == before.num_rows + 4
 
 
-# ---- as a Prefect flow, in a process of its own
+# ---- as Prefect flows, all in one process of their own
 
-FLOW = """
-import sys
-from rubricator.flows.extract import extract
-from rubricator.flows.run import run
-if __name__ == "__main__":
-    notes, out, home, engine = sys.argv[1:]
-    print(run(extract, home=home, notes=notes, out=out, workers=2, shard_size=6, engine=engine).job)
-"""
-FAILING = """
+FLOWS = """
 import sys
 from pathlib import Path
 from rubricator.flows.engines import choose_engine
+from rubricator.flows.extract import extract
 from rubricator.flows.run import run
 from rubricator.flows.shards import run_job
 from rubricator.nlp.notes import NoteReader
@@ -145,61 +139,74 @@ def count(*, notes: str, out: str, home: str | None = None):
                    engine=choose_engine("local", 2), source=notes, shard_size=4)
 
 if __name__ == "__main__":
-    notes, out, home = sys.argv[1:]
-    print(run(count, home=home, notes=notes, out=out))
+    home, notes, failing, *engines = sys.argv[1:]
+    for engine in engines:
+        print(run(extract, home=home, notes=notes, out=engine, workers=2, shard_size=6, engine=engine).job)
+    print(run(count, home=home, notes=failing, out="failing"))
 """
+ENGINES = ["local", "dask"] if find_spec("prefect_dask") else ["local"]
 
 
-def python(script: str, tmp_path: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    (tmp_path / "script.py").write_text(script)
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT")}
-    return subprocess.run(
-        [sys.executable, tmp_path / "script.py", *map(str, arguments)],
-        env=environment | {"PYTHONPATH": str(HERE)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-
-
-def task_runs(home: Path) -> list[tuple[str, str]]:
-    with sqlite3.connect(home / "prefect" / "prefect.db") as database:
-        return sorted(database.execute("SELECT name, state_name FROM task_run").fetchall())
-
-
-@pytest.mark.parametrize("engine", ["local", "dask"])
-def test_a_flow_does_shards_as_tasks_and_keeps_note_text_out(
-    notes: Path, tmp_path: Path, home: Path, engine: str, files_with: Callable[..., list[Path]]
-) -> None:
-    if engine == "dask":
-        pytest.importorskip("prefect_dask")
-    notes.write_text(notes.read_text().replace("Cough", f"Cough {CANARY}"))
-    out = tmp_path / "out"
-    done = python(FLOW, tmp_path, notes, out, home, engine)
-    assert done.stdout.startswith("12 notes in")
-    assert task_runs(home) == [(f"shard-{number}", "Completed") for number in range(2)]
-    run(notes, tmp_path / "direct")
-    for table in ("sections", "sentences"):
-        key = [("note_id", "ascending"), ("start" if table == "sentences" else "heading_start", "ascending")]
-        tables = [pq.read_table(folder / table).sort_by(key) for folder in (out, tmp_path / "direct")]
-        assert tables[0].equals(tables[1])
-    assert CANARY not in done.stdout + done.stderr
-    assert files_with(CANARY, out, home) == []
-
-
-def test_the_text_of_a_note_that_fails_is_nowhere(
-    tmp_path: Path, home: Path, files_with: Callable[..., list[Path]]
-) -> None:
+@pytest.fixture(scope="module")
+def flows(module_home: Path) -> tuple[Path, str]:
+    """The folder that the flows ran in, and what they said. Notes hold a canary; of the last job's, two fail."""
+    folder = module_home.parent
+    rows = [
+        {"note_id": f"n{row}", "text": NOTE.replace("Cough", f"Cough {CANARY}, day {row}")}
+        for row in range(12)
+    ]
+    write_notes(folder / "notes.jsonl", rows)
     rows = [{"note_id": f"n{row}", "text": "fine"} for row in range(9)]
     rows[5]["text"] = f"[fail] {CANARY} has a cough"
     rows[7]["text"] = f"[kill] {CANARY} has a cough"
-    notes = write_notes(tmp_path / "notes.jsonl", rows)
-    out = tmp_path / "out"
-    done = python(FAILING, tmp_path, notes, out, home)
-    assert done.stdout.startswith("7 notes in")
-    assert read_manifest(out)["dead_letters"].keys() == {
+    write_notes(folder / "failing.jsonl", rows)
+    (folder / "script.py").write_text(FLOWS)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT")}
+    done = subprocess.run(
+        [sys.executable, "script.py", module_home, "notes.jsonl", "failing.jsonl", *ENGINES],
+        cwd=folder,
+        env=environment | {"PYTHONPATH": str(HERE)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout + done.stderr
+
+
+def test_shards_are_tasks_of_the_flows(flows: tuple[Path, str]) -> None:
+    folder, _ = flows
+    asked = """
+        SELECT group_concat(task_run.name || ' ' || task_run.state_name) FROM task_run
+        JOIN flow_run ON flow_run.id = task_run.flow_run_id JOIN flow ON flow.id = flow_run.flow_id
+        WHERE flow.name = 'extract' GROUP BY flow_run.id
+    """
+    with sqlite3.connect(folder / "home" / "prefect" / "prefect.db") as database:
+        found = [sorted(states.split(",")) for (states,) in database.execute(asked)]
+    assert found == [["shard-0 Completed", "shard-1 Completed"]] * len(ENGINES)
+
+
+@pytest.mark.parametrize("engine", ["local", "dask"])
+def test_a_flow_gives_the_same_tables(flows: tuple[Path, str], tmp_path: Path, engine: str) -> None:
+    if engine not in ENGINES:
+        pytest.skip("no prefect-dask here")
+    folder, said = flows
+    run(folder / "notes.jsonl", tmp_path / "direct")
+    assert said.count("12 notes in") == len(ENGINES)
+    for table in ("sections", "sentences"):
+        key = [("note_id", "ascending"), ("start" if table == "sentences" else "heading_start", "ascending")]
+        tables = [pq.read_table(out / table).sort_by(key) for out in (folder / engine, tmp_path / "direct")]
+        assert tables[0].num_rows and tables[0].equals(tables[1])
+
+
+def test_note_text_is_nowhere_also_of_a_note_that_fails(
+    flows: tuple[Path, str], files_with: Callable[..., list[Path]]
+) -> None:
+    folder, said = flows
+    assert "7 notes in" in said
+    assert read_manifest(folder / "failing")["dead_letters"].keys() == {
         "failed: ValueError",
         "its worker process was killed, most likely for want of memory",
     }
-    assert CANARY not in done.stdout + done.stderr
-    assert files_with(CANARY, out, home) == []
+    assert CANARY not in said
+    assert files_with(CANARY, *(folder / name for name in ("home", "failing", *ENGINES))) == []

@@ -80,11 +80,10 @@ def test_an_operating_system_error_keeps_its_reason_and_path() -> None:
 
 
 def test_a_step_runs_alike_with_and_without_prefect_and_leaves_no_text(
-    tmp_path: Path, files_with: Callable[..., list[Path]]
+    tmp_path: Path, home: Path, files_with: Callable[..., list[Path]]
 ) -> None:
     script = tmp_path / "steps.py"
     script.write_text(STEPS)
-    home = tmp_path / "home"
     for how, imported in (("direct", False), ("prefect", True)):
         done = subprocess.run([sys.executable, script, home, how], capture_output=True, text=True, check=True)
         number, error, prefect = done.stdout.splitlines()

@@ -110,9 +110,9 @@ def write_notes(path: Path, first: int, count: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, plan_model: Path) -> Iterator[tuple[Path, str]]:
+def served(module_home: Path, plan_model: Path) -> Iterator[tuple[Path, str]]:
     """`rubricator schedule` running in a folder with notes and a model, and the URL of its server."""
-    folder = tmp_path_factory.mktemp("served")
+    folder = module_home.parent
     (folder / "model").symlink_to(plan_model)
     (folder / "schedule.toml").write_text(JOBS)
     (folder / "serve.py").write_text(SERVE)

@@ -42,15 +42,14 @@ def notes(corpus: SyntheticCorpus, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def home(module_home: Path) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("RUBRICATOR_HOME", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
             patch.delenv(name, raising=False)
-        path = tmp_path_factory.mktemp("home")
-        open_home(path).init_mlflow()
+        open_home(module_home).init_mlflow()
         for name in ("RUBRICATOR_HOME", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
-            patch.setenv(name, __import__("os").environ[name])
-        yield path
+            patch.setenv(name, os.environ[name])
+        yield module_home
 
 
 @pytest.fixture(scope="module")

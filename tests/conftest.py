@@ -1,0 +1,59 @@
+"""A home whose databases are made, once for all tests; and which files are begun first where two run at a time."""
+
+import fcntl
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LONGEST = ("test_readme.py", "test_schedule.py", "test_extract.py", "test_predict.py", "test_demo.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first, so that none of them is what a last process is left with."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
+
+
+@pytest.fixture(scope="session")
+def made_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Initialised, for `home` to copy: making the databases takes half a minute. All processes of a run share it."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    path, done = root / "made-home", root / "made-home.done"
+    script = "import sys; from rubricator.flows.home import open_home; home = open_home(sys.argv[1]); "
+    script += "home.init_mlflow(); home.init_prefect()"
+    own = ("PREFECT", "MLFLOW", "RUBRICATOR")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(own)}
+    with (root / "made-home.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            subprocess.run([sys.executable, "-c", script, path], check=True, env=environment)
+            done.touch()
+    return path
+
+
+@pytest.fixture(scope="module")
+def module_home(made_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home of the file's own, initialised."""
+    return copied(made_home, tmp_path_factory.mktemp("module") / "home")
+
+
+@pytest.fixture
+def home(made_home: Path, tmp_path: Path) -> Path:
+    """A home of the test's own, initialised."""
+    return copied(made_home, tmp_path / "home")
+
+
+def copied(home: Path, to: Path) -> Path:
+    """The copy keeps its artifacts in itself."""
+    shutil.copytree(home, to)
+    with sqlite3.connect(to / "mlflow.db") as database:
+        where = str(home / "artifacts"), str(to / "artifacts")
+        database.execute("UPDATE experiments SET artifact_location = replace(artifact_location, ?, ?)", where)
+    return to

@@ -1,0 +1,104 @@
+"""A network through all of `train`: resumed after kill -9, registered, and predicting with evidence."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from itertools import groupby
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from rubricator.flows.predict import predict
+from rubricator.flows.train import networks_in_training, train
+from rubricator.models import registry
+from rubricator.models.neural import ShuffledRows
+from rubricator.nlp.synthetic import SyntheticCorpus, write_synthetic_notes
+
+SMALL = [
+    "width=16",
+    "filters=8",
+    "learning_rate=0.01",
+    "batch_size=16",
+    "epochs=6",
+    "least_steps=0",
+    "members=1",
+    "patience=9",
+    "max_tokens=200",
+]
+KILLED = """
+import json, os, signal, sys
+import transformers
+from rubricator.flows.train import train
+
+trained = 0
+
+class Kill(transformers.TrainerCallback):
+    def on_train_begin(self, *_, **__):
+        global trained
+        trained += 1
+
+    def on_epoch_begin(self, args, state, control, **_):
+        if (trained, state.epoch) == (2, 3):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+made = transformers.Trainer.__init__
+transformers.Trainer.__init__ = lambda self, *a, callbacks, **k: made(self, *a, callbacks=[*callbacks, Kill()], **k)
+train(**json.load(sys.stdin))
+"""
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> SyntheticCorpus:
+    return write_synthetic_notes(tmp_path_factory.mktemp("corpus"), notes=60, new_notes=10, seed=1)
+
+
+def test_codes_by_a_cnn_go_on_after_kill_9_and_are_predicted_with_evidence(
+    corpus: SyntheticCorpus, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {
+        "task": "codes",
+        "notes": str(corpus.notes),
+        "model": "cnn",
+        "setting": SMALL,
+        "top_labels": 4,
+        "folds": 2,
+        "bootstrap": 20,
+        "home": str(home),
+    }
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED], input=json.dumps(given), capture_output=True, text=True, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    [kept] = (home / "checkpoints").iterdir()
+    assert re.fullmatch(r"network in training: step \d+ of at most \d+", networks_in_training(kept))
+    asked: list[int] = []
+    shuffle = ShuffledRows.set_epoch
+    monkeypatch.setattr(
+        ShuffledRows, "set_epoch", lambda self, epoch: (asked.append(epoch), shuffle(self, epoch))
+    )
+    trained = train(**given)
+    epochs = [epoch for epoch, _ in groupby(asked)]
+    whole = [0, 1, 2, 3, 4, 5]
+    assert epochs == [0, 3, 4, 5, *whole * 3], "the first of five networks was done, the second half done"
+    assert trained.version == "1"
+    assert not kept.exists()
+
+    predict(
+        str(corpus.new_notes),
+        model="icd-codes@challenger",
+        out=str(tmp_path / "out"),
+        min_probability=0,
+        workers=1,
+        home=str(home),
+    )
+    rows = pq.read_table(tmp_path / "out" / "predictions").to_pylist()
+    texts = dict(pl.read_ndjson(corpus.new_notes).select("note_id", "text").iter_rows())
+    assert {row["note_id"] for row in rows} == set(texts) and len(rows) == 4 * len(texts)
+    assert {row["label"] for row in rows} == set(registry.load(registry.resolve("icd-codes/1")).labels)
+    for row in rows:
+        assert row["evidence"], "the network attends to something"
+        assert all(0 <= span["start"] < span["end"] <= len(texts[row["note_id"]]) for span in row["evidence"])
