@@ -26,7 +26,7 @@ types: install
 	$(BIN)/mypy -p rubricator
 
 check-tests: install
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 format: install
 	$(BIN)/ruff format .
