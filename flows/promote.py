@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from rubricator.flows.home import open_home
@@ -92,9 +91,11 @@ def judge(challenger: HeldOut, champion: HeldOut | None, *, margin: float = 0.01
             False,
             "it has no held-out example and label in common with the champion: train both on common notes",
         )
-    same = (_cells(challenger, "targets", ours, shared) == _cells(champion, "targets", theirs, shared)).all(
-        axis=1
+    changed = csr_matrix(
+        on_labels(challenger.targets[ours], challenger.labels, shared)
+        != on_labels(champion.targets[theirs], champion.labels, shared)
     )
+    same = changed.getnnz(axis=1) == 0
     if (~same).mean() > MOST_CHANGED:
         return False, (
             f"the true labels of {(~same).sum()} of {len(same)} common examples changed since the champion "
@@ -106,11 +107,13 @@ def judge(challenger: HeldOut, champion: HeldOut | None, *, margin: float = 0.01
     if number < FEWEST_GROUPS:
         return False, f"only {number} groups of patients are held out in both; {FEWEST_GROUPS} are needed"
     labels = sorted(set(challenger.labels) | set(champion.labels))
-    truth = _cells(challenger, "targets", ours, labels) | _cells(champion, "targets", theirs, labels)
+    truth = on_labels(challenger.targets[ours], challenger.labels, labels) + on_labels(
+        champion.targets[theirs], champion.labels, labels
+    )
     found = paired_bootstrap(
-        csr_matrix(truth),
-        _cells(champion, "decisions", theirs, labels),
-        _cells(challenger, "decisions", ours, labels),
+        truth,
+        on_labels(champion.decisions[theirs], champion.labels, labels),
+        on_labels(challenger.decisions[ours], challenger.labels, labels),
         groups,
     )
     return found.low > -margin or found.difference >= 0, (
@@ -118,12 +121,6 @@ def judge(challenger: HeldOut, champion: HeldOut | None, *, margin: float = 0.01
         f"{found.high:+.3f}, on {len(ours)} examples of {number} groups held out in both "
         f"(allowed: the interval above {-margin:+.3f}, or no loss)"
     )
-
-
-def _cells(held_out: HeldOut, which: str, rows: NDArray[np.int64], labels: list[str]) -> NDArray[np.bool_]:
-    """Targets or decisions of these rows as (rows, labels); a label unknown to the model is never there."""
-    matrix: csr_matrix = getattr(held_out, which)
-    return on_labels(matrix[rows].toarray().astype(bool), held_out.labels, labels)
 
 
 def _micro_f1(targets: csr_matrix, decisions: csr_matrix) -> float:

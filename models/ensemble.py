@@ -12,12 +12,13 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 
 from rubricator.models.classifier import EvidenceSpan, HeldIn, TrainedModel, read_json, write_json
-from rubricator.models.evaluation import on_labels
+from rubricator.models.evaluation import on_labels, row_blocks
 from rubricator.models.evidence import evidence_spans
 from rubricator.models.held_out import HeldOut
 from rubricator.nlp.contexts import Context
 from rubricator.nlp.errors import RubricatorError
 
+Ints = NDArray[np.int64]
 _LEAST = 1e-4  # a probability under it counts as it: no member can forbid a label alone
 _CELLS = 2_000_000  # enough to tell a few weights from
 
@@ -138,27 +139,29 @@ class EnsembleClassifier:
 def average(probabilities: Sequence[NDArray[np.float32]], weights: Sequence[float]) -> NDArray[np.float32]:
     """sigmoid of the weighted mean log-odds of calibrated probabilities, each (rows, labels); exactly 0 is no vote, and
     the result where there is none."""
-    total = np.zeros(probabilities[0].shape, np.float32)
-    votes = np.zeros(probabilities[0].shape, np.float32)
-    for each, weight in zip(probabilities, weights, strict=True):
-        total += np.float32(weight) * _log_odds(each)
-        votes += np.float32(weight) * (each > 0)
-    mean = 1 / (1 + np.exp(-total / np.where(votes > 0, votes, 1)))
-    return np.where(votes > 0, mean, 0).astype(np.float32)
+    averaged = np.zeros_like(probabilities[0])
+    for rows in row_blocks(averaged):
+        total, votes = np.zeros((2, *averaged[rows].shape), np.float32)
+        for each, weight in zip(probabilities, weights, strict=True):
+            total += np.float32(weight) * _log_odds(each[rows])
+            votes += np.float32(weight) * (each[rows] > 0)
+        mean = 1 / (1 + np.exp(-total / np.where(votes > 0, votes, 1)))
+        averaged[rows] = np.where(votes > 0, mean, 0)
+    return averaged
 
 
 def fit_weights(
-    targets: csr_matrix, probabilities: Sequence[NDArray[np.float32]], *, least: float = 0.01
+    targets: csr_matrix, probabilities: Sequence[NDArray[np.float32]], rows: Ints, *, least: float = 0.01
 ) -> list[float]:
     """Weights of the members, of sum 1: those of a logistic regression on their log-odds, none negative (stacking, Ting
-    & Witten 1999), on the cells where all have a vote.
+    & Witten 1999), on the cells of these rows where all have a vote; some of the rows where there are many cells.
 
     least: of each member before they are scaled to sum 1, so that labels which only one knows are not lost.
     """
-    known = np.flatnonzero(np.logical_and.reduce([each > 0 for each in probabilities]).ravel())
-    known = np.random.default_rng(0).permutation(known)[:_CELLS]
-    scores = np.stack([_log_odds(each).ravel()[known] for each in probabilities], axis=1).astype(np.float64)
-    truth = targets.toarray().ravel()[known].astype(np.float64)
+    drawn = np.random.default_rng(0).permutation(rows)[: max(1, _CELLS // targets.shape[1])]
+    known = np.logical_and.reduce([each[drawn] > 0 for each in probabilities])
+    scores = np.stack([_log_odds(each[drawn][known]) for each in probabilities], axis=1).astype(np.float64)
+    truth = targets[drawn].toarray()[known].astype(np.float64)
 
     def loss(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         found = scores @ values[:-1] + values[-1]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from rubricator.models.calibration import Calibration, CalibrationSettings
 from rubricator.models.classifier import HeldIn, TrainedModel
@@ -35,7 +36,7 @@ def train_ensemble(
     Raises EnsembleError where there are under two, or they were not cross-validated on these examples.
     """
     held_out = _held_out(members, examples, task)
-    weights = fit_weights(examples.targets, held_out)
+    weights = fit_weights(examples.targets, held_out, np.arange(len(examples)))
     pinned = settings.model_copy(update={"members": tuple(member.name for member in members)})
     models = [member.model for member in members]
     fitted = EnsembleClassifier(examples.labels, pinned, members=models, weights=weights)
@@ -65,10 +66,8 @@ def cross_validate_ensemble(
     def predictions() -> Iterator[tuple[NDArray[np.float32], NDArray[np.str_]]]:
         for fold in range(fold_of.max() + 1):
             others = np.flatnonzero(fold_of != fold)
-            targets = examples.targets[others]
-            weights = fit_weights(targets, [each[others] for each in held_out])
-            averaged = average(held_out, weights)
-            fitted = Calibration.fit(targets, averaged[others], calibration)
+            averaged = average(held_out, fit_weights(examples.targets, held_out, others))
+            fitted = Calibration.fit(examples.targets[others], averaged[others], calibration)
             found = fitted.apply(averaged[fold_of == fold])
             yield found, fitted.decide(found)
 
@@ -90,7 +89,7 @@ def require_win(
     against = {
         member.name: paired_bootstrap(
             examples.targets,
-            on_labels(member.held_out.decisions.toarray() > 0, member.held_out.labels, examples.labels),
+            on_labels(member.held_out.decisions, member.held_out.labels, examples.labels),
             found.decisions,
             examples.groups,
             seed=seed,
@@ -127,15 +126,18 @@ def _held_out(members: Sequence[Member], examples: Examples, task: str) -> list[
                 f"{len(examples)}, so that nobody knows what it held out of these; train it again on these notes"
             )
         own, given = (
-            on_labels(targets.toarray() > 0, labels, sorted({*held_out.labels} & {*examples.labels}))
+            on_labels(
+                csr_matrix(targets, dtype=bool), labels, sorted({*held_out.labels} & {*examples.labels})
+            )
             for targets, labels in (
                 (held_out.targets, held_out.labels),
                 (examples.targets, examples.labels),
             )
         )
-        if (own != given).any():
+        changed = np.count_nonzero(csr_matrix(own != given).getnnz(axis=1))
+        if changed:
             raise EnsembleError(
-                f"the true labels of {int((own != given).any(axis=1).sum())} examples changed since {name} was "
+                f"the true labels of {changed} examples changed since {name} was "
                 "trained; train it again on these notes"
             )
     return [on_labels(_probabilities(member), member.held_out.labels, examples.labels) for member in members]

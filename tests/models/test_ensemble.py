@@ -90,7 +90,7 @@ def test_a_member_that_knows_nothing_weighs_nothing() -> None:
         (1 / (1 + np.exp(-each))).astype(np.float32) for each in (scores, random.normal(0, 2, scores.shape))
     )
     truth = csr_matrix((random.random(scores.shape) < good).astype(np.uint8))
-    weights = fit_weights(truth, [good, empty, good])
+    weights = fit_weights(truth, [good, empty, good], np.arange(len(good)))
     assert sum(weights) == pytest.approx(1)
     assert weights[1] < 0.05
     assert weights[0] == pytest.approx(weights[2], abs=0.01), "two that say the same share"
