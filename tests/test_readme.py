@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -200,6 +201,7 @@ def serves(command: str, folder: Path, environment: dict[str, str]) -> bool:
             env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         deadline = time.monotonic() + 90
         while not log.read_text().strip() and process.poll() is None and time.monotonic() < deadline:
@@ -207,7 +209,11 @@ def serves(command: str, folder: Path, environment: dict[str, str]) -> bool:
         time.sleep(3)
         running = process.poll() is None
         process.terminate()
-        process.wait(60)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:  # MLflow's server, where it was still starting
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     return running and bool(log.read_text().strip())
 
 

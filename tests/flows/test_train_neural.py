@@ -7,6 +7,7 @@ import subprocess
 import sys
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -87,18 +88,44 @@ def test_codes_by_a_cnn_go_on_after_kill_9_and_are_predicted_with_evidence(
     assert trained.version == "1"
     assert not kept.exists()
 
+    rows, texts = predicted(corpus, "icd-codes", tmp_path / "out", home)
+    assert {row["note_id"] for row in rows} == set(texts) and len(rows) == 4 * len(texts)
+    assert {row["label"] for row in rows} == set(registry.load(registry.resolve("icd-codes/1")).labels)
+
+
+def test_plan_sentences_by_a_cnn_are_predicted_with_evidence(
+    corpus: SyntheticCorpus, home: Path, tmp_path: Path
+) -> None:
+    trained = train(
+        "plan",
+        str(corpus.notes),
+        model="cnn",
+        setting=[*SMALL, "hidden=16", "epochs=3"],
+        folds=2,
+        bootstrap=20,
+        home=str(home),
+    )
+    assert trained.evaluation.values()["micro_f1"] > 0.5
+    rows, texts = predicted(corpus, "plan-sentences", tmp_path / "out", home)
+    assert {row["note_id"] for row in rows} == set(texts) and len(rows) > 5 * len(texts)
+    said = {texts[row["note_id"]][row["start"] : row["end"]] for row in rows if row["decision"] != "reject"}
+    assert any("follow" in sentence.lower() for sentence in said)
+
+
+def predicted(
+    corpus: SyntheticCorpus, model: str, out: Path, home: Path
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """All rows for the unseen notes, each of them with evidence within its unit; and the texts by note id."""
     predict(
         str(corpus.new_notes),
-        model="icd-codes@challenger",
-        out=str(tmp_path / "out"),
+        model=f"{model}@challenger",
+        out=str(out),
         min_probability=0,
         workers=1,
         home=str(home),
     )
-    rows = pq.read_table(tmp_path / "out" / "predictions").to_pylist()
-    texts = dict(pl.read_ndjson(corpus.new_notes).select("note_id", "text").iter_rows())
-    assert {row["note_id"] for row in rows} == set(texts) and len(rows) == 4 * len(texts)
-    assert {row["label"] for row in rows} == set(registry.load(registry.resolve("icd-codes/1")).labels)
+    rows = pq.read_table(out / "predictions").to_pylist()
     for row in rows:
-        assert row["evidence"], "the network attends to something"
-        assert all(0 <= span["start"] < span["end"] <= len(texts[row["note_id"]]) for span in row["evidence"])
+        assert row["evidence"] or row["probability"] == 0
+        assert all(row["start"] <= span["start"] < span["end"] <= row["end"] for span in row["evidence"])
+    return rows, dict(pl.read_ndjson(corpus.new_notes).select("note_id", "text").iter_rows())
