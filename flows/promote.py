@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix
 from rubricator.flows.home import open_home
 from rubricator.models import registry
 from rubricator.models.evaluation import on_labels, paired_bootstrap
-from rubricator.models.held_out import HeldOut
+from rubricator.models.held_out import HeldOut, changed_rows
 from rubricator.nlp.errors import RubricatorError
 
 FEWEST_GROUPS = 20  # a bootstrap over fewer says little
@@ -91,17 +91,16 @@ def judge(challenger: HeldOut, champion: HeldOut | None, *, margin: float = 0.01
             False,
             "it has no held-out example and label in common with the champion: train both on common notes",
         )
-    changed = csr_matrix(
-        on_labels(challenger.targets[ours], challenger.labels, shared)
-        != on_labels(champion.targets[theirs], champion.labels, shared)
+    changed = changed_rows(
+        on_labels(challenger.targets[ours], challenger.labels, shared),
+        on_labels(champion.targets[theirs], champion.labels, shared),
     )
-    same = changed.getnnz(axis=1) == 0
-    if (~same).mean() > MOST_CHANGED:
+    if changed.mean() > MOST_CHANGED:
         return False, (
-            f"the true labels of {(~same).sum()} of {len(same)} common examples changed since the champion "
+            f"the true labels of {changed.sum()} of {len(changed)} common examples changed since the champion "
             "was trained, so the two do not aim at the same; compare them with `rubricator evaluate`"
         )
-    ours, theirs = ours[same], theirs[same]
+    ours, theirs = ours[~changed], theirs[~changed]
     groups = challenger.groups[ours]
     number = len(np.unique(groups))
     if number < FEWEST_GROUPS:

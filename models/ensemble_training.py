@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from rubricator.models.calibration import Calibration, CalibrationSettings
 from rubricator.models.classifier import HeldIn, TrainedModel
@@ -18,7 +17,7 @@ from rubricator.models.ensemble import (
 )
 from rubricator.models.evaluation import evaluate, on_labels, paired_bootstrap
 from rubricator.models.folds import assign_folds
-from rubricator.models.held_out import MOST_CELLS
+from rubricator.models.held_out import MOST_CELLS, changed_rows
 from rubricator.models.training import OutOfFold, calibrated_model, in_folds
 from rubricator.nlp.examples import Examples
 
@@ -126,15 +125,13 @@ def _held_out(members: Sequence[Member], examples: Examples, task: str) -> list[
                 f"{len(examples)}, so that nobody knows what it held out of these; train it again on these notes"
             )
         own, given = (
-            on_labels(
-                csr_matrix(targets, dtype=bool), labels, sorted({*held_out.labels} & {*examples.labels})
-            )
+            on_labels(targets.tocsr(), labels, sorted({*held_out.labels} & {*examples.labels}))
             for targets, labels in (
                 (held_out.targets, held_out.labels),
                 (examples.targets, examples.labels),
             )
         )
-        changed = np.count_nonzero(csr_matrix(own != given).getnnz(axis=1))
+        changed = changed_rows(own, given).sum()
         if changed:
             raise EnsembleError(
                 f"the true labels of {changed} examples changed since {name} was "

@@ -80,6 +80,12 @@ def read_held_out(path: Path) -> HeldOut:
     )
 
 
+def changed_rows(targets: csr_matrix, others: csr_matrix) -> NDArray[np.bool_]:
+    """Rows (n,) in which two matrices (n, labels) of 0/1 differ."""
+    changed: NDArray[np.bool_] = (targets.astype(np.int8) - others.astype(np.int8)).getnnz(axis=1) > 0
+    return changed
+
+
 def _lists(matrix: csr_matrix) -> pa.ListArray:
     matrix = csr_matrix(matrix)
     matrix.eliminate_zeros()
