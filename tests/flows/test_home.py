@@ -108,9 +108,9 @@ def test_several_processes_may_initialise_at_once(tmp_path: Path) -> None:
 def test_initialising_again_is_free(tmp_path: Path) -> None:
     home = open_home(tmp_path)
     home.init_mlflow()
-    began = time.perf_counter()
+    began = time.process_time()
     home.init_mlflow()
-    assert time.perf_counter() - began < 0.05
+    assert time.process_time() - began < 0.05
 
 
 @pytest.fixture

@@ -230,7 +230,7 @@ def test_sparse_cells_are_put_on_other_labels_too() -> None:
 @pytest.mark.parametrize(("rows", "labels"), [(10_000, 45), (40_000, 1)])
 def test_a_thousand_resamples_take_seconds(rows: int, labels: int) -> None:
     targets, scores = random_case(rows, labels=labels)
-    start = time.perf_counter()
+    start = time.process_time()
     found = evaluate(targets, scores, scores > 0.5, np.arange(rows) // 2, [str(n) for n in range(labels)])
-    assert time.perf_counter() - start < 40
+    assert time.process_time() - start < 40
     assert found.metrics["micro_f1"].resamples == found.metrics["macro_auroc"].resamples == 1000
