@@ -20,7 +20,6 @@ from rubricator.models.thresholds import Highest, best_threshold, precise_thresh
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-DECISIONS = np.array(["reject", "review", "accept"])
 _CELLS = 1 << 19  # worked on at a time, as float64
 _HELD = 1 << 22  # cells held at a time, as float32
 _HELD_PER_TRUE = 20  # cells among which a threshold for all is looked for, where that is more
@@ -108,9 +107,9 @@ class Calibration:
     def decide(self, probabilities: Floats) -> NDArray[np.str_]:
         """reject (under the decision threshold), review, or accept, for each probability (rows, labels)."""
         positive = self.positive(probabilities)
-        chosen: NDArray[np.str_] = DECISIONS[
-            positive.view(np.int8) + (positive & (probabilities >= self.accept))
-        ]
+        chosen = np.full(probabilities.shape, "reject")
+        chosen[positive] = "review"
+        chosen[positive & (probabilities >= self.accept)] = "accept"
         return chosen
 
     def positive(self, probabilities: Floats) -> NDArray[np.bool_]:

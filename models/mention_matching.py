@@ -218,8 +218,7 @@ def name_of(keys: Iterable[str], *, without: frozenset[str]) -> Name:
     return tuple(sorted(set(keys) - without))
 
 
-def is_inside(spans: Sequence[tuple[int, int, int]]) -> list[bool]:
-    """For each (first, last, words): whether a span of more words holds it."""
-    return [
-        any(a <= first and last <= b and more > words for a, b, more in spans) for first, last, words in spans
-    ]
+def is_inside(first: Int, last: Int, words: Int) -> NDArray[np.bool_]:
+    """For each of n spans, from its first to its last word: whether a span of a name of more words holds it."""
+    holds = (first <= first[:, None]) & (last >= last[:, None]) & (words > words[:, None])
+    return np.asarray(holds.any(axis=1))
