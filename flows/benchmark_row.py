@@ -243,7 +243,7 @@ def _predicted(model: "TrainedModel", train: "Examples", test: "Examples", *, ke
 
     labels = train.labels if keep else sorted({*train.labels, *test.labels})
     probabilities = model.predict_proba(test.texts, contexts=test.contexts)
-    decisions = model.decide(probabilities) != "reject"
+    decisions = model.positive(probabilities)
     return _scored(
         train,
         test,

@@ -129,7 +129,7 @@ def _score(
     from rubricator.models.evaluation import on_labels
 
     labels = sorted({*trained.labels, *examples.labels})
-    decisions = csr_matrix(trained.decide(probabilities) != "reject")
+    decisions = csr_matrix(trained.positive(probabilities))
     return score(
         on_labels(examples.targets, examples.labels, labels),
         on_labels(probabilities, trained.labels, labels),

@@ -106,15 +106,18 @@ class Calibration:
 
     def decide(self, probabilities: Floats) -> NDArray[np.str_]:
         """reject (under the decision threshold), review, or accept, for each probability (rows, labels)."""
-        positive = self.positive(probabilities)
         chosen = np.full(probabilities.shape, "reject")
-        chosen[positive] = "review"
-        chosen[positive & (probabilities >= self.accept)] = "accept"
+        chosen[self.positive(probabilities)] = "review"
+        chosen[self.accepted(probabilities)] = "accept"
         return chosen
 
     def positive(self, probabilities: Floats) -> NDArray[np.bool_]:
         """Which probabilities (rows, labels) are at or over their decision threshold."""
         return (probabilities >= self.decision) & (probabilities > 0)
+
+    def accepted(self, probabilities: Floats) -> NDArray[np.bool_]:
+        """Which of them are positive without review."""
+        return self.positive(probabilities) & (probabilities >= self.accept)
 
     def to_json(self) -> list[dict[str, Any]]:
         """One object per label; accept is null where no probability is ever accepted."""

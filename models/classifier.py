@@ -181,6 +181,10 @@ class TrainedModel:
         rejected."""
         return self.calibration.decide(probabilities)
 
+    def positive(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which of them are not rejected: a byte each, where decisions as words take 24."""
+        return self.calibration.positive(probabilities)
+
     def evidence(
         self, texts: Sequence[str], labels: Sequence[Sequence[int]]
     ) -> list[list[list[EvidenceSpan]]]:

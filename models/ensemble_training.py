@@ -62,13 +62,13 @@ def cross_validate_ensemble(
     held_out = _held_out(members, examples, task)
     fold_of = assign_folds(examples.targets, examples.groups, folds, seed=seed)
 
-    def predictions() -> Iterator[tuple[NDArray[np.float32], NDArray[np.str_]]]:
+    def predictions() -> Iterator[tuple[NDArray[np.float32], Calibration]]:
         for fold in range(fold_of.max() + 1):
             others = np.flatnonzero(fold_of != fold)
             averaged = average(held_out, fit_weights(examples.targets, held_out, others))
             fitted = Calibration.fit(examples.targets[others], averaged[others], calibration)
             found = fitted.apply(averaged[fold_of == fold])
-            yield found, fitted.decide(found)
+            yield found, fitted
 
     return in_folds(examples, fold_of, predictions(), on_fold)
 

@@ -126,17 +126,18 @@ def cross_validate(
 def in_folds(
     examples: Examples,
     fold_of: NDArray[np.int64],
-    predictions: Iterable[tuple[NDArray[np.float32], NDArray[np.str_]]],
+    predictions: Iterable[tuple[NDArray[np.float32], Calibration]],
     on_fold: Callable[[int, dict[str, float]], None] | None,
 ) -> OutOfFold:
-    """Probabilities and decisions of each fold in turn, scored and put together."""
+    """Probabilities of each fold in turn, with what decides on them, scored and put together."""
     shape = examples.targets.shape
     probabilities = np.zeros(shape, np.float32)
     decisions, accepted = np.zeros(shape, bool), np.zeros(shape, bool)
     metrics = []
-    for fold, (found, decided) in enumerate(predictions):
+    for fold, (found, calibration) in enumerate(predictions):
         test = np.flatnonzero(fold_of == fold)
-        probabilities[test], decisions[test], accepted[test] = found, decided != "reject", decided == "accept"
+        probabilities[test] = found
+        decisions[test], accepted[test] = calibration.positive(found), calibration.accepted(found)
         scores = evaluate(
             examples.targets[test],
             found,
@@ -211,13 +212,13 @@ def _predict_fold(
     settings: BaseModel | None,
     calibration: CalibrationSettings,
     denoise: Denoise,
-) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
-    """Probabilities and decisions (test, labels) of a model of the other folds."""
+) -> tuple[NDArray[np.float32], Calibration]:
+    """Probabilities (test, labels) of a model of the other folds, and its thresholds."""
     model = train_model(
         train, task=task, classifier=classifier, settings=settings, calibration=calibration, denoise=denoise
     )
     found = model.predict_proba(test.texts, contexts=test.contexts)
-    return found, model.decide(found)
+    return found, replace(model.calibration, dependence=None)
 
 
 def _code_systems(codes: Sequence[str]) -> str:
