@@ -31,6 +31,8 @@ STEPS: dict[str, Callable[..., Any]] = {"extract": extract, "train": train, "pre
 PATHS = ("notes", "out", "exclude", "report")  # parameters that are paths; `lexicon` is a list of them
 TEMPLATE = Path(__file__).with_name("schedule.toml")
 SERVER_STARTS_IN = 180  # seconds: a first start makes the database
+# Linux ends the program with its parent, also where that is killed (1: PR_SET_PDEATHSIG, 15: SIGTERM)
+_WITH_PARENT = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execvp(sys.argv[1], sys.argv[1:])"
 
 
 class ScheduleError(RubricatorError):
@@ -189,10 +191,11 @@ def _server(home: Home) -> Iterator[str]:
         return
     port = _free_port()
     url = f"http://127.0.0.1:{port}/api"
-    command = shutil.which("prefect", path=Path(sys.executable).parent) or "prefect"
+    prefect = shutil.which("prefect", path=Path(sys.executable).parent) or "prefect"
+    arguments = f"server start --host 127.0.0.1 --port {port}".split()
     with (home.path / "prefect-server.log").open("wb") as log:
         server = subprocess.Popen(
-            [command, "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+            [sys.executable, "-c", _WITH_PARENT, prefect, *arguments],
             stdout=log,
             stderr=subprocess.STDOUT,
         )

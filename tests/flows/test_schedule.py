@@ -2,10 +2,10 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,7 +111,9 @@ def write_notes(path: Path, first: int, count: int) -> None:
 
 @pytest.fixture(scope="module")
 def served(module_home: Path, plan_model: Path) -> Iterator[tuple[Path, str]]:
-    """`rubricator schedule` running in a folder with notes and a model, and the URL of its server."""
+    """`rubricator schedule` running in a folder with notes and a model, and the URL of its server.
+
+    Killed in the end, it leaves no server behind."""
     folder = module_home.parent
     (folder / "model").symlink_to(plan_model)
     (folder / "schedule.toml").write_text(JOBS)
@@ -133,8 +135,17 @@ def served(module_home: Path, plan_model: Path) -> Iterator[tuple[Path, str]]:
             break
     assert url, "it did not start"
     yield folder, url
-    process.send_signal(signal.SIGTERM)
+    process.kill()
     process.wait(60)
+    wait_for(lambda: is_gone(url), 30)
+
+
+def is_gone(url: str) -> bool:
+    try:
+        urllib.request.urlopen(f"{url}/health", timeout=5).close()
+    except OSError:
+        return True
+    return False
 
 
 def client(url: str):
