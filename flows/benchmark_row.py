@@ -110,6 +110,9 @@ def run_row(row: Row, digest: str) -> None:
         result = {"failure": str(error)}
     result |= {**about, "seconds": time.monotonic() - start}
     write_text(row.folder / "figures.json", json.dumps(result, indent=1))
+    from joblib.externals.loky import get_reusable_executor
+
+    get_reusable_executor().shutdown(kill_workers=True)  # this process would wait for idle ones: five minutes
 
 
 def measure(row: Row) -> dict[str, Any]:

@@ -69,6 +69,15 @@ def done(data: Path, out: Path) -> Benchmarked:
     return run(data, out, ["plan-content", "cmc"])
 
 
+def test_a_row_ends_as_soon_as_it_is_measured(tmp_path: Path) -> None:
+    rows = [  # enough text for folds in processes of their own
+        {"note_id": f"{row}", "text": f"cough {row} " * 300, "codes": [f"{row % 2}"]} for row in range(140)
+    ]
+    write(tmp_path / "cmc2007.jsonl.gz", rows)
+    done = benchmark(str(tmp_path), out=str(tmp_path / "out"), only=["cmc"], models=["majority"], quick=True)
+    assert done.measured == 1 and done.seconds < 150, "idle processes of folds were waited for: 300 seconds"
+
+
 def test_it_measures_what_it_can_and_reports_what_failed(done: Benchmarked, out: Path) -> None:
     assert done.measured == 3
     assert set(done.failed) == {"cmc/majority", "cmc/svm"}
