@@ -1,6 +1,7 @@
 """What every classifier offers, the table of their names, and the trained model that is saved and loaded."""
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -118,9 +119,11 @@ class TextClassifier(Protocol):
 def training_steps(checkpoints: Path) -> list[tuple[int, int]]:
     """Steps done, and steps at most, of each network that is in training with checkpoints somewhere in this folder."""
     found = []
-    for path in sorted(checkpoints.rglob(STEPS)):
+    for folder, _, files in os.walk(checkpoints):  # which passes over folders that go away
+        if STEPS not in files:
+            continue
         with suppress(OSError, ValueError):  # it has ended, or is being written
-            done, most = json.loads(path.read_bytes())
+            done, most = json.loads(Path(folder, STEPS).read_bytes())
             found.append((done, most))
     return found
 

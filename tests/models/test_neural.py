@@ -1,8 +1,10 @@
 """What every neural classifier must hold, shown on the CNN: batches, offsets, resuming, determinism, files."""
 
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -244,6 +246,24 @@ def test_training_that_was_killed_goes_on_where_it_was(
     assert not epochs, "a network that was finished is not trained again"
     np.testing.assert_array_equal(again, resumed)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["finished.safetensors"]
+
+
+def test_steps_are_read_while_checkpoints_come_and_go(tmp_path: Path) -> None:
+    ended = threading.Event()
+
+    def come_and_go() -> None:
+        while not ended.is_set():
+            for number in range(20):
+                (tmp_path / "member" / f"checkpoint-{number}").mkdir(parents=True)
+            shutil.rmtree(tmp_path / "member")
+
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    try:
+        assert all(training_steps(tmp_path) == [] for _ in range(2000))
+    finally:
+        ended.set()
+        other.join()
 
 
 def test_training_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
