@@ -310,16 +310,14 @@ def _cost_table(models: Mapping[str, _Measured]) -> Table:
         rows=[
             [
                 name,
-                None if measured.result.get("resumed") else f"{cost['train_seconds']:,.1f}",
-                f"{cost['folds_seconds']:,.0f}"
-                if "folds_seconds" in cost and not measured.result.get("resumed")
-                else None,
+                f"{cost['train_seconds']:,.1f}" if whole else None,
+                f"{cost['folds_seconds']:,.0f}" if whole and "folds_seconds" in cost else None,
                 f"{cost['units_per_second']:,.0f}",
                 f"{cost['peak_megabytes']:,.0f}",
                 f"{cost['model_megabytes']:,.1f}",
             ]
             for name, measured in models.items()
-            for cost in [measured.result["cost"]]
+            for cost, whole in [(measured.result["cost"], not measured.result.get("resumed"))]
         ],
         remark="Training: one model of all training examples, calibration included. Peak memory: of the process, with "
         "Python, the data, training and prediction. Folds are worked on by one process a core. A training that was "
