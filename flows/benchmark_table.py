@@ -4,6 +4,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -109,8 +110,9 @@ class Row(_Entry):
         return self.out / "runs" / self.key
 
     def digest(self, sums: dict[str, str]) -> str:
-        """sha256 over all that its figures depend on: settings, and sums of its corpora."""
+        """sha256 over all that its figures depend on: release, settings, and sums of its corpora."""
         parts = {
+            "rubricator": version("rubricator"),
             "protocol": self.protocol.model_dump(mode="json", exclude={"title", "text"}),
             "model": self.model.model_dump(mode="json", exclude={"about", "against", "protocols", "seconds"}),
             "data": {name: sums[name] for name in sorted(self.protocol.corpora)},

@@ -1,6 +1,6 @@
 """Convolutions over words: for sentences among their neighbours, and for notes under code-wise attention."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -78,12 +78,13 @@ class WordCnn(Network):
 
     def convolve(self, embedded: Tensor) -> Tensor:
         """(rows, tokens, width) → as many tokens of all kernels' filters; beyond both ends stand zeros."""
+        return torch.cat(list(self.of_each_kernel(embedded)), dim=2).relu()
+
+    def of_each_kernel(self, embedded: Tensor) -> Iterator[Tensor]:
+        """(rows, tokens, filters) of each kernel, before the rectifier."""
         embedded = embedded.transpose(1, 2)
-        features = [
-            kernel(nn.functional.pad(embedded, ((size - 1) // 2, size // 2)))
-            for kernel, size in zip(self.kernels, self.settings.kernels, strict=True)
-        ]
-        return torch.cat(features, dim=1).relu().transpose(1, 2)
+        for kernel, size in zip(self.kernels, self.settings.kernels, strict=True):
+            yield kernel(nn.functional.pad(embedded, ((size - 1) // 2, size // 2))).transpose(1, 2)
 
 
 class SentenceCnn(WordCnn):
@@ -106,8 +107,12 @@ class SentenceCnn(WordCnn):
         starts = torch.cumsum(lengths + gap, dim=0) - lengths
         at = (starts[:, None] + torch.arange(mask.shape[1], device=mask.device))[mask]  # place of each token
         row = embedded.new_zeros(int(starts[-1] + lengths[-1]) + gap, embedded.shape[2])
-        features = self.convolve(row.index_copy(0, at, embedded[mask])[None])[0]
-        return torch.segment_reduce(features[at], "max", lengths=lengths, axis=0)
+        row = row.index_copy(0, at, embedded[mask])
+        largest = [
+            torch.segment_reduce(features[0].index_select(0, at), "max", lengths=lengths, axis=0)
+            for features in self.of_each_kernel(row[None])
+        ]
+        return torch.cat(largest, dim=1).relu()  # after the maximum, of far fewer numbers
 
     def classify(self, hidden: Tensor, mask: Tensor, rows: Tensor) -> Tensor:  # noqa: ARG002
         sentences = self.sentence(self.dropout(hidden)).relu()  # (strings, sentence)

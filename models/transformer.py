@@ -8,7 +8,7 @@ edge: counted twice it would draw twice the attention, and the mean of two readi
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -100,16 +100,18 @@ class TransformerLayer(nn.Module):
         return hidden + added
 
 
-def read_by_length(layers: Iterable[nn.Module], hidden: Tensor, mask: Tensor) -> Tensor:
-    """hidden (strings, tokens, dim) after these layers; strings of nearly the same length together: little padding."""
+def read_by_length(read: Callable[[Tensor, Tensor], Tensor], hidden: Tensor, mask: Tensor) -> Tensor:
+    """What `read` makes of hidden (strings, tokens, dim) and mask; strings of nearly the same length together: little
+    padding."""
     lengths = mask.shape[1] - mask.flip(1).int().argmax(dim=1)  # up to the last token that is there
-    found = torch.zeros_like(hidden)
-    for block in torch.split(lengths.argsort(), _BLOCK):
-        longest = int(lengths[block].max())
-        read = hidden[block, :longest]
-        for layer in layers:
-            read = layer(read, mask[block, :longest])
-        found[block, :longest] = read
+    blocks = torch.split(lengths.argsort(), _BLOCK)
+    longest = [int(lengths[block].max()) for block in blocks]
+    parts = [
+        read(hidden[block, :size], mask[block, :size]) for block, size in zip(blocks, longest, strict=True)
+    ]
+    found = parts[0].new_zeros(*hidden.shape[:2], parts[0].shape[2])
+    for block, part in zip(blocks, parts, strict=True):
+        found[block, : part.shape[1]] = part
     return found
 
 
@@ -137,8 +139,13 @@ class SmallEncoder(nn.Module):
             at = torch.arange(tokens, device=embedded.device)[None]  # (1, tokens)
         else:  # the place of the text in its batch: no word order, and another result in another batch
             at = torch.arange(strings, device=embedded.device)[:, None]  # (strings, 1)
-        hidden = read_by_length(self.layers, self.dropout(embedded + sinusoids(at, self.dim)), mask)
+        hidden = read_by_length(self._through_layers, self.dropout(embedded + sinusoids(at, self.dim)), mask)
         return cast(Tensor, self.norm(hidden))
+
+    def _through_layers(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        for layer in self.layers:
+            hidden = layer(hidden, mask)
+        return hidden
 
 
 class PretrainedEncoder(nn.Module):
@@ -178,21 +185,20 @@ class PretrainedEncoder(nn.Module):
     def encode(self, embedded: Tensor, mask: Tensor) -> Tensor:
         lengths = mask.sum(dim=1)
         size = min(self.chunk, embedded.shape[1])
-        hidden = self._read(embedded[:, :size], lengths.clamp(max=size))
+        hidden = read_by_length(self._read, embedded[:, :size], mask[:, :size])
         whole = hidden.new_zeros(*embedded.shape[:2], self.dim)
         whole[:, :size] = hidden
         # a string has another chunk only where the one before does not reach its end, whatever else is in the batch
         for start in range(step := self.chunk - self.overlap, embedded.shape[1] - self.overlap, step):
             longer = torch.nonzero(lengths > start + self.overlap).squeeze(1)
-            hidden = self._read(
-                embedded[longer, start : start + self.chunk], (lengths[longer] - start).clamp(max=self.chunk)
-            )
+            here = slice(start, start + self.chunk)
+            hidden = read_by_length(self._read, embedded[longer, here], mask[longer, here])
             middle = self.overlap // 2
-            whole[longer, start + middle : start + self.chunk] = hidden[:, middle:]
+            whole[longer, start + middle : here.stop] = hidden[:, middle:]
         return whole
 
-    def _read(self, embedded: Tensor, lengths: Tensor) -> Tensor:
-        """One chunk of each string, (strings, tokens, width) with its length (strings,) → (strings, tokens, dim)."""
+    def _read(self, embedded: Tensor, mask: Tensor) -> Tensor:
+        """One chunk of each string, (strings, tokens, width) → (strings, tokens, dim)."""
         strings, tokens, _ = embedded.shape
         first, last = self.before.numel(), self.after.numel()
         places = torch.arange(first + tokens + last, device=embedded.device)
@@ -204,7 +210,9 @@ class PretrainedEncoder(nn.Module):
             ],
             dim=1,
         )
-        end = first + lengths[:, None]  # (strings, 1): where the special tokens after the text begin
+        end = first + mask.sum(
+            dim=1, keepdim=True
+        )  # (strings, 1): where the special tokens after the text begin
         order = torch.where(places < end, places, (places - end + first + tokens).clamp(max=len(places) - 1))
         read = read.gather(1, order[:, :, None].expand(-1, -1, read.shape[2]))
         found = self.model(inputs_embeds=read, attention_mask=(places < end + last).long())
@@ -259,7 +267,7 @@ class TransformerNetwork(Network):
         around = means[rows[:, 1:]] + self.places.weight  # (texts, neighbours, dim)
         together = torch.cat([around, hidden[rows[:, 0]]], dim=1)
         there = torch.cat([rows[:, 1:] >= 0, mask[rows[:, 0]]], dim=1)
-        return read_by_length([self.joined], together, there)[:, around.shape[1] :]
+        return read_by_length(self.joined, together, there)[:, around.shape[1] :]
 
 
 class TransformerClassifier(NeuralClassifier):
