@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.sparse import csc_matrix, csr_matrix
 
+from rubricator.models.cells import blocks, log_odds
 from rubricator.models.label_dependence import Company, LabelDependence
 from rubricator.models.thresholds import Highest, best_threshold, precise_threshold
 
@@ -75,12 +76,12 @@ class Calibration:
         shared = _platt(*_binned(truth, raw))
         slope, offset = np.repeat(shared, raw.shape[1], axis=1)
         known = np.zeros(raw.shape[1], bool)
-        for some in _blocks(raw.shape[1], len(raw)):
+        for some in blocks(raw.shape[1], len(raw), cells=_CELLS):
             given, true = np.ascontiguousarray(raw[:, some].T), of_label[:, some].T.toarray()
             known[some] = given.any(axis=1)  # 0: the label had no positives where that row was held out
             seen = np.flatnonzero((true & (given > 0)).any(axis=1))
             slope[some][seen], offset[some][seen] = _platt(
-                _logit(given[seen]),
+                log_odds(given[seen].astype(np.float64)),
                 true[seen],
                 given[seen] > 0,
                 prior=shared,
@@ -96,7 +97,7 @@ class Calibration:
     def apply(self, raw: Floats) -> Floats:
         """Calibrated probabilities, float32 (rows, labels); 0 stays 0."""
         probabilities = np.zeros(raw.shape, np.float32)
-        for rows in _blocks(*raw.shape, least=_FEWEST_ROWS):
+        for rows in blocks(*raw.shape, cells=_CELLS, least=_FEWEST_ROWS):
             labels = np.flatnonzero(raw[rows].any(axis=0))
             scaled = self._scaled(raw[rows, labels], labels)
             if self.dependence:
@@ -151,7 +152,7 @@ class Calibration:
 
     def _scaled(self, raw: Floats, labels: Ints | slice = slice(None)) -> Floats:
         """Probabilities (rows, some), of these labels, before they heed one another."""
-        scaled = _sigmoid(self.slope[labels] * _logit(raw) + self.offset[labels])
+        scaled = _sigmoid(self.slope[labels] * log_odds(raw.astype(np.float64)) + self.offset[labels])
         return np.where(raw > 0, scaled, 0).astype(np.float32)
 
     def _with_thresholds(
@@ -171,7 +172,7 @@ class Calibration:
         true = np.concatenate(of_true)
         everywhere = best_threshold(cells, true, floor=floor) if len(true) else 0.5
         weight = self.positives / (self.positives + settings.shared_threshold_weight + 1e-12)
-        mixed = _sigmoid(weight * _logit(own) + (1 - weight) * _logit(everywhere))
+        mixed = _sigmoid(weight * log_odds(own) + (1 - weight) * log_odds(np.array(everywhere)))
         decision = np.where(np.isnan(own), everywhere, mixed)
         accept = precise_threshold(cells, true, settings.accept_precision)
         return replace(self, decision=decision, accept=np.maximum(accept, decision))
@@ -179,10 +180,10 @@ class Calibration:
     def _by_label(self, raw: Floats, labels: Ints) -> Iterator[tuple[Ints, Floats]]:
         """Some of these labels at a time, and their calibrated probabilities (some, rows)."""
         dependence, company = self.dependence, self._company(raw)
-        for at in _blocks(len(labels), len(raw), cells=_HELD):
+        for at in blocks(len(labels), len(raw), cells=_HELD):
             some = labels[at]
             probabilities = np.empty((len(some), len(raw)), np.float32)
-            for rows in _blocks(len(raw), max(len(some), company.frequent.shape[1])):
+            for rows in blocks(len(raw), max(len(some), company.frequent.shape[1]), cells=_CELLS):
                 scaled = self._scaled(raw[rows, some], some)
                 if dependence:
                     scaled = dependence.apply(scaled, some, company.of(rows))
@@ -194,22 +195,10 @@ class Calibration:
         if not self.dependence:
             return Company.empty(len(raw), 0)
         company = Company.empty(len(raw), len(self.dependence.frequent))
-        for rows in _blocks(*raw.shape):
+        for rows in blocks(*raw.shape, cells=_CELLS):
             labels = np.arange(raw.shape[1])
             company.put(rows, self.dependence.company(self._scaled(raw[rows]), labels))
         return company
-
-
-def _blocks(number: int, each: int, *, cells: int = _CELLS, least: int = 1) -> Iterator[slice]:
-    """So many rows (or labels) in runs that have few cells, each having so many."""
-    step = max(least, cells // max(each, 1))
-    for start in range(0, number, step):
-        yield slice(start, start + step)
-
-
-def _logit(probability: Any) -> Any:
-    clipped = np.clip(np.asarray(probability, np.float64), 1e-7, 1 - 1e-7)
-    return np.log(clipped) - np.log1p(-clipped)
 
 
 def _sigmoid(score: Any) -> Any:
@@ -219,9 +208,9 @@ def _sigmoid(score: Any) -> Any:
 def _binned(truth: csr_matrix, raw: Floats) -> tuple[Array, NDArray[np.bool_], Array]:
     """Log-odds of all known cells in narrow bins, true ones apart: means, whether true, and numbers, each (1, bins)."""
     number, total = np.zeros((2, 2 * _BINS))
-    for rows in _blocks(*raw.shape):
+    for rows in blocks(*raw.shape, cells=_CELLS):
         known = raw[rows] > 0
-        scores = _logit(raw[rows][known])
+        scores = log_odds(raw[rows][known].astype(np.float64))
         bins = ((scores + _REACH) * (_BINS / (2 * _REACH))).astype(np.int64)
         bins += _BINS * truth[rows].toarray()[known]
         number += np.bincount(bins, minlength=len(number))

@@ -11,8 +11,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 
+from rubricator.models.cells import blocks, log_odds
 from rubricator.models.classifier import EvidenceSpan, HeldIn, TrainedModel, read_json, write_json
-from rubricator.models.evaluation import on_labels, row_blocks
+from rubricator.models.evaluation import on_labels
 from rubricator.models.evidence import evidence_spans
 from rubricator.models.held_out import HeldOut
 from rubricator.nlp.contexts import Context
@@ -140,10 +141,10 @@ def average(probabilities: Sequence[NDArray[np.float32]], weights: Sequence[floa
     """sigmoid of the weighted mean log-odds of calibrated probabilities, each (rows, labels); exactly 0 is no vote, and
     the result where there is none."""
     averaged = np.zeros_like(probabilities[0])
-    for rows in row_blocks(averaged):
+    for rows in blocks(*averaged.shape):
         total, votes = np.zeros((2, *averaged[rows].shape), np.float32)
         for each, weight in zip(probabilities, weights, strict=True):
-            total += np.float32(weight) * _log_odds(each[rows])
+            total += np.float32(weight) * _votes(each[rows])
             votes += np.float32(weight) * (each[rows] > 0)
         mean = 1 / (1 + np.exp(-total / np.where(votes > 0, votes, 1)))
         averaged[rows] = np.where(votes > 0, mean, 0)
@@ -160,7 +161,7 @@ def fit_weights(
     """
     drawn = np.random.default_rng(0).permutation(rows)[: max(1, _CELLS // targets.shape[1])]
     known = np.logical_and.reduce([each[drawn] > 0 for each in probabilities])
-    scores = np.stack([_log_odds(each[drawn][known]) for each in probabilities], axis=1).astype(np.float64)
+    scores = np.stack([_votes(each[drawn][known]) for each in probabilities], axis=1).astype(np.float64)
     truth = targets[drawn].toarray()[known].astype(np.float64)
 
     def loss(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -177,11 +178,9 @@ def fit_weights(
     return weights
 
 
-def _log_odds(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+def _votes(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
     """0 where there is no vote."""
-    clipped = np.clip(probabilities, _LEAST, 1 - _LEAST)
-    odds: NDArray[np.float32] = np.where(probabilities > 0, np.log(clipped) - np.log1p(-clipped), 0)
-    return odds
+    return np.where(probabilities > 0, log_odds(probabilities, least=_LEAST), 0)
 
 
 def _merged(spans: Sequence[EvidenceSpan]) -> list[EvidenceSpan]:

@@ -19,13 +19,15 @@ What is true and what is decided is sparse, and probabilities are gone through i
 the size of (rows × labels).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, vstack
+
+from rubricator.models.cells import blocks
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
@@ -35,7 +37,6 @@ Matrix = TypeVar("Matrix", NDArray[Any], csr_matrix)
 BUCKETS = {"0": (0, 0), "1-10": (1, 10), "11-50": (11, 50), ">50": (51, np.inf)}  # positives in training
 _CUTS = (1, 5, 8, 15)  # of P@k
 _BINS = 10
-_CHUNK_CELLS = 4_000_000  # numbers held at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,11 +221,10 @@ _AT_HALF = ("micro_f1", "micro_precision", "micro_recall", "macro_f1")
 def _resample(figures: Figures, groups: int, resamples: int, seed: int) -> dict[str, Array]:
     """Figures over resamples of the groups, a chunk at a time so that memory does not grow with their
     number."""
-    chunk = max(1, _CHUNK_CELLS // groups)
     random = np.random.default_rng(seed)
     drawn = []
-    for start in range(0, resamples, chunk):
-        picks = random.integers(groups, size=(min(chunk, resamples - start), groups))
+    for some in blocks(resamples, groups):
+        picks = random.integers(groups, size=(min(some.stop, resamples) - some.start, groups))
         drawn.append(
             figures(np.stack([np.bincount(pick, minlength=groups) for pick in picks]).astype(np.float64))
         )
@@ -256,7 +256,9 @@ def _summed_figures(
     rows, labels = truth.shape
     by_group = csr_matrix((np.ones(rows), (group, np.arange(rows))))
     row, ranks = _rows(truth), _ranks(truth, probabilities)
-    half = vstack([_cells(probabilities[block] >= 0.5) for block in row_blocks(probabilities)], format="csr")
+    half = vstack(
+        [_cells(probabilities[block] >= 0.5) for block in blocks(*probabilities.shape)], format="csr"
+    )
     hits, present = _sums(truth.multiply(decided), 1), _sums(truth, 1)
     exact = (hits == present) & (_sums(decided, 1) == present)
     cuts = [cut for cut in _CUTS if cut < labels]
@@ -330,9 +332,7 @@ def _ranks(truth: csr_matrix, probabilities: Floats) -> Ints:
     row, column = _rows(truth), truth.indices[:, None]
     own, place = probabilities[row, truth.indices][:, None], np.arange(truth.shape[1])
     ranks = np.empty(truth.nnz, np.int64)
-    step = max(1, _CHUNK_CELLS // max(1, truth.shape[1]))
-    for start in range(0, truth.nnz, step):
-        some = slice(start, start + step)
+    for some in blocks(truth.nnz, truth.shape[1]):
         others = probabilities[row[some]]
         ties = (others == own[some]) & (place < column[some])
         ranks[some] = 1 + (others > own[some]).sum(axis=1) + ties.sum(axis=1)
@@ -349,7 +349,7 @@ def _average_precision(row: Ints, ranks: Ints, present: Array) -> Array:
 def _bin_sums(truth: csr_matrix, probabilities: Floats) -> Array:
     """Per row: number, summed probability and positives of all cells in each bin, (rows, 3 · bins)."""
     sums = np.zeros((3, truth.shape[0], _BINS))
-    for block in row_blocks(probabilities):
+    for block in blocks(*probabilities.shape):
         cells = probabilities[block]
         at = (_bin(cells) + _BINS * np.arange(len(cells))[:, None]).ravel()
         sums[0, block] = np.bincount(at, minlength=_BINS * len(cells)).reshape(-1, _BINS)
@@ -427,7 +427,7 @@ def _micro_areas(truth: csr_matrix, probabilities: Floats) -> tuple[Array, Array
     own = probabilities[row, truth.indices]
     distinct, number, count = np.unique(own, return_inverse=True, return_counts=True)
     under, up_to = np.zeros((2, len(distinct)), np.int64)
-    for block in row_blocks(probabilities):
+    for block in blocks(*probabilities.shape):
         cells = np.sort(probabilities[block], axis=None)
         under += np.searchsorted(cells, distinct, "left")
         up_to += np.searchsorted(cells, distinct, "right")
@@ -438,7 +438,7 @@ def _micro_areas(truth: csr_matrix, probabilities: Floats) -> tuple[Array, Array
         np.searchsorted(upper_bits(distinct), rounded, "left"),
         np.searchsorted(upper_bits(distinct), rounded, "right"),
     )
-    for block in row_blocks(probabilities):
+    for block in blocks(*probabilities.shape):
         bits = upper_bits(probabilities[block])
         changes[:, block] = [change[bits].sum(axis=1) for change in table]
     of_positives = areas.of_positives[:, number] - table[:, upper_bits(own)]
@@ -453,8 +453,8 @@ def _macro_areas(truth: csr_matrix, probabilities: Floats) -> tuple[Array, Array
     present = np.diff(columns.indptr)
     both = np.flatnonzero((present > 0) & (present < rows))
     values, changes = np.zeros(2), np.zeros((2, rows))
-    for start in range(0, len(both), max(1, _CHUNK_CELLS // rows)):
-        some = both[start : start + max(1, _CHUNK_CELLS // rows)]
+    for at in blocks(len(both), rows):
+        some = both[at]
         for label, cells in zip(some, np.ascontiguousarray(probabilities[:, some].T), strict=True):
             positive = columns.indices[columns.indptr[label] : columns.indptr[label + 1]]
             distinct, number, count = np.unique(cells[positive], return_inverse=True, return_counts=True)
@@ -499,13 +499,6 @@ def _by_group(group: Ints, values: Array) -> Array:
 
 def _sums(cells: csr_matrix, axis: int) -> Array:
     return np.asarray(cells.sum(axis=axis), np.float64).ravel()
-
-
-def row_blocks(probabilities: Floats) -> Iterator[slice]:
-    """Runs of rows that are few enough to be worked on at once."""
-    rows = max(1, _CHUNK_CELLS // max(1, probabilities.shape[1]))
-    for start in range(0, len(probabilities), rows):
-        yield slice(start, start + rows)
 
 
 def _ratio(part: Array, whole: Array) -> Array:

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, diags_array, triu
 
+from rubricator.models.cells import log_odds
+
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -98,7 +100,7 @@ class LabelDependence:
         number = self._number[labels]
         frequent = np.zeros((len(probabilities), len(self.frequent)), np.float32)
         frequent[:, number[number >= 0]] = probabilities[:, number >= 0]
-        return Company(probabilities.sum(axis=1, dtype=np.float64), _log_odds(best), frequent)
+        return Company(probabilities.sum(axis=1, dtype=np.float64), _clipped_log_odds(best), frequent)
 
     def apply(self, probabilities: Floats, labels: Ints, company: Company) -> Floats:
         """Probabilities (rows, some), of these labels, rising, that heed all labels of their rows; 0 stays 0."""
@@ -154,7 +156,7 @@ class LabelDependence:
     def _evidence(self, probabilities: Floats, labels: Ints, company: Company) -> Array:
         """(5, rows, some); the last two are what the frequent labels say for and against each label."""
         given = probabilities.astype(np.float64)
-        odds, (best, second) = _log_odds(given), company.best.T[:, :, None]
+        odds, (best, second) = _clipped_log_odds(given), company.best.T[:, :, None]
         rival = np.where(odds >= best, second, best)
         evidence = np.zeros((5, *given.shape))
         evidence[0] = odds
@@ -183,7 +185,5 @@ class LabelDependence:
         return evidence
 
 
-def _log_odds(probabilities: NDArray[Any]) -> Array:
-    clipped = np.clip(probabilities.astype(np.float64), 1e-9, 1 - 1e-9)
-    odds: Array = np.clip(np.log(clipped) - np.log1p(-clipped), -_CLIP, _CLIP)
-    return odds
+def _clipped_log_odds(probabilities: NDArray[Any]) -> Array:
+    return np.clip(log_odds(probabilities.astype(np.float64)), -_CLIP, _CLIP)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from rubricator.models.evaluation import row_blocks, upper_bits
+from rubricator.models.cells import blocks
+from rubricator.models.evaluation import upper_bits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +43,7 @@ def write_plots(
 
     def reliability(axes: "Axes") -> None:
         count, total, positives = np.zeros((3, len(_BINS) - 1))
-        for block in row_blocks(probabilities):
+        for block in blocks(*probabilities.shape):
             cells = probabilities[block].ravel()
             count += np.histogram(cells, _BINS)[0]
             total += np.histogram(cells, _BINS, weights=cells)[0]
@@ -124,7 +125,7 @@ def _curve(
     """
     hits = np.bincount(upper_bits(own), minlength=1 << 16)
     count = np.zeros(1 << 16, np.int64)
-    for block in row_blocks(probabilities):
+    for block in blocks(*probabilities.shape):
         count += np.bincount(upper_bits(probabilities[block]).ravel(), minlength=1 << 16)
     there = np.flatnonzero(count)[::-1]
     some = np.unique(np.linspace(0, len(there) - 1, _POINTS).astype(int))

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 from scipy.sparse import csc_matrix, csr_matrix
 
 from rubricator.models.boosted_trees import BoostedTrees
+from rubricator.models.cells import log_odds
 from rubricator.models.classifier import EvidenceSpan, HeldIn, read_json, write_json
 from rubricator.models.folds import assign_folds
 from rubricator.models.svm import SvmClassifier, SvmSettings
@@ -207,5 +208,4 @@ def _scores(
 
 def _stack(surrounded: NDArray[np.float32], own: NDArray[np.float32]) -> NDArray[np.float32]:
     """Features (rows, 1 + places, labels)."""
-    clipped = np.clip(surrounded, 1e-7, 1 - 1e-7)
-    return np.concatenate([(np.log(clipped) - np.log1p(-clipped))[:, None], own], axis=1, dtype=np.float32)
+    return np.concatenate([log_odds(surrounded)[:, None], own], axis=1, dtype=np.float32)

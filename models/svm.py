@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 from safetensors.numpy import load_file, save_file
 from scipy.sparse import csc_matrix, csr_matrix, diags_array, hstack, vstack
 
+from rubricator.models.cells import log_odds
 from rubricator.models.classifier import EvidenceSpan, HeldIn, read_json, write_json
 from rubricator.models.evidence import evidence_spans
 from rubricator.models.folds import assign_folds
@@ -137,7 +138,7 @@ class SvmClassifier:
         if not described.nnz or not truth[known].any() or truth[known].all():
             return held_in
         matches = (features @ described).toarray()[known]
-        scores = np.log(held_in[known]) - np.log1p(-held_in[known])
+        scores = log_odds(held_in[known])
         cells = np.random.default_rng(self.settings.seed).permutation(len(scores))[:_CELLS]
         evidence = np.stack([scores, matches], axis=1)[cells]
         odds = LogisticRegression(C=np.inf).fit(evidence, truth[known][cells]).coef_[0]
