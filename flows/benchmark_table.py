@@ -86,7 +86,7 @@ class Model(_Entry):
 
     def is_for(self, protocol: Protocol) -> bool:
         """Whether the model is measured on this protocol."""
-        return protocol.task in self.seconds and (not self.protocols or protocol.name in self.protocols)
+        return protocol.task in self.seconds and protocol.name.startswith(self.protocols or ("",))
 
 
 class Row(_Entry):
