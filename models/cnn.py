@@ -35,7 +35,7 @@ class CnnClassifier(NeuralClassifier):
     def default_settings(task: str) -> CnnSettings:
         """Notes are attended to by each code; sentences are read with their neighbours."""
         if task == "codes":
-            return CnnSettings(codewise=True, batch_size=8, dropout=0.2)
+            return CnnSettings(codewise=True, kernels=(5, 7, 9), batch_size=8, dropout=0.2)
         return CnnSettings(
             context=5,
             filters=64,
