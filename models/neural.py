@@ -41,8 +41,8 @@ from rubricator.nlp.contexts import Context, LabelSpan
 
 Int = NDArray[np.int64]
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_BATCH_TOKENS = 2**14  # with padding, in prediction
-_MOST_ROWS = 512  # of a batch in prediction
+_BATCH_TOKENS = 2**15  # with padding, in prediction
+_MOST_ROWS = 1024  # of a batch in prediction
 _LEAST = 1e-7  # 0 says that a label is not known
 _BUCKET = 32  # batches that are sorted by length together
 
