@@ -35,7 +35,7 @@ class CnnClassifier(NeuralClassifier):
     def default_settings(task: str) -> CnnSettings:
         """Notes are attended to by each code; sentences are read with their neighbours."""
         if task == "codes":
-            return CnnSettings(codewise=True, kernels=(5, 7, 9), batch_size=8, dropout=0.2)
+            return CnnSettings(codewise=True, kernels=(1, 2, 3), batch_size=8, dropout=0.4)
         return CnnSettings(
             context=5,
             filters=64,
@@ -127,10 +127,12 @@ class CodewiseCnn(WordCnn):
 
     def __init__(self, settings: CnnSettings, words: int, labels: int) -> None:
         super().__init__(settings, words)
-        self.attend = CodewiseAttention(settings.filters * len(settings.kernels), labels)
+        dim = settings.filters * len(settings.kernels)
+        self.norm = nn.LayerNorm(dim)  # without it attention starts flat, and stays so over long notes
+        self.attend = CodewiseAttention(dim, labels)
 
     def encode(self, embedded: Tensor, mask: Tensor) -> Tensor:
-        features: Tensor = self.dropout(self.convolve(self.dropout(embedded * mask[..., None])))
+        features: Tensor = self.dropout(self.norm(self.convolve(self.dropout(embedded * mask[..., None]))))
         return features
 
     def classify(self, hidden: Tensor, mask: Tensor, rows: Tensor) -> Tensor:

@@ -184,6 +184,23 @@ def test_attention_is_pulled_onto_marked_evidence() -> None:
     assert shares[1] > max(0.1, 1.5 * shares[0])
 
 
+def test_convolutions_find_the_word_that_counts_in_long_notes() -> None:
+    """Attention that starts flat over 200 words never learns to look at one."""
+    random = np.random.default_rng(0)
+    words = [f"word{first}{second}" for first in "abcdefghijklmnopqrst" for second in "abcdefghijklmnopqrst"]
+    texts, truth = [], random.random((200, 3)) < 0.3
+    for labels in truth:
+        text = random.choice(words, 200)
+        for label in np.flatnonzero(labels):
+            text[random.integers(200)] = f"find{'abc'[label]}"
+        texts.append(" ".join(text))
+    settings = CnnClassifier.default_settings("codes").model_copy(update={"epochs": 10})
+    model = CnnClassifier(["a", "b", "c"], settings)
+    model.fit(texts[:120], csr_matrix(truth[:120].astype(float)), groups=np.arange(120))
+    found = model.predict_proba(texts[120:])
+    assert found[truth[120:]].mean() > 2 * found[~truth[120:]].mean()
+
+
 def test_a_bundle_works_with_the_source_that_it_was_registered_with(tmp_path: Path) -> None:
     examples = Examples(
         ids=[str(row) for row in range(90)],
