@@ -115,10 +115,14 @@ def _part(plots: Path, protocol: Protocol, models: Mapping[str, _Measured]) -> P
         drawn += _plots(plots, protocol, f"{protocol.name} {test}", title, figures)
     tables.append(_cost_table(models))
     trained_on = next(iter(models.values())).result["trained_on"]
-    counts = ", ".join(f"{count:,} {what}" for what, count in trained_on.items())
+    counts = ", ".join(_counted(count, what) for what, count in trained_on.items())
     rule = next(iter(models.values())).result["rule"]
     text = f"{protocol.text} {rule} Learnt from: {counts}."
     return Part(title=protocol.title, text=text, tables=tables, plots=drawn)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what.removesuffix('s') if count == 1 else what}"
 
 
 def _memory_part(protocol: Protocol, models: Mapping[str, _Measured]) -> Part:
@@ -150,8 +154,8 @@ def _main_table(title: str, task: str, models: Mapping[str, Any]) -> Table:
             [model, *(_interval(found["metrics"].get(name)) for name in names)]
             for model, found in models.items()
         ],
-        remark=f"{first['rows']:,} examples in {first['groups']:,} groups, {first['labels']:,} labels, "
-        f"{first['positives']:,} positives.",
+        remark=f"{_counted(first['rows'], 'examples')} in {_counted(first['groups'], 'groups')}, "
+        f"{_counted(first['labels'], 'labels')}, {_counted(first['positives'], 'positives')}.",
         is_wide=True,
     )
 
