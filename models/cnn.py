@@ -76,12 +76,8 @@ class WordCnn(Network):
         vectors: Tensor = self.words(input_ids)
         return vectors
 
-    def convolve(self, embedded: Tensor) -> Tensor:
-        """(rows, tokens, width) → as many tokens of all kernels' filters; beyond both ends stand zeros."""
-        return torch.cat(list(self.of_each_kernel(embedded)), dim=2).relu()
-
-    def of_each_kernel(self, embedded: Tensor) -> Iterator[Tensor]:
-        """(rows, tokens, filters) of each kernel, before the rectifier."""
+    def convolve(self, embedded: Tensor) -> Iterator[Tensor]:
+        """(rows, tokens, width) → (rows, tokens, filters) of each kernel, not rectified; zeros beyond both ends."""
         embedded = embedded.transpose(1, 2)
         for kernel, size in zip(self.kernels, self.settings.kernels, strict=True):
             yield kernel(nn.functional.pad(embedded, ((size - 1) // 2, size // 2))).transpose(1, 2)
@@ -110,7 +106,7 @@ class SentenceCnn(WordCnn):
         row = row.index_copy(0, at, embedded[mask])
         largest = [
             torch.segment_reduce(features[0].index_select(0, at), "max", lengths=lengths, axis=0)
-            for features in self.of_each_kernel(row[None])
+            for features in self.convolve(row[None])
         ]
         return torch.cat(largest, dim=1).relu()  # after the maximum, of far fewer numbers
 
@@ -132,8 +128,9 @@ class CodewiseCnn(WordCnn):
         self.attend = CodewiseAttention(dim, labels)
 
     def encode(self, embedded: Tensor, mask: Tensor) -> Tensor:
-        features: Tensor = self.dropout(self.norm(self.convolve(self.dropout(embedded * mask[..., None]))))
-        return features
+        features = torch.cat(list(self.convolve(self.dropout(embedded * mask[..., None]))), dim=2)
+        normal: Tensor = self.dropout(self.norm(features.relu()))
+        return normal
 
     def classify(self, hidden: Tensor, mask: Tensor, rows: Tensor) -> Tensor:
         logits: Tensor = self.attend(hidden, mask)

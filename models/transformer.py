@@ -101,17 +101,19 @@ class TransformerLayer(nn.Module):
 
 
 def read_by_length(read: Callable[[Tensor, Tensor], Tensor], hidden: Tensor, mask: Tensor) -> Tensor:
-    """What `read` makes of hidden (strings, tokens, dim) and mask; strings of nearly the same length together: little
-    padding."""
+    """What `read` makes of hidden (strings, tokens, width) and mask: (strings, tokens, dim).
+
+    Strings of nearly the same length are read together, so that there is little padding.
+    """
     lengths = mask.shape[1] - mask.flip(1).int().argmax(dim=1)  # up to the last token that is there
-    blocks = torch.split(lengths.argsort(), _BLOCK)
-    longest = [int(lengths[block].max()) for block in blocks]
-    parts = [
-        read(hidden[block, :size], mask[block, :size]) for block, size in zip(blocks, longest, strict=True)
-    ]
-    found = parts[0].new_zeros(*hidden.shape[:2], parts[0].shape[2])
-    for block, part in zip(blocks, parts, strict=True):
-        found[block, : part.shape[1]] = part
+    found: Tensor | None = None
+    for block in torch.split(lengths.argsort(), _BLOCK):
+        longest = int(lengths[block].max())
+        part = read(hidden[block, :longest], mask[block, :longest])
+        if found is None:
+            found = part.new_zeros(*hidden.shape[:2], part.shape[2])
+        found[block, :longest] = part
+    assert found is not None
     return found
 
 
@@ -210,9 +212,7 @@ class PretrainedEncoder(nn.Module):
             ],
             dim=1,
         )
-        end = first + mask.sum(
-            dim=1, keepdim=True
-        )  # (strings, 1): where the special tokens after the text begin
+        end = first + mask.sum(dim=1, keepdim=True)  # (strings, 1): where the special tokens after it begin
         order = torch.where(places < end, places, (places - end + first + tokens).clamp(max=len(places) - 1))
         read = read.gather(1, order[:, :, None].expand(-1, -1, read.shape[2]))
         found = self.model(inputs_embeds=read, attention_mask=(places < end + last).long())

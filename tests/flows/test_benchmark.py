@@ -119,6 +119,16 @@ def test_a_second_run_measures_only_what_is_missing(done: Benchmarked, data: Pat
     )
 
 
+def test_what_another_release_measured_is_measured_again(
+    done: Benchmarked, data: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = out / "runs" / "plan-content" / "keywords" / "figures.json"
+    before = kept.stat().st_mtime_ns
+    monkeypatch.setattr("rubricator.flows.benchmark_table.version", lambda _: "99")
+    run(data, out, ["plan-content"])
+    assert kept.stat().st_mtime_ns != before
+
+
 def test_no_note_text_is_kept(done: Benchmarked, out: Path) -> None:
     files = [path for path in out.rglob("*") if path.is_file()]
     assert files
