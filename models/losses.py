@@ -38,7 +38,7 @@ def ldam(logits: Tensor, targets: Tensor, *, margins: Tensor) -> Tensor:
 
     The margin of a label is taken off the logits of its positives only; then cross-entropy.
     """
-    return binary_cross_entropy_with_logits(logits - margins * targets, targets)
+    return binary_cross_entropy_with_logits(logits - margins.to(logits) * targets, targets)
 
 
 def ldam_margins(positives: Tensor, constant: float = LDAM_CONSTANT) -> Tensor:

@@ -426,15 +426,18 @@ class Corpus(NamedTuple):
         return Batch(torch.from_numpy(input_ids), torch.from_numpy(mask), torch.from_numpy(at))
 
     def batches(self) -> Iterator[Int]:
-        """All texts in this order, in batches of few enough tokens."""
-        lengths, order = self.lengths, self.order
-        first = 0
-        longest = 0
+        """All texts in this order, in batches of few enough tokens, neighbours and padding too."""
+        order = self.order
+        lengths = np.array([*map(len, self.strings), 0])  # the last is that of no string, -1
+        first, longest = 0, 0
+        strings: set[int] = set()
         for end, row in enumerate(order):
-            longest = max(longest, lengths[row])
-            if end > first and (end - first == _MOST_ROWS or (end - first + 1) * longest > _BATCH_TOKENS):
+            here = self.rows[row]
+            longest = max(longest, lengths[here].max())
+            strings.update(here.tolist())
+            if end > first and (end - first == _MOST_ROWS or len(strings) * longest > _BATCH_TOKENS):
                 yield order[first:end]
-                first, longest = end, lengths[row]
+                first, longest, strings = end, lengths[here].max(), set(here.tolist())
         if first < len(order):
             yield order[first:]
 
@@ -572,12 +575,17 @@ def train_network(
             optimizers=(_optimizer(objective.network, settings), None),
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder))
+        last = _last_whole_checkpoint(folder)
+        best = _best_of_stopped(last, settings.patience)
+        if best is None:
+            trainer.train(resume_from_checkpoint=last)
+        else:
+            objective.load_state_dict(load_file(best / "model.safetensors"))
         logging.set_verbosity(verbosity)
-    if done:
-        part = done.with_suffix(".part")
-        save_file({name: tensor.contiguous() for name, tensor in objective.state_dict().items()}, part)
-        part.replace(done)
+        if done:
+            part = done.with_suffix(".part")
+            save_file({name: tensor.contiguous() for name, tensor in objective.state_dict().items()}, part)
+            part.replace(done)
 
 
 def _optimizer(network: Network, settings: NeuralSettings) -> torch.optim.Optimizer:
@@ -710,6 +718,16 @@ def _last_whole_checkpoint(folder: Path) -> str | None:
         except (OSError, ValueError):
             shutil.rmtree(path)
     return max(whole)[1] if whole else None
+
+
+def _best_of_stopped(checkpoint: str | None, patience: int) -> Path | None:
+    """The best checkpoint where training had stopped early at this one: the Trainer itself would train on."""
+    if checkpoint is None:
+        return None
+    state = read_json(Path(checkpoint) / "trainer_state.json")
+    waited = state["stateful_callbacks"]["EarlyStoppingCallback"]["attributes"]
+    stopped = waited["early_stopping_patience_counter"] >= patience
+    return Path(checkpoint).parent / Path(state["best_model_checkpoint"]).name if stopped else None
 
 
 @contextmanager

@@ -70,6 +70,13 @@ def test_each_loss_stays_finite_and_falls_along_its_gradient(name: str, sign: in
     assert loss(logits - 0.1 * gradient, targets) < before
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_each_loss_is_computed_where_the_logits_are(name: str) -> None:
+    there = torch.device("meta")  # as on a GPU: it refuses to be mixed with tensors elsewhere
+    loss = loss_named(name, POSITIVES)(LOGITS.to(there), TARGETS.to(there))
+    assert loss.device == there
+
+
 def test_an_unknown_loss_lists_those_there_are() -> None:
     with pytest.raises(UnknownLossError, match="there is: asl, bce, focal, ldam, ldr"):
         loss_named("hinge", POSITIVES)

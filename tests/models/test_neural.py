@@ -265,6 +265,35 @@ def test_training_that_was_killed_goes_on_where_it_was(
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["finished.safetensors"]
 
 
+def test_training_that_had_stopped_early_when_it_was_killed_does_not_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stops = SENTENCES.model_copy(update={"patience": 1, "learning_rate": 0.03})
+    undisturbed = fitted(stops).predict_proba(TEXTS, contexts=CONTEXTS)
+    monkeypatch.setenv(CHECKPOINTS, str(tmp_path))
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("transformers.Trainer._load_best_model", interrupt)
+        fitted(stops)
+    [(done, most)] = training_steps(tmp_path)
+    assert 0 < done < most
+    np.testing.assert_array_equal(fitted(stops).predict_proba(TEXTS, contexts=CONTEXTS), undisturbed)
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_batches_have_room_for_the_longest_neighbour() -> None:
+    one_is_long = ["a short one"] * 50 + ["word " * 500] + [f"short {number}" for number in range(50)]
+    classifier = fitted(SENTENCES.model_copy(update={"epochs": 1, "max_tokens": 500}))
+    corpus = classifier._read(one_is_long, neighbours(one_is_long))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("rubricator.models.neural._BATCH_TOKENS", 4000)
+        batches = list(corpus.batches())
+    assert np.concatenate(batches).tolist() == list(range(101))
+    assert max(corpus.batch(rows).input_ids.numel() for rows in batches) <= 4000
+
+
 def test_steps_are_read_while_checkpoints_come_and_go(tmp_path: Path) -> None:
     ended = threading.Event()
 
