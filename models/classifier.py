@@ -42,6 +42,16 @@ class UnknownClassifierError(RubricatorError):
     """A classifier name that is not in the table."""
 
 
+class ContextError(RubricatorError):
+    """Texts without the sentences around them, for a classifier that reads these."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this classifier reads the sentences around each text, and notes have none: choose another --model, or "
+            "the settings that it has for codes"
+        )
+
+
 class ModelFormatError(RubricatorError):
     """A folder that does not hold a model this version can read."""
 

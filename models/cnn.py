@@ -1,11 +1,12 @@
 """Convolutions over words: for sentences among their neighbours, and for notes under code-wise attention."""
 
 from collections.abc import Iterator, Sequence
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from rubricator.models.codewise_attention import CodewiseAttention
@@ -24,6 +25,12 @@ class CnnSettings(NeuralSettings):
     hidden: int = Field(default=128, gt=0)  # of a sentence among its neighbours
     dropout: float = Field(default=0.5, ge=0, lt=1)
     word_dropout: float = Field(default=0.1, ge=0, lt=1)  # words that are read as unknown in training
+
+    @model_validator(mode="after")
+    def _alone_under_attention(self) -> Self:
+        if self.codewise and self.context:
+            raise ValueError("codewise attention reads no sentences around a text: set context=0 too")
+        return self
 
 
 class CnnClassifier(NeuralClassifier):

@@ -53,10 +53,12 @@ def _el2n(examples: Examples, task: str, seed: int) -> NDArray[np.bool_]:
     truth = examples.targets.toarray().astype(int)
     errors = np.zeros(len(examples))
     for run in range(_RUNS):
+        squared = np.zeros(len(examples))
         for label in np.flatnonzero((truth.min(axis=0) == 0) & (truth.max(axis=0) == 1)):
             early = SGDClassifier(
                 loss="log_loss", alpha=1e-5, max_iter=_EARLY_EPOCHS, tol=None, random_state=seed + run
             )
             found = early.fit(features, truth[:, label]).predict_proba(features)[:, 1]
-            errors += (found - truth[:, label]) ** 2
+            squared += (found - truth[:, label]) ** 2
+        errors += np.sqrt(squared)
     return errors > np.quantile(errors, 1 - _SHARE)

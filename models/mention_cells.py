@@ -168,13 +168,8 @@ def cells(
     of_whole = _looked_up(whole, whole_numbers, key, missing=np.nan)
     category = dictionary.within[1]
     sure = whole[whole_numbers[:, 0] > 0.3]
-    siblings = (
-        np.bincount(sure // codes * labels + category[sure % codes], minlength=found.notes * labels)[
-            row * labels + category[label]
-        ]
-        if len(sure)
-        else np.zeros(len(key))
-    )
+    families, members = np.unique(sure // codes * labels + category[sure % codes], return_counts=True)
+    siblings = _looked_up(families, members[:, None], row * labels + category[label])
     return key, np.column_stack(
         [
             of_whole,

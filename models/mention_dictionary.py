@@ -177,9 +177,16 @@ def marked_mentions(
 
 
 def mined_mentions(
-    notes: Sequence[NoteWords], targets: csr_matrix, weighed: WordWeights, *, min_groups: int, seed: int
+    notes: Sequence[NoteWords],
+    targets: csr_matrix,
+    groups: Int,
+    weighed: WordWeights,
+    *,
+    min_groups: int,
+    seed: int,
 ) -> Iterator[tuple[int, Name, int]]:
-    """(note, words, label) where nobody marked any: runs of words that often stand in notes with the label."""
+    """(note, words, label) where nobody marked any: runs of words of enough groups that often stand in notes with the
+    label."""
     number: dict[Name, int] = {}
     events: set[tuple[int, int]] = set()
     drawn = np.random.default_rng(seed).permutation(len(notes))[:_MOST_MINED]
@@ -189,7 +196,9 @@ def mined_mentions(
     there = csr_matrix((np.ones(len(at)), (at, run)), (len(notes), len(number)))
     together = (there.T @ targets.astype(np.float64)).tocoo()
     share = together.data / there.sum(axis=0).A1[together.row]
-    kept = (together.data >= min_groups) & (share >= LEAST_MINED)
+    group = np.unique(groups, return_inverse=True)[1]
+    of_groups = np.bincount(np.unique(run * len(notes) + group[at]) // len(notes), minlength=len(number))
+    kept = (of_groups[together.row] >= min_groups) & (together.data >= 2) & (share >= LEAST_MINED)
     runs = list(number)
     labels: dict[Name, list[int]] = defaultdict(list)
     for which, label in zip(together.row[kept].tolist(), together.col[kept].tolist(), strict=True):

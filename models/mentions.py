@@ -89,7 +89,7 @@ class MentionClassifier:
         weighed = WordWeights.of(notes, groups, words, min_groups=self.settings.min_groups)
         marked = list(
             mined_mentions(
-                notes, targets, weighed, min_groups=self.settings.min_groups, seed=self.settings.seed
+                notes, targets, groups, weighed, min_groups=self.settings.min_groups, seed=self.settings.seed
             )
             if evidence is None
             else marked_mentions(texts, evidence, weighed)
@@ -122,7 +122,7 @@ class MentionClassifier:
         missed = 1 - truth.sum() / max(len(true), 1)
         self.rest = (missed * self.counts.labels / len(texts)).astype(np.float32)
         held_in = np.tile(self.rest, (len(texts), 1))
-        fold_of_cell = folds[key // codes] // 2
+        fold_of_cell = (folds if folds.max() < 2 else folds // 2)[key // codes]
         for fold in np.unique(fold_of_cell):
             held = fold_of_cell == fold
             judged = self._learn(numbers[~held], truth[~held]).predict_proba(numbers[held])

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from rubricator.models.classifier import (
     CHECKPOINTS,
     STEPS,
+    ContextError,
     EvidenceSpan,
     HeldIn,
     classifier_class,
@@ -37,7 +38,7 @@ from rubricator.models.classifier import (
 from rubricator.models.evidence import evidence_spans
 from rubricator.models.folds import assign_folds
 from rubricator.models.losses import Loss, loss_named
-from rubricator.nlp.contexts import Context, LabelSpan
+from rubricator.nlp.contexts import SENTENCES_AROUND, Context, LabelSpan
 
 Int = NDArray[np.int64]
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -66,7 +67,7 @@ class NeuralSettings(BaseModel):
     max_gradient_norm: float = Field(default=1.0, gt=0)
     members: int = Field(default=1, gt=0)  # networks, each holding in another fold
     folds: int = Field(default=5, ge=2)  # of the groups: one is held in
-    context: int = Field(default=0, ge=0)  # sentences on either side that are read
+    context: int = Field(default=0, ge=0, le=SENTENCES_AROUND)  # sentences on either side that are read
     max_tokens: int = Field(default=2500, gt=0)  # of a text; the rest is not read
     evidence_weight: float = Field(default=0.1, ge=0)  # of attention on marked evidence, in the loss
     seed: int = 0
@@ -284,7 +285,7 @@ class NeuralClassifier:
         """The tokens of each distinct string, and which strings each text is read with."""
         width = self.settings.context
         if width and contexts is None:
-            raise ValueError("this classifier reads the context of each text: give contexts")
+            raise ContextError
         numbers: dict[str, int] = {}
         rows = np.full((len(texts), 1 + 2 * width), -1, np.int64)
         for row, text in enumerate(texts):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from scipy.sparse import csr_matrix, hstack
 
 Int = NDArray[np.int64]
@@ -59,6 +59,13 @@ class NgramSettings(BaseModel):
         default=1.0, ge=0, le=1
     )  # 1: a long text weighs as much as a short one, 0: more by its norm
     assertions: bool = False  # a word that is negated or uncertain is another word than the same one asserted
+
+    @field_validator("char_ngrams")
+    @classmethod
+    def _shortest_first(cls, lengths: tuple[int, int]) -> tuple[int, int]:
+        if not 1 <= lengths[0] <= lengths[1]:
+            raise ValueError("char_ngrams are the shortest and the longest length, say [3, 5]")
+        return lengths
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +113,7 @@ class NgramFeatures:
             run = _find(self.runs[-1], key)
         if settings.char_weight:
             grams = _numbered(sorted({gram for form in tokens.forms for gram in self._cut(form)}))
-            of_groups = replace(tokens, rows=len(set(group)), row=group)
+            of_groups = replace(tokens, rows=len(np.unique(groups)), row=group)
             counts = _form_counts(of_groups) @ self._char_counts(tokens.forms, grams)
             kept = np.bincount(counts.indices, minlength=len(grams)) >= settings.min_groups
             self.chars = _numbered([gram for gram, keep in zip(grams, kept, strict=True) if keep])

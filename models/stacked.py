@@ -17,10 +17,10 @@ from scipy.sparse import csc_matrix, csr_matrix
 
 from rubricator.models.boosted_trees import BoostedTrees
 from rubricator.models.cells import log_odds
-from rubricator.models.classifier import EvidenceSpan, HeldIn, read_json, write_json
+from rubricator.models.classifier import ContextError, EvidenceSpan, HeldIn, read_json, write_json
 from rubricator.models.folds import assign_folds
 from rubricator.models.svm import SvmClassifier, SvmSettings
-from rubricator.nlp.contexts import Context, LabelSpan
+from rubricator.nlp.contexts import SENTENCES_AROUND, Context, LabelSpan
 
 
 class StackedSettings(BaseModel):
@@ -29,7 +29,7 @@ class StackedSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     svm: SvmSettings = SvmSettings()
-    neighbours: int = Field(default=3, ge=0)  # on either side
+    neighbours: int = Field(default=3, ge=0, le=SENTENCES_AROUND)  # on either side
     seed: int = 0
 
 
@@ -165,7 +165,7 @@ class StackedClassifier:
     def _around(self, texts: Sequence[str], contexts: Sequence[Context] | None) -> list[list[str | None]]:
         """Each text, and so many before and after it, nearest first; None where there is none."""
         if contexts is None:
-            raise ValueError("this classifier reads the context of each text: give contexts")
+            raise ContextError
         places = range(self.settings.neighbours)
         return [
             [

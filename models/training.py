@@ -100,7 +100,10 @@ def cross_validate(
     the result is the same. Raises FoldError under two groups.
     """
     if not grouped:
-        examples = replace(examples, groups=np.arange(len(examples)))
+        further = examples.further and replace(
+            examples.further, groups=len(examples) + examples.further.groups
+        )
+        examples = replace(examples, groups=np.arange(len(examples)), further=further)
     fold_of = assign_folds(examples.targets, examples.groups, folds, seed=seed)
     parallel = sum(map(len, examples.texts)) > _WORTH_PROCESSES
     predictions = Parallel(

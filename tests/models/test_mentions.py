@@ -1,5 +1,6 @@
 """What is found in notes, what is learnt from mentions, and what must not be kept."""
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -140,6 +141,36 @@ def test_a_word_of_one_patient_is_not_kept(tmp_path: Path) -> None:
     stored = (tmp_path / "names.json").read_text().lower()
     assert word_key("cough") in stored
     assert not any(word_key(name) in stored for name in ("Snodgrass", "Quillfeathera0"))
+
+
+def test_words_that_stand_together_in_notes_of_one_patient_only_are_no_mention(tmp_path: Path) -> None:
+    texts, truth, _ = notes(40)
+    texts = [text + (" zelda quixote called." if row < 2 else "") for row, text in enumerate(texts)]
+    texts[2] += " zelda came."
+    texts[3] += " quixote came."
+    groups = np.maximum(np.arange(40), 1)  # the first two notes are of one patient
+    truth = truth.tolil()
+    truth[:4, 4] = 1
+    MentionClassifier(LABELS, MentionSettings(inner_folds=4)).fit(
+        texts, truth.tocsr(), groups=groups, evidence=None
+    ).save(tmp_path)
+    mentions = json.loads((tmp_path / "names.json").read_text())["mentions"]
+    assert word_key("zelda") in mentions, "it is of three patients, who have the code"
+    assert " ".join(sorted(map(word_key, ("zelda", "quixote")))) not in mentions
+
+
+@pytest.mark.parametrize("folds", [2, 3])
+def test_few_inner_folds_still_tell_true_from_false(folds: int) -> None:
+    texts, truth, evidence = notes()
+    held_in = (
+        MentionClassifier(LABELS, MentionSettings(inner_folds=folds))
+        .fit(texts, truth, groups=np.arange(len(texts)), evidence=evidence)
+        .held_in
+    )
+    assert held_in is not None
+    true = truth.toarray() > 0
+    assert held_in.probabilities[true].mean() > 0.8
+    assert held_in.probabilities[~true].mean() < 0.1
 
 
 def test_a_loaded_model_predicts_the_same(tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from scipy.sparse import csr_matrix
 
+from rubricator.models.cnn import CnnSettings
 from rubricator.models.ngrams import NgramFeatures, NgramSettings, tokenize
 from rubricator.models.svm import SvmClassifier, SvmSettings
 
@@ -162,6 +164,18 @@ def test_a_description_helps_a_code_with_few_notes() -> None:
         assert held_in is not None
         apart.append(held_in.probabilities[truth].mean() - held_in.probabilities[~truth].mean())
     assert apart[1] > apart[0]
+
+
+def test_settings_that_would_have_no_effect_are_refused() -> None:
+    for lengths in ((5, 3), (0, 3)):
+        with pytest.raises(ValidationError, match="char_ngrams"):
+            NgramSettings(char_ngrams=lengths)
+    with pytest.raises(ValidationError, match="less than or equal to 5"):
+        SvmSettings(sentences_around=6)
+    with pytest.raises(ValidationError, match="less than or equal to 5"):
+        CnnSettings(context=6)
+    with pytest.raises(ValidationError, match="context=0"):
+        CnnSettings(codewise=True, context=5)
 
 
 def test_logistic_regression_takes_the_cost_that_ranks_best_on_what_it_held_in() -> None:

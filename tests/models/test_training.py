@@ -13,7 +13,13 @@ import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from rubricator.models.classifier import ModelFormatError, TrainedModel, UnknownClassifierError
+from rubricator.models.classifier import (
+    ContextError,
+    ModelFormatError,
+    TrainedModel,
+    UnknownClassifierError,
+    classifier_class,
+)
 from rubricator.models.folds import FoldError, assign_folds
 from rubricator.models.training import cross_validate, train_model
 from rubricator.nlp.contexts import Context
@@ -182,7 +188,9 @@ training.cross_validate(made_up_examples(60, 2), task="codes", classifier="svm",
 """
 
 
-@pytest.mark.skipif(os.cpu_count() == 1, reason="folds have processes where there are cores for them")
+@pytest.mark.skipif(
+    len(os.sched_getaffinity(0)) == 1, reason="folds have processes where there are cores for them"
+)
 def test_processes_of_folds_end_with_a_killed_training() -> None:
     """They would go on for as long as their fold takes, beside a training that was started again."""
     psutil = pytest.importorskip("psutil")
@@ -253,6 +261,51 @@ def test_a_text_without_a_word_is_never_positive() -> None:
         classifier="svm",
     )
     assert (model.predict_proba(["", " \n", "---"]) == 0).all()
+
+
+def test_a_text_without_a_word_is_learnt_from_wherever_it_stands() -> None:
+    texts, targets = made_up_notes(12)
+    for place in (0, 11):
+        wordless = [*texts[:place], "...", *texts[place + 1 :]]
+        learnt = train_model(examples_of(wordless, targets, np.arange(12)), task="codes", classifier="svm")
+        assert np.isfinite(learnt.predict_proba(wordless)).all()
+
+
+def test_texts_without_a_common_word_give_every_note_the_same_probability() -> None:
+    texts = ["alpha", "bravo", "coyote", "domino"]
+    targets = csr_matrix(np.array([[1], [0], [1], [0]], np.uint8))
+    examples = replace(examples_of(texts, targets, np.arange(4)), labels=["R05"])
+    learnt = train_model(examples, task="codes", classifier="svm")
+    assert len(np.unique(learnt.predict_proba(texts))) == 1
+
+
+@pytest.mark.parametrize(
+    ("classifier", "settings"),
+    [("stacked", None), ("svm", "plan"), ("cnn", "plan")],
+)
+def test_a_classifier_that_reads_neighbours_says_that_notes_have_none(
+    classifier: str, settings: str | None
+) -> None:
+    chosen = classifier_class(classifier).default_settings(settings) if settings else None
+    with pytest.raises(ContextError, match="sentences"):
+        train_model(made_up_examples(40, 1), task="codes", classifier=classifier, settings=chosen)
+
+
+def test_a_random_split_learns_from_all_further_examples() -> None:
+    texts, targets = made_up_notes(40)
+    groups = np.arange(40) % 4
+    further = examples_of(texts[:8], targets[:8], groups[:8])
+    learnt_from = []
+
+    def learn(examples: Examples, **_: object) -> TrainedModel:
+        learnt_from.append(len(examples.with_further()))
+        return train_model(examples, task="codes", classifier="svm")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("rubricator.models.training.train_model", learn)
+        examples = replace(examples_of(texts, targets, groups), further=further)
+        cross_validate(examples, task="codes", classifier="svm", folds=4, grouped=False)
+    assert learnt_from == [30 + 8] * 4
 
 
 def test_what_stands_around_a_sentence_counts() -> None:
