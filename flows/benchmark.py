@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rubricator.flows.benchmark_table import BenchmarkError, Row, Table, note_files
 from rubricator.flows.shards import locked, write_text
+from rubricator.nlp.mimic_splits import SPLIT_FILES
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -52,11 +53,11 @@ def benchmark(
 ) -> Benchmarked:
     """Measure the rows of benchmark.toml on the corpora in a folder, and write report.md and report.html into `out`.
 
-    only, models: how the names of protocols and models start. quick: a smoke run of few notes, folds and epochs.
-    mimic3, mimic4: folders with the tables of these releases. splits: folder with the public split files of MIMIC;
-    without it the parts are drawn by the published rule. A row that was measured with the same settings on the same
-    data is not measured again; one that fails is a line of the report. Raises BenchmarkError where there is nothing to
-    measure.
+    only, models: how the names of protocols and models start. quick: a smoke run of few notes, folds and epochs, into
+    the folder `quick` of `out`. mimic3, mimic4: folders with the tables of these releases. splits: folder with the
+    public split files of MIMIC; without it parts are drawn anew. A row that was measured with the same settings on the
+    same data is not measured again; one that fails is a line of the report, which has the protocols whose corpora are
+    given. Raises BenchmarkError where there is nothing to measure.
     """
     from rich.console import Console
 
@@ -65,7 +66,7 @@ def benchmark(
     table = Table.load()
     chosen = table.choose(only, models)
     paths = _corpora(data, {"mimic3": mimic3, "mimic4": mimic4}, table)
-    folder = Path(out)
+    folder = Path(out, "quick") if quick else Path(out)
     os.umask(0o077)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
@@ -88,6 +89,9 @@ def benchmark(
             if missing and not protocol.mimic and protocol.name in {name for name, _ in chosen}:
                 console.print(f"{protocol.name}: left out, as there is no {', '.join(sorted(missing))}")
         sums = {name: _sum(path) for name, path in paths.items()}
+        if splits:
+            lists = sorted(path for form in SPLIT_FILES for path in Path(splits).rglob(form))
+            sums["splits"] = hashlib.sha256("".join(_sum(str(path)) for path in lists).encode()).hexdigest()
         asked = [row for row in rows if (row.protocol.name, row.model.name) in chosen]
         if not asked:
             raise BenchmarkError(f"{data or 'what was given'} holds no corpus that the rows chosen need")

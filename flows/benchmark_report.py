@@ -1,10 +1,7 @@
 """The report of the benchmark, as HTML and as Markdown: a part for each protocol, never two corpora in one table."""
 
-import os
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +30,16 @@ _FURTHER = {
     },
 }
 _BUCKET_FIGURES = {"micro_f1": "micro-F1", "macro_f1": "macro-F1", "recall_at_15": "recall at 15"}
-_LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "transformers")
 _CONVENTIONS = (
     "Intervals are 95 %, bootstrapped over patients and near duplicates. micro: over all cells. macro-F1: mean over "
     "all codes; one that is neither there nor predicted counts as 0. MAP: over notes with a code, all codes ranked. "
     "Probabilities are calibrated and thresholds tuned on held-in predictions of the training part, for every model "
     "alike. Figures of different parts are of different data and do not compare, nor do they with figures of papers "
     "on other data."
+)
+_MIXED = (
+    "The rows were not all made with the same source, libraries and machine: see the end. To measure one anew, remove "
+    "its folder in runs."
 )
 
 Result = Mapping[str, Any]
@@ -63,9 +63,12 @@ def write_benchmark_report(
         else:
             parts.append(_part(out / "plots", protocol, of_protocol))
     left = [row.key for row in rows if row.key not in results]
+    made_with: dict[str, list[str]] = {}
+    for key, result in measured.items():
+        made_with.setdefault(result["made_with"], []).append(key)
     data = ReportData(
         title="Rubricator benchmark" + (": a smoke run, its figures mean nothing" if is_quick else ""),
-        subtitle=_machine(),
+        subtitle=_MIXED if len(made_with) > 1 else "".join(made_with),
         facts=[
             (str(len(measured)), "rows measured"),
             (str(len(results) - len(measured)), "rows failed"),
@@ -76,6 +79,7 @@ def write_benchmark_report(
             Part(title="How to read this", text=_CONVENTIONS, tables=[_models(rows)]),
             *parts,
             *_not_measured(rows, results, left),
+            *_made_with(made_with),
         ],
     )
     write_report(out / "report.html", data)
@@ -373,18 +377,13 @@ def _not_measured(rows: Sequence[Row], results: Mapping[str, Result], left: Sequ
     return [Part(title="Rows without figures", tables=tables)] if tables else []
 
 
-def _machine() -> str:
-    versions = []
-    for name in _LIBRARIES:
-        try:
-            versions.append(f"{name} {version(name)}")
-        except ImportError:  # an extra that is not installed
-            continue
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return (
-        f"{len(os.sched_getaffinity(0))} cores, {memory:.0f} GiB, {platform.machine()}; Python "
-        f"{platform.python_version()}, {', '.join(versions)}."
-    )
+def _made_with(rows: Mapping[str, list[str]]) -> list[Part]:
+    """rows: their keys, by what they were made with."""
+    if len(rows) < 2:
+        return []
+    made = [[with_what, ", ".join(keys)] for with_what, keys in rows.items()]
+    table = Table(title="Rows", columns=["made with", "rows"], rows=made, is_wide=True)
+    return [Part(title="What the rows were made with", tables=[table])]
 
 
 def _interval(estimate: Mapping[str, float] | None) -> Cell:

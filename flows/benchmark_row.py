@@ -3,14 +3,17 @@
 A result is figures.json and an .npz of predictions for each test set: ids, labels, probabilities. No text.
 """
 
+import hashlib
 import json
 import os
+import platform
 import resource
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from importlib.metadata import version
 from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 
 QUICK_GROUPS, QUICK_FOLDS = 150, 3  # what a smoke run is content with
 MEMORY_TEXTS, MEMORY_TOKENS, MEMORY_LABELS = 8, 2500, 8900  # batch and length of TransICD, codes of MIMIC-III
+_LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "transformers")
+_SOURCES = (".py", ".toml")
 _TIMED_SENTENCES = 10_000
 _TIMED_NOTES, _TIMED_WORDS = 200, 500
 
@@ -100,7 +105,7 @@ def run_row(row: Row, digest: str) -> None:
         "digest": digest,
         "key": row.key,
         "quick": row.quick,
-        "made_on": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+        "made_with": made_with(),
     }
     try:
         with resumable(row.out / "checkpoints", row.key, digest) as checkpoints:
@@ -113,6 +118,27 @@ def run_row(row: Row, digest: str) -> None:
     from joblib.externals.loky import get_reusable_executor
 
     get_reusable_executor().shutdown(kill_workers=True)  # this process would wait for idle ones: five minutes
+
+
+def made_with() -> str:
+    """The machine, the source and the libraries of this process, for people."""
+    from rubricator import models, nlp
+
+    source = hashlib.sha256()
+    for package in (models, nlp):
+        for path in sorted(path for root in package.__path__ for path in Path(root).rglob("*.*")):
+            if path.suffix in _SOURCES:
+                source.update(path.read_bytes())
+    versions = []
+    for name in _LIBRARIES:
+        with suppress(ImportError):  # an extra that is not installed
+            versions.append(f"{name} {version(name)}")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (
+        f"{len(os.sched_getaffinity(0))} cores, {memory:.0f} GiB, {platform.machine()}; rubricator "
+        f"{version('rubricator')}, source {source.hexdigest()[:8]}; Python {platform.python_version()}, "
+        f"{', '.join(versions)}"
+    )
 
 
 def measure(row: Row) -> dict[str, Any]:

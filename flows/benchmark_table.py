@@ -110,7 +110,7 @@ class Row(_Entry):
         return self.out / "runs" / self.key
 
     def digest(self, sums: dict[str, str]) -> str:
-        """sha256 over all that its figures depend on: release, settings, and sums of its corpora."""
+        """sha256 over all that its figures depend on: release, settings, and sums of its files."""
         parts = {
             "rubricator": version("rubricator"),
             "protocol": self.protocol.model_dump(mode="json", exclude={"title", "text"}),
@@ -118,7 +118,7 @@ class Row(_Entry):
             "data": {name: sums[name] for name in sorted(self.protocol.corpora)},
             "quick": self.quick,
             "bootstrap": self.bootstrap,
-            "splits": self.splits if self.protocol.mimic else None,
+            "splits": sums.get("splits") if self.protocol.mimic else None,
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -325,15 +325,16 @@ def benchmark(
     ] = None,
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="A smoke run of few notes, folds and epochs; its figures mean nothing."),
+        typer.Option(
+            "--quick",
+            help="A smoke run of few notes, folds and epochs, into OUT/quick; its figures mean nothing.",
+        ),
     ] = False,
     mimic3: Annotated[Path | None, typer.Option(help="Folder with the tables of MIMIC-III.")] = None,
     mimic4: Annotated[Path | None, typer.Option(help="Folder with the tables of MIMIC-IV.")] = None,
     splits: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder with the public split files of MIMIC.  [default: drawn by the published rule]"
-        ),
+        typer.Option(help="Folder with the public split files of MIMIC.  [default: parts are drawn anew]"),
     ] = None,
 ) -> None:
     """Measure every model and baseline on every corpus, and write one report: figures, tests, costs, plots."""

@@ -36,6 +36,7 @@ FEWEST_STAYS = 10  # of a code of MIMIC-IV (Edin et al.)
 # Shares of the parts: sizes as Mullenbach et al. give them, and the percentages of Edin et al.
 FULL, TOP = (47_724, 1_632, 3_372), (8_067, 1_574, 1_730)
 MIMIC_IV = (75, 10, 15)
+SPLIT_FILES = ("*_hadm_ids.csv", "TOP_*_CODES.csv", "*_split*.feather")  # how their names look
 BATCH = 500
 
 
@@ -120,7 +121,8 @@ def mimic_splits(
         raise NoteFormatError(f"{folder}: no stay with a discharge summary has codes of ICD-{icd}")
     if files:
         parts = files.parts(coded)
-        parts_rule = f"parts from {files.name}"
+        there = ", ".join(f"{len(parts[part]):,} of {len(files.stays[part]):,} {part}" for part in PARTS)
+        parts_rule = f"parts from {files.name}: {there} stays have a discharge summary and such codes"
     else:
         shares = MIMIC_IV if release == "MIMIC-IV" else FULL if top is None else TOP
         parts = _drawn(coded, patients, labels, shares, seed)

@@ -57,11 +57,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def out(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("benchmark") / "out"
+    """Where a smoke run leaves its results: apart from those of a whole one."""
+    return tmp_path_factory.mktemp("benchmark") / "out" / "quick"
 
 
 def run(data: Path, out: Path, only: list[str]) -> Benchmarked:
-    return benchmark(str(data), out=str(out), only=only, models=["svm", "majority", "keywords"], quick=True)
+    models = ["svm", "majority", "keywords"]
+    return benchmark(str(data), out=str(out.parent), only=only, models=models, quick=True)
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +119,22 @@ def test_a_second_run_measures_only_what_is_missing(done: Benchmarked, data: Pat
     assert {path for path in before if path.stat().st_mtime_ns != before[path]} == set(
         (out / "runs" / "plan-content" / "keywords").iterdir()
     )
+
+
+def test_a_smoke_run_leaves_a_whole_run_alone(done: Benchmarked, data: Path, out: Path) -> None:
+    assert done.report == out / "report.html"
+    assert {path.name for path in out.parent.iterdir()} == {"quick"}
+
+
+def test_rows_that_were_made_with_other_code_are_told_apart(done: Benchmarked, data: Path, out: Path) -> None:
+    assert "source" in (out / "report.md").read_text().split("\n")[2]
+    kept = out / "runs" / "plan-content" / "svm" / "figures.json"
+    figures = json.loads(kept.read_text())
+    kept.write_text(json.dumps(figures | {"made_with": "1 core, another source"}))
+    run(data, out, ["plan-content"])
+    told = (out / "report.md").read_text().split("What the rows were made with")[1]
+    assert re.search(r"1 core, another source \| plan-content/svm \|", told)
+    kept.write_text(json.dumps(figures))
 
 
 def test_what_another_release_measured_is_measured_again(
@@ -205,7 +223,7 @@ def test_mimic_tables_give_the_same_report(mimic3: Path, mimic4: Path, tmp_path:
         quick=True,
     )
     assert done.measured == 4 and not done.failed and done.left
-    page = (tmp_path / "report.md").read_text()
+    page = (tmp_path / "quick" / "report.md").read_text()
     for title in (
         "MIMIC-III, the 50 most frequent codes",
         "MIMIC-III, all codes",
@@ -216,13 +234,37 @@ def test_mimic_tables_give_the_same_report(mimic3: Path, mimic4: Path, tmp_path:
     assert "by positives in training" in page and CANARY not in page
     results = {
         path.parent.parent.name: json.loads(path.read_text())
-        for path in tmp_path.glob("runs/*/*/figures.json")
+        for path in tmp_path.glob("quick/runs/*/*/figures.json")
     }
     learnt = {name: result["trained_on"]["labels"] for name, result in results.items()}
     assert learnt == {"mimic3-50": 3, "mimic3-full": 3, "mimic4-icd9-50": 2, "mimic4-icd10-full": 3}
     for name, result in results.items():
         assert "parts drawn anew, not the public ones" in result["rule"]
         assert ("codes of at least 10 stays" in result["rule"]) == (name == "mimic4-icd10-full")
+
+
+def test_another_list_of_stays_is_another_row(mimic3: Path, tmp_path: Path) -> None:
+    lists = tmp_path / "splits"
+    lists.mkdir()
+
+    def rule(first: int) -> str:
+        parts = {"train": range(first, 40), "dev": range(40, 50), "test": range(50, 70)}
+        for part, stays in parts.items():
+            ids = "".join(f"{100 + stay}\n" for stay in stays)
+            (lists / f"{part}_full_hadm_ids.csv").write_text(ids)
+        benchmark(
+            mimic3=str(mimic3),
+            splits=str(lists),
+            out=str(tmp_path),
+            only=["mimic3-full"],
+            models=["majority"],
+            quick=True,
+        )
+        [path] = tmp_path.glob("quick/runs/*/*/figures.json")
+        return str(json.loads(path.read_text())["rule"])
+
+    assert "40 of 40 train, 10 of 10 dev, 10 of 20 test stays" in rule(0)
+    assert "39 of 39 train" in rule(1)
 
 
 KILLED = """
@@ -279,7 +321,7 @@ def test_a_benchmark_that_was_killed_in_a_network_goes_on_from_its_checkpoint(
 ) -> None:
     (tmp_path / "script.py").write_text(KILLED)
     (tmp_path / "table.toml").write_text(TINY)
-    folder, log = tmp_path / "out" / "runs" / "plan-content" / "cnn", tmp_path / "epochs.txt"
+    folder, log = tmp_path / "out/quick/runs/plan-content/cnn", tmp_path / "epochs.txt"
 
     def run_script(*, kill: bool) -> subprocess.CompletedProcess[str]:
         given = [data, tmp_path / "out", tmp_path / "table.toml", log, "kill" if kill else "run"]
@@ -297,7 +339,7 @@ def test_a_benchmark_that_was_killed_in_a_network_goes_on_from_its_checkpoint(
     figures = json.loads((folder / "figures.json").read_text())
     assert figures["resumed"], "its seconds are not those of a training"
     assert figures["tests"]["ACI-BENCH"]["all"]["metrics"]["micro_f1"]["value"] > 0
-    assert not any(path.is_file() for path in (tmp_path / "out" / "checkpoints").rglob("*"))
+    assert not any(path.is_file() for path in (tmp_path / "out/quick/checkpoints").rglob("*"))
 
 
 def test_what_cannot_be_measured_is_said(data: Path, tmp_path: Path) -> None:
