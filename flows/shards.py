@@ -512,15 +512,15 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def locked(out: Path) -> Iterator[None]:
+def locked(
+    out: Path, *, what: str = "job is writing into", instead: str = ", or choose another --out"
+) -> Iterator[None]:
     """Hold the folder for this process alone. Raises JobIsRunningError where another one does."""
     with (out / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise JobIsRunningError(
-                f"another job is writing into {out}: wait for it, or choose another --out"
-            ) from None
+            raise JobIsRunningError(f"another {what} {out}: wait for it{instead}") from None
         yield
 
 

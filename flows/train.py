@@ -16,7 +16,7 @@ from rubricator.flows.figures import CountedNotes, counts_line, figures_table, t
 from rubricator.flows.home import open_home
 from rubricator.flows.progress import Progress
 from rubricator.flows.settings import classifier_settings
-from rubricator.flows.shards import write_text
+from rubricator.flows.shards import locked, write_text
 from rubricator.nlp.errors import RubricatorError
 from rubricator.nlp.headings import Lexicon
 from rubricator.nlp.notes import NoteSettings
@@ -114,10 +114,14 @@ def train(
     opened = open_home(home)
     from rubricator.models.ensemble import EnsembleSettings
     from rubricator.models.ensemble_training import cross_validate_ensemble, require_win, train_ensemble
+    from rubricator.models.registry import check_name
     from rubricator.models.training import cross_validate, train_model
     from rubricator.nlp.examples import note_ids_in
 
     chosen_settings = classifier_settings(model, task, setting)
+    registered_name = name or TASKS[task]
+    check_name(registered_name)
+    opened.init_mlflow()  # a server that is not there is an error now, not after hours of training
     settings = WeakLabelSettings() if positive is None else WeakLabelSettings(positive=frozenset(positive))
     columns = NoteSettings(
         id_column=id_column,
@@ -139,7 +143,6 @@ def train(
         )
         members: list[Member] = []
         if isinstance(chosen_settings, EnsembleSettings):
-            opened.init_mlflow()
             members = _members(chosen_settings.members, examples)
             validate: Callable[..., OutOfFold] = partial(cross_validate_ensemble, members)
             fit: Callable[..., TrainedModel] = partial(train_ensemble, members, settings=chosen_settings)
@@ -159,45 +162,42 @@ def train(
             progress.show(done / (folds * len(splits) + 1), f"{done} folds of {folds * len(splits)}")
 
         held_out, evaluations = {}, {}
-        with (
-            resumable(
-                opened.path / "checkpoints",
-                task,
-                model,
-                examples.fingerprint(),
-                repr(chosen_settings),
-                denoise,
-            ) as checkpoints,
-            progress.watching(lambda: networks_in_training(checkpoints)),
-        ):
-            for split, (chosen, validated) in splits.items():
-                held_out[split] = validated(chosen, task=task, folds=folds, seed=seed, on_fold=on_fold)
-                evaluations[split] = held_out[split].evaluate(
-                    chosen, bootstrap=bootstrap if split == "by group" else 0, seed=seed
-                )
-            fitted = fit(examples, task=task)
-    evaluation = evaluations.pop("by group")
-    beside = {split: scores.values()["micro_f1"] for split, scores in evaluations.items()}
-    if isinstance(chosen_settings, EnsembleSettings):
-        best, score = require_win(members, examples, held_out["by group"], chosen_settings, seed=seed)
-        beside[f"best member {best}"] = score
-    if task == "plan":
-        fitted.settings["weak_labels"] = settings.model_dump(mode="json")
-    parameters = {
-        "task": task,
-        "classifier": model,
-        "folds": folds,
-        "seed": seed,
-        "top_labels": top_labels,
-        "code_table": code_table,
-        "notes": notes,
-        "settings": json.dumps(fitted.settings, sort_keys=True),
-        **examples.counts,
-    }
-    opened.init_mlflow()
-    registered = _log(
-        fitted, name or TASKS[task], examples, held_out["by group"], evaluation, beside, parameters
-    )
+        with resumable(
+            opened.path / "checkpoints",
+            task,
+            model,
+            examples.fingerprint(),
+            repr(chosen_settings),
+            denoise,
+        ) as checkpoints:
+            with progress.watching(lambda: networks_in_training(checkpoints)):
+                for split, (chosen, validated) in splits.items():
+                    held_out[split] = validated(chosen, task=task, folds=folds, seed=seed, on_fold=on_fold)
+                    evaluations[split] = held_out[split].evaluate(
+                        chosen, bootstrap=bootstrap if split == "by group" else 0, seed=seed
+                    )
+                fitted = fit(examples, task=task)
+            evaluation = evaluations.pop("by group")
+            beside = {split: scores.values()["micro_f1"] for split, scores in evaluations.items()}
+            if isinstance(chosen_settings, EnsembleSettings):
+                best, score = require_win(members, examples, held_out["by group"], chosen_settings, seed=seed)
+                beside[f"best member {best}"] = score
+            if task == "plan":
+                fitted.settings["weak_labels"] = settings.model_dump(mode="json")
+            parameters = {
+                "task": task,
+                "classifier": model,
+                "folds": folds,
+                "seed": seed,
+                "top_labels": top_labels,
+                "code_table": code_table,
+                "notes": notes,
+                "settings": json.dumps(fitted.settings, sort_keys=True),
+                **examples.counts,
+            }
+            registered = _log(
+                fitted, registered_name, examples, held_out["by group"], evaluation, beside, parameters
+            )
     trained = Trained(
         name=registered.name,
         version=registered.version,
@@ -225,17 +225,21 @@ def one_to_one(examples: "Examples", seed: int) -> "Examples":
 
 @contextmanager
 def resumable(checkpoints: Path, *training: str) -> Iterator[Path]:
-    """Let classifiers keep checkpoints of this training in a folder of its own, until it has ended well."""
+    """Let classifiers keep checkpoints of this training in a folder of its own, until the body has ended well.
+
+    Raises JobIsRunningError where another process is at the same training.
+    """
     from rubricator.models.classifier import CHECKPOINTS
 
     folder = checkpoint_folder(checkpoints, *training)
     folder.mkdir(parents=True, exist_ok=True)
-    os.environ[CHECKPOINTS] = str(folder)
-    try:
-        yield folder
-    finally:
-        del os.environ[CHECKPOINTS]
-    shutil.rmtree(folder)
+    with locked(folder, what="process trains the same on the same data, in", instead=""):
+        os.environ[CHECKPOINTS] = str(folder)
+        try:
+            yield folder
+        finally:
+            del os.environ[CHECKPOINTS]
+        shutil.rmtree(folder)
 
 
 def checkpoint_folder(checkpoints: Path, *training: str) -> Path:

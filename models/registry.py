@@ -84,8 +84,7 @@ def log_and_register(
     run = mlflow.active_run()
     if run is None:
         raise RegistryError("no MLflow run is active; call this within `with mlflow.start_run():`")
-    if not _NAME.fullmatch(name):
-        raise RegistryError(f"{name!r} cannot name a model; use letters, digits, '.', '_' and '-'")
+    check_name(name)
     client = mlflow.MlflowClient()
     needed = (*requirements, *getattr(model.classifier, "requirements", ()))
     with tempfile.TemporaryDirectory() as scratch:
@@ -117,6 +116,12 @@ def log_and_register(
     if alias:
         client.set_registered_model_alias(name, alias, registered.version)
     return _resolved(client, registered)
+
+
+def check_name(name: str) -> None:
+    """Raises RegistryError where a model cannot have this name."""
+    if not _NAME.fullmatch(name):
+        raise RegistryError(f"{name!r} cannot name a model; use letters, digits, '.', '_' and '-'")
 
 
 def resolve(model: str) -> ResolvedModel:

@@ -14,9 +14,11 @@ from rubricator.flows.evaluate import evaluate
 from rubricator.flows.explain import NoSuchNoteError, explain
 from rubricator.flows.home import open_home
 from rubricator.flows.settings import SettingError, classifier_settings
+from rubricator.flows.shards import JobIsRunningError
 from rubricator.flows.train import Trained, TrainError, resumable, train
 from rubricator.models import registry
 from rubricator.models.classifier import CHECKPOINTS
+from rubricator.models.registry import RegistryError
 from rubricator.nlp.examples import ExampleError
 from rubricator.nlp.synthetic import SyntheticCorpus, write_synthetic_notes
 
@@ -157,6 +159,8 @@ def test_wrong_settings_say_what_there_is(corpus: SyntheticCorpus, home: Path, t
         train("mood", str(corpus.notes), home=str(home))
     with pytest.raises(Exception, match="no category plans in the lexicon"):
         train("plan", str(corpus.notes), positive=["plans"], home=str(home))
+    with pytest.raises(RegistryError, match="'my model' cannot name a model"):
+        train("plan", str(tmp_path / "no-notes-were-read"), name="my model", home=str(home))
     uncoded = tmp_path / "uncoded.jsonl"
     uncoded.write_text('{"note_id": "1", "text": "Seen today."}\n')
     with pytest.raises(ExampleError, match="--codes-column"):
@@ -180,6 +184,42 @@ def test_settings_of_the_classifier_are_given_as_key_and_value() -> None:
             classifier_settings("svm", "codes", [wrong])
     with pytest.raises(SettingError, match="KEY=VALUE"):
         classifier_settings("svm", "codes", ["cost"])
+
+
+def test_checkpoints_are_kept_until_the_model_is_registered(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train_small() -> Trained:
+        settings = ["width=4", "filters=4", "epochs=1"]
+        return train(
+            "codes", str(notes), model="cnn", setting=settings, name="coughs", folds=2, home=str(home)
+        )
+
+    def no_space(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    notes = tmp_path / "notes.jsonl"
+    words = ["cough", "fever", "rash", "pain", "knee", "hip", "foot", "hand", "eye", "ear", "nose", "skin"]
+    rows = [
+        {"note_id": word, "text": f"{word} " * 9, "codes": [f"R0{row % 2}"]} for row, word in enumerate(words)
+    ]
+    notes.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
+        patched.setattr("rubricator.flows.train._log", no_space)
+        train_small()
+    assert list(home.glob("checkpoints/*/*/*/finished.safetensors"))
+    assert train_small().version == "1"
+    assert not list((home / "checkpoints").iterdir())
+
+
+def test_the_same_training_twice_at_once_is_refused(tmp_path: Path) -> None:
+    with (
+        resumable(tmp_path, "cmc", "cnn") as checkpoints,
+        pytest.raises(JobIsRunningError, match="another process trains the same"),
+        resumable(tmp_path, "cmc", "cnn"),
+    ):
+        pass
+    assert not checkpoints.exists()
 
 
 def test_checkpoints_have_a_folder_until_training_has_ended_well(tmp_path: Path) -> None:
