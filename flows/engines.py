@@ -82,7 +82,9 @@ class PrefectDask:
             import dask.config
             from prefect_dask.task_runners import DaskTaskRunner
         except ImportError:
-            raise JobError("the engine dask needs prefect-dask: pip install 'rubricator[dask]'") from None
+            raise JobError(
+                "the engine dask needs the extra dask: in the repository of Rubricator, pip install '.[dask]'"
+            ) from None
         address = dask.config.get("scheduler-address", None)
         cluster = {"n_workers": self.workers, "threads_per_worker": 1, "dashboard_address": None}
         task = Task(

