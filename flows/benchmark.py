@@ -79,6 +79,7 @@ def benchmark(
                 out=folder.resolve(),
                 quick=quick,
                 bootstrap=_QUICK_BOOTSTRAP if quick else _BOOTSTRAP,
+                members=tuple(each for each in table.models if each.name in model.members),
             )
             for protocol in table.protocols
             for model in table.models

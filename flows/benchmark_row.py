@@ -11,14 +11,16 @@ import resource
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rubricator.flows.benchmark_table import Mimic, Row, TestSet
+from rubricator.flows.benchmark_table import Mimic, Model, Row, TestSet
 from rubricator.flows.run import guarded
 from rubricator.flows.shards import end_with_parent, write_text
 from rubricator.nlp.errors import RubricatorError
@@ -30,10 +32,12 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from rubricator.models.classifier import TrainedModel
+    from rubricator.models.training import OutOfFold
     from rubricator.nlp.examples import Examples
     from rubricator.nlp.notes import NoteReader
 
 QUICK_GROUPS, QUICK_FOLDS = 150, 3  # what a smoke run is content with
+ENSEMBLE_FOLDS = 10  # of the training part, where the protocol has a test set
 MEMORY_TEXTS, MEMORY_TOKENS, MEMORY_LABELS = 8, 2500, 8900  # batch and length of TransICD, codes of MIMIC-III
 _LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "transformers")
 _SOURCES = (".py", ".toml")
@@ -146,31 +150,21 @@ def measure(row: Row) -> dict[str, Any]:
 
     Raises RubricatorError where the data, the settings or a library that is missing do not let the row be.
     """
-    from rubricator.flows.settings import classifier_settings
-
-    protocol, model = row.protocol, row.model
-    task = "plan" if protocol.task == "plan" else "codes"
-    assignments = [*model.settings, *(model.quick if row.quick else ())]
-    settings = classifier_settings(model.classifier, task, assignments)
+    protocol, task = row.protocol, "plan" if row.protocol.task == "plan" else "codes"
+    settings = _settings(row, row.model, task)
     if protocol.task == "memory":
         return _forward_cost(row, settings)
-    from rubricator.models.training import cross_validate, train_model
-
     train, tests, rule = _examples(row)
-    how: dict[str, Any] = {
-        "task": task,
-        "classifier": model.classifier,
-        "settings": settings,
-        "calibration": model.calibration,
-    }
+    folds = QUICK_FOLDS if row.quick else protocol.folds or ENSEMBLE_FOLDS
     start = time.monotonic()
-    fitted = train_model(train, **how)
+    fit, validate = _learning(row, train, task, folds)
+    fitted = fit(train)
     cost = {"train_seconds": time.monotonic() - start, **_cost(fitted, train)}
     keep = protocol.top_labels is not None
     scored = {name: _predicted(fitted, train, test, keep=keep) for name, test in tests.items()}
     if protocol.folds:
         start = time.monotonic()
-        held_out = cross_validate(train, folds=QUICK_FOLDS if row.quick else protocol.folds, **how)
+        held_out = validate(train, folds=folds)
         cost["folds_seconds"] = time.monotonic() - start
         scored["held out"] = _scored(train, train, train.labels, held_out.probabilities, held_out.decisions)
     figures = {}
@@ -178,12 +172,41 @@ def measure(row: Row) -> dict[str, Any]:
         predictions.save(row.folder / f"{number}.npz")
         figures[name] = {"predictions": f"{number}.npz", **_figures(predictions, row.bootstrap)}
     return {
-        "settings": settings.model_dump(mode="json"),
+        "settings": fitted.settings["classifier"],
         "rule": rule,
         "trained_on": {"examples": len(train), "labels": len(train.labels), **train.counts},
         "cost": cost,
         "tests": figures,
     }
+
+
+def _settings(row: Row, model: Model, task: str) -> "BaseModel":
+    from rubricator.flows.settings import classifier_settings
+
+    return classifier_settings(model.classifier, task, [*model.settings, *(model.quick if row.quick else ())])
+
+
+def _learning(
+    row: Row, train: "Examples", task: str, folds: int
+) -> "tuple[Callable[..., TrainedModel], Callable[..., OutOfFold]]":
+    """What fits the row's model to examples, and what cross-validates it; members of an ensemble learn here."""
+    from rubricator.models.ensemble import EnsembleSettings, Member
+    from rubricator.models.ensemble_training import cross_validate_ensemble, train_ensemble
+    from rubricator.models.training import cross_validate, train_model
+
+    shared: dict[str, Any] = {"task": task, "calibration": row.model.calibration}
+
+    def how(model: Model) -> dict[str, Any]:
+        return {**shared, "classifier": model.classifier, "settings": _settings(row, model, task)}
+
+    if not row.members:
+        return partial(train_model, **how(row.model)), partial(cross_validate, **how(row.model))
+    members = []
+    for each in row.members:
+        held_out = cross_validate(train, folds=folds, **how(each)).held_out(train)
+        members.append(Member(each.name, train_model(train, **how(each)), held_out))
+    fit = partial(train_ensemble, members, settings=EnsembleSettings(), **shared)
+    return fit, partial(cross_validate_ensemble, members, **shared)
 
 
 # ---- examples

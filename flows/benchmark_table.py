@@ -83,6 +83,7 @@ class Model(_Entry):
     against: str | None = None
     protocols: tuple[str, ...] = ()
     seconds: dict[Task, float]
+    members: tuple[str, ...] = ()
 
     def is_for(self, protocol: Protocol) -> bool:
         """Whether the model is measured on this protocol."""
@@ -99,6 +100,7 @@ class Row(_Entry):
     out: Path
     quick: bool = False
     bootstrap: int = 1000
+    members: tuple[Model, ...] = ()  # of an ensemble
 
     @property
     def key(self) -> str:
@@ -111,10 +113,15 @@ class Row(_Entry):
 
     def digest(self, sums: dict[str, str]) -> str:
         """sha256 over all that its figures depend on: release, settings, and sums of its files."""
+        model, *members = (
+            each.model_dump(mode="json", exclude={"about", "against", "protocols", "seconds", "members"})
+            for each in (self.model, *self.members)
+        )
         parts = {
             "rubricator": version("rubricator"),
             "protocol": self.protocol.model_dump(mode="json", exclude={"title", "text"}),
-            "model": self.model.model_dump(mode="json", exclude={"about", "against", "protocols", "seconds"}),
+            "model": model,
+            **({"members": members} if members else {}),
             "data": {name: sums[name] for name in sorted(self.protocol.corpora)},
             "quick": self.quick,
             "bootstrap": self.bootstrap,

@@ -285,9 +285,7 @@ def _log(
     import mlflow
     from mlflow.data.meta_dataset import MetaDataset
     from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]
-    from scipy.sparse import csr_matrix
 
-    from rubricator.models.held_out import HeldOut
     from rubricator.models.model_card import model_card
     from rubricator.models.plots import write_plots
     from rubricator.models.registry import log_and_register
@@ -310,14 +308,6 @@ def _log(
         return log_and_register(
             model,
             name=name,
-            held_out=HeldOut(
-                labels=examples.labels,
-                example_ids=examples.ids,
-                groups=examples.groups,
-                targets=examples.targets,
-                decisions=csr_matrix(held_out.decisions),
-                probabilities=held_out.probabilities,
-                inputs_sha256=examples.inputs_fingerprint(),
-            ),
+            held_out=held_out.held_out(examples),
             description=f"{parameters['classifier']} for {parameters['task']}, {len(examples):,} examples",
         )

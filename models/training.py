@@ -10,11 +10,13 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from pydantic import BaseModel
+from scipy.sparse import csr_matrix
 
 from rubricator.models.calibration import Calibration, CalibrationSettings
 from rubricator.models.classifier import TextClassifier, TrainedModel, classifier_class
 from rubricator.models.evaluation import Evaluation, evaluate
 from rubricator.models.folds import assign_folds
+from rubricator.models.held_out import HeldOut
 from rubricator.models.label_noise import Denoise, without_doubtful
 from rubricator.nlp.examples import Examples
 from rubricator.nlp.icd import RELEASE, code_system, describe
@@ -35,6 +37,18 @@ class OutOfFold:
     accepted: NDArray[np.bool_]  # (rows, labels), positive without review
     folds: NDArray[np.int64]  # (rows,)
     metrics: list[dict[str, float]]  # per fold
+
+    def held_out(self, examples: Examples) -> HeldOut:
+        """To keep with a model; examples: those that were cross-validated."""
+        return HeldOut(
+            labels=examples.labels,
+            example_ids=examples.ids,
+            groups=examples.groups,
+            targets=examples.targets,
+            decisions=csr_matrix(self.decisions),
+            probabilities=self.probabilities,
+            inputs_sha256=examples.inputs_fingerprint(),
+        )
 
     def evaluate(self, examples: Examples, *, bootstrap: int = 1000, seed: int = 0) -> Evaluation:
         """All figures over all folds; examples: those that were cross-validated."""

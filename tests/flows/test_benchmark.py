@@ -80,6 +80,22 @@ def test_a_row_ends_as_soon_as_it_is_measured(tmp_path: Path) -> None:
     assert done.measured == 1 and done.seconds < 150, "idle processes of folds were waited for: 300 seconds"
 
 
+def test_an_ensemble_is_measured_beside_its_members(tmp_path: Path) -> None:
+    said = ["dry cough", "fever", "knee pain", "rash"]
+    rows = [
+        {"note_id": f"{row}", "text": f"seen {row} for {said[row % 4]} {row % 7}", "codes": [f"R0{row % 4}"]}
+        for row in range(60)
+    ]
+    write(tmp_path / "cmc2007.jsonl.gz", rows)
+    models = ["svm", "mentions", "ensemble"]
+    done = benchmark(str(tmp_path), out=str(tmp_path / "out"), only=["cmc"], models=models, quick=True)
+    assert done.measured == 3 and not done.failed
+    figures = json.loads((tmp_path / "out/quick/runs/cmc/ensemble/figures.json").read_text())
+    assert figures["tests"]["held out"]["all"]["metrics"]["micro_f1"]["value"] > 0.9
+    assert figures["settings"]["members"] == ["svm", "mentions"]
+    assert re.search(r"\| ensemble \| svm \| [+-]?\d", done.report.with_suffix(".md").read_text())
+
+
 def test_it_measures_what_it_can_and_reports_what_failed(done: Benchmarked, out: Path) -> None:
     assert done.measured == 3
     assert set(done.failed) == {"cmc/majority", "cmc/svm"}
