@@ -186,9 +186,10 @@ class TextFiles:
 
 
 def csv_rows(path: Path, progress: Progress | None = None) -> Iterator[list[str] | str]:
-    """The header, then each data row as strings; a broken row is the reason as a string.
+    """The header, then each data row as strings; a row of another length is the reason as a string.
 
     Bytes that are not UTF-8 come as lone surrogates. Line ends inside quotes are kept as they are.
+    Raises NoteFormatError at a quote in the wrong place: the next line may be in the middle of a note.
     """
     csv.field_size_limit(FIELD_LIMIT)
     with open_bytes(path, progress) as stream:
@@ -197,25 +198,30 @@ def csv_rows(path: Path, progress: Progress | None = None) -> Iterator[list[str]
         text = io.TextIOWrapper(stream, "utf-8", "surrogateescape", newline="")
         rows = csv.reader(text, delimiter=delimiter, strict=True)
         header = None
+        number = 0
         while True:
-            broken = None
+            line, broken = rows.line_num + 1, False
             try:
                 row = next(rows)
             except StopIteration:
                 return
             except csv.Error:
-                broken = "not valid CSV (a quote in the wrong place, or one that is never closed)"
+                broken = True
             if header is None:
                 if broken or not all(map(is_unicode, row)):
                     raise NoteFormatError(f"{path}: its first line is no CSV header in UTF-8")
                 header = row
                 yield header
             elif broken:
-                yield broken
-            elif len(row) == len(header):
-                yield row
+                raise NoteFormatError(
+                    f"{path}, row {number + 1} (line {line}): a quote is in the wrong place or never closed, so "
+                    'nothing from there on can be read safely; write quotes inside a quoted cell twice (""), or '
+                    "give JSON lines or parquet"
+                )
             elif row:
-                yield f"{len(row)} fields, but the header has {len(header)}"
+                number += 1
+                same = len(row) == len(header)
+                yield row if same else f"{len(row)} fields, but the header has {len(header)}"
 
 
 def json_rows(path: Path, progress: Progress | None = None) -> Iterator[tuple[int, dict[str, Any] | str]]:

@@ -196,25 +196,37 @@ def test_broken_csv_rows_are_dead_letters(tmp_path: Path) -> None:
         b"note_id,text,codes",
         b"a," + text + b",I10",
         b"b," + text + b",I10,extra",
-        b'c,"' + text + b'"x,I10',
         b"",
         b"d," + text + b"\xff,I10",
         b'e,"line one\r\nline two","I10; E11.9"',
         b'g,x,"[I10, ""I11""]"',
-        b'f,"never closed ' + text,
     ]
     path.write_bytes(b"\r\n".join(rows))
     notes, letters = read(path)
     assert [(note["note_id"], note["codes"]) for note in notes] == [("a", ["I10"]), ("e", ["I10", "E11.9"])]
     assert notes[1]["text"] == "line one\r\nline two"
-    broken = "not valid CSV (a quote in the wrong place, or one that is never closed)"
     assert [(letter.row, letter.note_id, letter.reason) for letter in letters] == [
         (2, None, "4 fields, but the header has 3"),
-        (3, None, broken),
-        (4, "d", "the text is invalid UTF-8"),
-        (6, "g", "the codes are no list of strings"),
-        (7, None, broken),
+        (3, "d", "the text is invalid UTF-8"),
+        (5, "g", "the codes are no list of strings"),
     ]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        f'2,"HPI: bad "quote here\n{CANARY},was seen with cough\nPLAN: rest."',
+        f'2,"{CANARY} is never closed\n3,{CANARY}',
+    ],
+)
+def test_nothing_is_read_after_a_broken_quote(tmp_path: Path, row: str) -> None:
+    """The line after it may be in the middle of a note, whose text would become note ids."""
+    path = tmp_path / "notes.csv"
+    path.write_text(f'id,text\n1,"line one\nline two"\n{row}\n4,{CANARY}\n')
+    assert refusal(path) == (
+        f"{path}, row 2 (line 4): a quote is in the wrong place or never closed, so nothing from there on can be read "
+        'safely; write quotes inside a quoted cell twice (""), or give JSON lines or parquet'
+    )
 
 
 def test_parquet_bytes_that_are_not_utf8_are_dead_letters(tmp_path: Path) -> None:
