@@ -6,7 +6,7 @@ A job's folder (`--out`) holds
     ledger.sqlite                   the truth about what is done: shards, notes, dead letters
     manifest.json                   the same for people: settings, models, counts, shards
     dead_letters.jsonl              notes that could not be read or worked on, and why; never their text
-    .work/                          scratch of a running job: the notes of the shards in flight
+    .work/                          scratch of a running job: the notes of the shards in flight; gone when it ends
 
 The parent reads notes, leaves out those that the ledger knows and puts each shard into `.work`, where a
 worker writes the shard's tables. Only the parent moves them into the table folders, and records shard and
@@ -195,6 +195,7 @@ def run_job(
             result = job.run()
             status = "complete"
         finally:
+            shutil.rmtree(out / ".work", ignore_errors=True)  # it holds note text
             job.write_manifest(status)
         return result
 
@@ -334,7 +335,6 @@ class _Job:
                 if not lost:
                     lost = self.work_through(shards, in_flight, progress)
         self.ledger.finish([self.source, *self.files])
-        shutil.rmtree(self.out / ".work", ignore_errors=True)
         return JobResult(
             step=self.step.name,
             out=self.out,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import IO, NamedTuple, Protocol
 
 from rubricator.nlp.errors import RubricatorError
 
@@ -86,17 +87,16 @@ def open_bytes(path: Path, progress: Progress | None = None) -> Iterator[io.Buff
 
 
 @contextmanager
-def open_seekable(path: Path) -> Iterator[Path]:
-    """A path to the decompressed bytes, for formats read at random: the file, or a temporary copy."""
+def open_seekable(path: Path) -> Iterator[Path | IO[bytes]]:
+    """The decompressed bytes, for formats read at random: the file, or a temporary copy that has no name."""
     if path.suffix.lower() not in CODECS:
         yield path
         return
-    with tempfile.NamedTemporaryFile(suffix=".parquet") as copy:
+    with tempfile.TemporaryFile() as copy:
         with open_bytes(path) as stream:
-            while chunk := stream.read(1 << 20):
-                copy.write(chunk)
-        copy.flush()
-        yield Path(copy.name)
+            shutil.copyfileobj(stream, copy, 1 << 20)
+        copy.seek(0)
+        yield copy
 
 
 def is_unicode(value: str) -> bool:

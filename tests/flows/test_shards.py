@@ -21,7 +21,7 @@ from rubricator.flows.shards import (
     read_manifest,
     run_job,
 )
-from rubricator.nlp.notes import NoteReader
+from rubricator.nlp.notes import NoteFormatError, NoteReader
 
 HERE = Path(__file__).parent
 RUN = """
@@ -191,6 +191,21 @@ def test_workers_that_are_always_killed_end_the_job(tmp_path: Path, monkeypatch:
     with pytest.raises(WorkerKilledError, match="fewer --workers or smaller --shard-size"):
         count(notes, tmp_path / "out", shard_size=8)
     assert read_manifest(tmp_path / "out")["status"] == "stopped"
+    assert not (tmp_path / "out" / ".work").exists()
+
+
+def test_a_job_that_an_error_stops_leaves_no_note_text_and_goes_on_when_it_is_mended(tmp_path: Path) -> None:
+    table = [f"n{row},{text}\n" for row, text in enumerate(texts(4500))]
+    notes = tmp_path / "notes.csv"
+    notes.write_text("".join(["note_id,text\n", *table[:4400], '"never closed\n', *table[4400:]]))
+    with pytest.raises(NoteFormatError, match="row 4401"):
+        count(notes, tmp_path / "out", shard_size=700)
+    assert read_manifest(tmp_path / "out")["status"] == "stopped"
+    assert not (tmp_path / "out" / ".work").exists()
+    notes.write_text("".join(["note_id,text\n", *table]))
+    result = count(notes, tmp_path / "out", shard_size=700)
+    assert result.skipped >= 1400 and result.skipped + result.notes == 4500
+    assert rows(tmp_path / "out") == expected(texts(4500))
 
 
 def test_a_shard_that_lost_a_file_is_done_again(tmp_path: Path) -> None:

@@ -439,6 +439,16 @@ def test_parquet_of_other_writers(tmp_path: Path) -> None:
     assert (two["text"], two["codes"]) == ("x", None)
 
 
+def test_a_decompressed_copy_has_no_name_that_a_killed_job_could_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
+    path = write_parquet(tmp_path / "n.parquet.gz", NOTES)
+    for _ in NoteReader(path, on_dead_letter=print, batch_size=1):
+        assert list((tmp_path / "scratch").iterdir()) == []
+
+
 def test_semicolons_may_separate_a_csv(tmp_path: Path) -> None:
     (tmp_path / "n.csv").write_text("note_id;text;codes\n1;a, b;I10,E11.9\n")
     [note] = read(tmp_path)[0]
