@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -16,7 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from rubricator.flows.extract import extract
 from rubricator.flows.home import Home, open_home
@@ -28,7 +37,7 @@ if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
 
 STEPS: dict[str, Callable[..., Any]] = {"extract": extract, "train": train, "predict": predict}
-PATHS = ("notes", "out", "exclude", "report")  # parameters that are paths; `lexicon` is a list of them
+PATHS = ("notes", "out", "exclude", "report", "code_table")  # `lexicon` is a list of paths
 TEMPLATE = Path(__file__).with_name("schedule.toml")
 SERVER_STARTS_IN = 180  # seconds: a first start makes the database
 # Linux ends the program with its parent, also where that is killed (1: PR_SET_PDEATHSIG, 15: SIGTERM)
@@ -47,7 +56,7 @@ class Job(BaseModel):
     name: str = Field(pattern=r"^[\w.-]+$")
     step: Literal["extract", "train", "predict"]
     cron: str
-    parameters: dict[str, bool | int | float | str | list[str]]
+    parameters: dict[str, Any]
 
     @field_validator("cron")
     @classmethod
@@ -79,6 +88,8 @@ class Job(BaseModel):
                 raise ValueError(f"{error}; the parameters are {known}") from None
             if "home" in parameters:
                 raise ValueError("the home is that of `rubricator schedule --home`")
+            for name, value in parameters.items():
+                _check_type(name, value, signature.parameters[name].annotation)
         return parameters
 
 
@@ -173,12 +184,27 @@ def deployments(schedule: Schedule, home: Home) -> "list[RunnerDeployment]":
     ]
 
 
+def _check_type(name: str, value: Any, annotation: Any) -> None:
+    try:
+        TypeAdapter(annotation).validate_python(value, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, (name, *first["loc"])))
+        expected = "a list of strings is expected" if first["type"] == "sequence_str" else first["msg"]
+        raise ValueError(f"{where}: {expected}") from None
+
+
 def _absolute(parameters: dict[str, Any], folder: Path) -> dict[str, Any]:
+    def absolute(path: str) -> str:
+        return str(folder / Path(path).expanduser())
+
     def resolved(name: str, value: Any) -> Any:
         if name == "lexicon":
-            return [str(folder / file) for file in value]
+            return [absolute(file) for file in value]
+        if name == "setting":  # encoder=./folder
+            return [re.sub(r"(?<==)\.\.?/.*", lambda path: absolute(path[0]), each) for each in value]
         is_path = name in PATHS or (name == "model" and value.startswith("."))
-        return str(folder / value) if is_path else value
+        return absolute(value) if is_path else value
 
     return {name: resolved(name, value) for name, value in parameters.items()}
 

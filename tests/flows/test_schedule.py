@@ -36,6 +36,30 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     assert job["parameters"] == {"notes": str(tmp_path / "notes"), "out": str(tmp_path / "tables")}
 
 
+def test_every_parameter_that_is_a_path_is_relative_to_the_file(tmp_path: Path) -> None:
+    paths = (
+        'exclude = "gold.jsonl", report = "figures.json", code_table = "codes.csv", lexicon = ["ours.toml"]'
+    )
+    trained = f"{{ task = 'codes', notes = '~/notes', {paths}, setting = ['encoder=./encoder', 'cost=.5'] }}"
+    [job] = read(
+        tmp_path, JOB.replace('"extract"', '"train"').replace('{ notes = "notes", out = "tables" }', trained)
+    )
+    assert job["parameters"] == {
+        "task": "codes",
+        "notes": str(Path.home() / "notes"),
+        "exclude": str(tmp_path / "gold.jsonl"),
+        "report": str(tmp_path / "figures.json"),
+        "code_table": str(tmp_path / "codes.csv"),
+        "lexicon": [str(tmp_path / "ours.toml")],
+        "setting": [f"encoder={tmp_path}/encoder", "cost=.5"],
+    }
+    model = '{ notes = "notes", out = "tables", model = "../model" }'
+    [job] = read(
+        tmp_path, JOB.replace('"extract"', '"predict"').replace('{ notes = "notes", out = "tables" }', model)
+    )
+    assert job["parameters"]["model"] == f"{tmp_path}/../model"
+
+
 def test_the_template_and_prefect_yaml_hold_the_same_jobs() -> None:
     template = read_schedule(TEMPLATE)
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
@@ -56,6 +80,32 @@ def test_the_template_and_prefect_yaml_hold_the_same_jobs() -> None:
         ("Europe/Zurich", "Europe/Zuerich", "timezone: there is no time zone 'Europe/Zuerich'"),
         ('"extract"', '"promote"', "jobs.0.step: Input should be 'extract', 'train' or 'predict'"),
         ("out =", "output =", "the parameters are notes, out"),
+        ('"notes"', "5", "jobs.0.parameters: notes: Input should be a valid string"),
+        (
+            '"tables"',
+            '"tables", workers = "2"',
+            "jobs.0.parameters: workers: Input should be a valid integer",
+        ),
+        (
+            '"tables"',
+            '"tables", workers = true',
+            "jobs.0.parameters: workers: Input should be a valid integer",
+        ),
+        (
+            '"tables"',
+            '"tables", lexicon = "a.toml"',
+            "jobs.0.parameters: lexicon: a list of strings is expected",
+        ),
+        (
+            '"tables"',
+            '"tables", lexicon = [1]',
+            "jobs.0.parameters: lexicon.0: Input should be a valid string",
+        ),
+        (
+            '"tables"',
+            '"tables", positive = "plan"',
+            "jobs.0.parameters: positive: a list of strings is expected",
+        ),
         (', out = "tables"', "", "jobs.0.parameters: missing a required argument: 'out'"),
         ("timezone", "time_zone", "time_zone: Extra inputs are not permitted"),
         ('name = "nightly"', 'name = "nightly', "is not TOML"),
