@@ -66,6 +66,7 @@ BATCH_CHARACTERS = (
     32_000_000  # a batch ends here even if it has few notes: 2,000 notes of 1 MB are too many at once
 )
 LONGEST_ID = 512
+NULLS = {"NULL", "NaN", "nan", "None", "<NA>", r"\N"}  # as databases and pandas write what is missing
 
 Marked = list[tuple[str, int, int]]  # code, start, end
 ValidNote = tuple[  # as NOTES_SCHEMA
@@ -79,7 +80,7 @@ class NoteReader:
     - Text is untouched: line ends and control characters stay; only a byte order mark at a file's start goes.
     - `patient_id` is the note id where there is none. A date that is not ISO 8601 is null. Codes are null
       where the note says nothing of them, an empty list where it says that there are none. Evidence is null
-      where no column of it is named.
+      where no column of it is named. Words for null (NULLS) are no id, no patient and no code.
     - Memory does not grow with the number of notes: the ids seen so far, which find duplicates, live in a
       temporary SQLite table on disk (exact, private, gone at the end; a set would take 100 bytes a note).
       Only the code tables of MIMIC and FHIR are held in memory: they grow with the admissions.
@@ -222,6 +223,7 @@ def _guarded(path: Path, source: NoteSource, progress: Progress) -> Iterator[Raw
 
 def _validated(path: Path, raw: RawNote, seen: _SeenIds) -> ValidNote | DeadLetter:
     note_id = _identifier(raw.note_id)
+    patient = None if _is_null(raw.patient_id) else raw.patient_id
 
     def dead(reason: str) -> DeadLetter:
         return DeadLetter(str(path), raw.row, note_id, reason)
@@ -237,7 +239,7 @@ def _validated(path: Path, raw: RawNote, seen: _SeenIds) -> ValidNote | DeadLett
         return dead("the text is invalid UTF-8")
     if text.isspace():
         return dead("the text is empty")
-    patient_id = note_id if raw.patient_id is None or raw.patient_id == "" else _identifier(raw.patient_id)
+    patient_id = note_id if patient is None or patient == "" else _identifier(patient)
     if patient_id is None:
         return dead(f"the patient id is no string or integer of up to {LONGEST_ID} characters")
     codes = _codes(raw.codes)
@@ -253,7 +255,13 @@ def _validated(path: Path, raw: RawNote, seen: _SeenIds) -> ValidNote | DeadLett
     return note_id, patient_id, text, _date(raw.written_on), _note_type(raw.note_type), codes, evidence
 
 
+def _is_null(value: object) -> bool:
+    return isinstance(value, str) and value.strip() in NULLS
+
+
 def _identifier(value: object) -> str | None:
+    if _is_null(value):
+        return None
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if isinstance(value, str) and 0 < len(value) <= LONGEST_ID and not value.isspace() and is_unicode(value):
@@ -295,7 +303,8 @@ def _codes(value: object) -> list[str] | str | _NotStrings | None:
     codes = [code.strip() for code in value if isinstance(code, str)]
     if len(codes) < len(value) or not all(map(is_unicode, codes)):
         return "the codes are no list of strings"
-    return list(dict.fromkeys(filter(None, codes)))
+    given = [code for code in dict.fromkeys(codes) if code and code not in NULLS]
+    return None if not given and not NULLS.isdisjoint(codes) else given
 
 
 def _split_codes(value: str) -> list[str] | str | _NotStrings | None:

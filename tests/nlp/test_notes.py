@@ -265,6 +265,35 @@ def test_lists_of_codes_in_a_csv_field(tmp_path: Path, field: str, codes: list[s
     assert read(tmp_path / "n.csv")[0][0]["codes"] == codes
 
 
+NULLS = ["NULL", "NaN", "nan", "None", "<NA>", r"\N"]  # as databases and pandas write them
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
+def test_the_word_for_null_is_no_code_no_patient_and_no_id(tmp_path: Path, suffix: str) -> None:
+    nulls = [*NULLS, " NULL "]
+    rows = [{"note_id": f"n{i}", "patient_id": n, "text": "x", "codes": n} for i, n in enumerate(nulls)]
+    rows += [{"note_id": null, "patient_id": "p", "text": CANARY, "codes": "I10"} for null in nulls]
+    rows += [{"note_id": "last", "patient_id": "Null", "text": "NULL", "codes": "I10;NULL"}]
+    path = tmp_path / f"notes{suffix}"
+    if suffix == ".jsonl":
+        write_json_lines(path, rows)
+    else:
+        pl.DataFrame(rows).write_csv(path, separator="\t" if suffix == ".tsv" else ",")
+    notes, letters = read(path, codes_column="codes")
+    found = [(note["note_id"], note["patient_id"], note["text"], note["codes"]) for note in notes]
+    assert found[:-1] == [(f"n{i}", f"n{i}", "x", None) for i in range(len(nulls))]
+    assert found[-1] == ("last", "Null", "NULL", ["I10"])
+    assert [letter.note_id for letter in letters] == [None] * len(nulls)
+    assert {letter.reason.partition(",")[0] for letter in letters} == {"the note id is missing"}
+
+
+def test_lists_with_nothing_but_nulls_say_nothing_of_codes(tmp_path: Path) -> None:
+    lists = [["NULL"], ["nan", "None"], ["I10", "NULL"], [""], []]
+    rows = [{"id": row, "text": "x", "codes": codes} for row, codes in enumerate(lists)]
+    notes, _ = read(write_json_lines(tmp_path / "n.jsonl", rows))
+    assert [note["codes"] for note in notes] == [None, None, ["I10"], [], []]
+
+
 def test_codes_that_became_numbers_are_refused(tmp_path: Path) -> None:
     why = "codes must be strings, for as numbers 003.1 and 3.10 both lose what they were"
     for number, codes in enumerate(([3.1], [250], 3.1, "[3.1, 250.0]")):
