@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from rubricator.models.calibration import CalibrationSettings
 from rubricator.nlp.errors import RubricatorError
+from rubricator.nlp.note_files import files_under
 from rubricator.nlp.notes import NoteSettings
 
 Task = Literal["plan", "codes", "memory"]
@@ -153,7 +154,9 @@ def note_files(corpus: str) -> list[Path]:
     if path.is_file():
         return [path]
     tables = ("noteevents", "discharge", "diagnoses_icd", "procedures_icd")
-    return sorted(file for file in path.rglob("*.csv*") if file.name.lower().startswith(tables))
+    return [
+        file for file in files_under(path) if ".csv" in file.name and file.name.lower().startswith(tables)
+    ]
 
 
 class Table(_Entry):

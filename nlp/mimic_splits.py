@@ -28,7 +28,7 @@ import numpy as np
 import pyarrow as pa
 
 from rubricator.nlp.mimic import MimicFiles, find_mimic
-from rubricator.nlp.note_files import NoteFormatError, Progress
+from rubricator.nlp.note_files import NoteFormatError, Progress, files_under
 from rubricator.nlp.notes import NOTES_SCHEMA
 
 PARTS = ("train", "dev", "test")
@@ -150,7 +150,7 @@ def mimic_splits(
 
 def _read_codes(folder: Path, release: str, icd: int) -> MimicFiles:
     """The tables, with the codes read."""
-    found = find_mimic(sorted(path for path in folder.rglob("*") if path.is_file()))
+    found = find_mimic(files_under(folder))
     if found is None or found.name != release:
         there = found.name if found else "no table of MIMIC"
         raise NoteFormatError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import shutil
 import tempfile
@@ -63,6 +64,27 @@ class NoteSource(Protocol):
 def plain_name(path: Path) -> Path:
     """The path without .gz or .zst."""
     return path.with_suffix("") if path.suffix.lower() in CODECS else path
+
+
+def files_under(folder: Path) -> list[Path]:
+    """All files under a folder in order, without hidden ones and the side files of Spark (_SUCCESS, .part.crc).
+
+    Links to folders are followed, after all that is there without them; each real folder is read once.
+    """
+    found: list[Path] = []
+    seen: set[str] = set()
+    starts = [folder]
+    for start in starts:  # which grows by the links that are met
+        for place, folders, names in os.walk(start):
+            folders[:] = sorted(name for name in folders if name[0] not in "._")
+            real = os.path.realpath(place)
+            if real in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            starts += [link for name in folders if (link := Path(place, name)).is_symlink()]
+            found += [Path(place, name) for name in names if name[0] not in "._"]
+    return sorted(path for path in found if path.is_file())
 
 
 @contextmanager

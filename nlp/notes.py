@@ -33,6 +33,7 @@ from rubricator.nlp.note_files import (
     NoteSource,
     Progress,
     RawNote,
+    files_under,
     is_unicode,
     plain_name,
 )
@@ -179,23 +180,14 @@ def _files(source: Path) -> tuple[list[Path], Path]:
     if source.is_file():
         return [source], source.parent
     if source.is_dir():
-        return _walk(source), source
+        return files_under(source), source
     matches = [Path(match) for match in sorted(glob.glob(str(source), recursive=True))]  # noqa: PTH207 (absolute globs)
     if not matches:
         raise NoteFormatError(f"{source}: no such file, folder or match")
     parts = itertools.takewhile(lambda part: not glob.has_magic(part), source.parts)
     return sorted(
-        {path for match in matches for path in ([match] if match.is_file() else _walk(match))}
+        {path for match in matches for path in ([match] if match.is_file() else files_under(match))}
     ), Path(*parts)
-
-
-def _walk(folder: Path) -> list[Path]:
-    """All files under a folder, without hidden ones and the side files of Spark (_SUCCESS, .part.crc)."""
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not any(part[0] in "._" for part in path.relative_to(folder).parts)
-    ]
 
 
 def _guarded(path: Path, source: NoteSource, progress: Progress) -> Iterator[RawNote | DeadLetter]:

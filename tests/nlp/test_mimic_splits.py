@@ -156,6 +156,14 @@ def test_split_tables_of_mimic_iv(mimic4: Path, tmp_path: Path) -> None:
     assert found.counts["stays in no part"] == 34
 
 
+def test_tables_may_be_in_linked_folders(mimic4: Path, tmp_path: Path) -> None:
+    (tmp_path / "links").mkdir()
+    for name in ("note", "hosp"):
+        (tmp_path / "links" / name).symlink_to(mimic4 / name)
+    found = mimic_splits(tmp_path / "links", release="MIMIC-IV", icd=10)
+    assert found.note_ids == mimic_splits(mimic4, release="MIMIC-IV", icd=10).note_ids
+
+
 def test_the_parts_are_examples(mimic4: Path) -> None:
     found = mimic_splits(mimic4, release="MIMIC-IV", icd=10)
     train = code_examples(found.batches("train"))

@@ -129,6 +129,25 @@ def test_a_folder_and_a_glob_give_all_their_files(tmp_path: Path, suffix: str) -
     assert read(f"{tmp_path}/**/[xyz]{suffix}")[0][0]["note_id"] == "a"
 
 
+def test_linked_folders_are_read_each_real_folder_once(tmp_path: Path) -> None:
+    notes, elsewhere = tmp_path / "notes", tmp_path / "elsewhere"
+    for folder in (notes / "z", notes / ".snapshot", elsewhere / "deep"):
+        folder.mkdir(parents=True)
+        (folder / "n.txt").write_text("x")
+    for link, target in {
+        notes / "a": notes / "z",  # what is there without the link keeps its name
+        notes / "b": elsewhere,
+        notes / "latest": notes / ".snapshot",
+        notes / "c": elsewhere / "deep",
+        elsewhere / "loop": notes,
+        notes / "nowhere": tmp_path / "nowhere",
+    }.items():
+        link.symlink_to(target)
+    (tmp_path / "link").symlink_to(notes)
+    for source in (notes, tmp_path / "link"):
+        assert [note["note_id"] for note in read(source)[0]] == ["b/deep/n", "latest/n", "z/n"]
+
+
 def test_a_text_folder_names_notes_by_their_path(tmp_path: Path) -> None:
     (tmp_path / "ward 3").mkdir()
     (tmp_path / "ward 3" / "n.1.txt").write_bytes(b"\xef\xbb\xbfPlan:\r\nrest")
