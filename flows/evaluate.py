@@ -82,9 +82,14 @@ def evaluate(
     """
     open_home(home).init_mlflow()
     from rubricator.models.registry import load, resolve
-    from rubricator.nlp.examples import annotated_examples
+    from rubricator.nlp.examples import ExampleError, annotated_examples
 
     trained = load(resolve(model))
+    if annotations and trained.task == "codes":
+        raise ExampleError(
+            f"{model} assigns codes to whole notes, and annotated units are for models of sentences: leave out "
+            "--annotations, and it is scored on the codes of the notes"
+        )
     columns = NoteSettings(
         id_column=id_column, patient_column=patient_column, text_column=text_column, codes_column=codes_column
     )

@@ -244,10 +244,10 @@ def annotated_examples(
 
     As everywhere, words of a heading do not reach the features: where a unit holds one, its text is what stands
     beside the heading; a unit that is nothing but a heading has the empty text, which no model predicts.
-    Raises ExampleError for a unit outside its note, or a note that is missing.
+    Raises ExampleError for a line without units or labels, a unit outside its note, or a note that is missing.
     """
     finder = SectionFinder(lexicon)
-    units = {row["note_id"]: row for row in _json_rows(annotations)}
+    units = _annotations(annotations)
     counts: Counter[str] = Counter()
     ids, groups, texts, contexts, values, strata = [], [], [], [], [], []
     for note_id, text in _note_rows(batches, ("note_id", "text")):
@@ -297,7 +297,7 @@ def label_matrix(label_lists: Sequence[Collection[str]], labels: Sequence[str]) 
 
 def note_ids_in(path: Path) -> set[str]:
     """The note ids of a JSON lines file (also .gz) with a `note_id` in each line: an annotation file, say."""
-    return {row["note_id"] for row in _json_rows(path)}
+    return {row["note_id"] for _, row in _json_rows(path)}
 
 
 def _label_spans(
@@ -323,6 +323,28 @@ def _label_spans(
     return found
 
 
+def _annotations(path: Path) -> dict[str, dict[str, Any]]:
+    """The annotation of each note id."""
+    found = {}
+    for number, row in _json_rows(path):
+        units = row.get("units")
+        if not isinstance(units, list) or not all(map(_is_unit, units)):
+            raise ExampleError(
+                f"{path}, line {number}: 'units' is expected, as [[start, end, 0 or 1], …] in whole numbers"
+            )
+        found[row["note_id"]] = row
+    return found
+
+
+def _is_unit(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 3
+        and all(isinstance(number, int) for number in value)
+        and value[2] in (0, 1)
+    )
+
+
 def _without(headings: Sequence[tuple[int, int]], text: str, start: int, end: int) -> str:
     kept, at = [], start
     for heading_start, heading_end in headings:
@@ -342,7 +364,8 @@ def _groups_without(
     return groups, [row for row, group in enumerate(groups) if group not in left_out]
 
 
-def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
+def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each line with its number."""
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rt", encoding="utf-8") as lines:
@@ -354,7 +377,7 @@ def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
                     raise ExampleError(
                         f"{path}, line {number}: an object with a 'note_id' string is expected"
                     )
-                yield row
+                yield number, row
     except (OSError, ValueError) as error:
         reason = type(error).__name__
     else:

@@ -140,6 +140,14 @@ def test_plan_sentences_are_evaluated_by_headings_and_by_annotated_units(
     assert by_units.counts["sentences"] == 1
 
 
+def test_annotated_units_are_for_models_of_sentences_only(
+    codes: Trained, corpus: SyntheticCorpus, home: Path, tmp_path: Path
+) -> None:
+    gold = str(tmp_path / "gold.jsonl")
+    with pytest.raises(ExampleError, match=r"icd-codes/1 assigns codes to whole notes.*--annotations"):
+        evaluate("icd-codes/1", str(corpus.new_notes), annotations=gold, home=str(home))
+
+
 def test_a_note_is_explained_by_both_models_on_one_private_page(
     plan: Trained, codes: Trained, corpus: SyntheticCorpus, home: Path, tmp_path: Path
 ) -> None:

@@ -143,6 +143,24 @@ def test_a_broken_annotation_file_names_the_file_and_not_its_text(tmp_path: Path
     assert raised.value.__context__ is None
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [None, 7, [[0, 3]], [[0, 3, 2]], [[0, 3, None]], [["0", 3, 1]], [[0.5, 3, 1]], [{"start": 0, "end": 3}]],
+)
+def test_annotations_without_units_or_labels_say_what_is_expected(
+    tmp_path: Path, lexicon: Lexicon, wrong: object
+) -> None:
+    file = tmp_path / "gold.jsonl"
+    rows = [{"note_id": "n", "units": [[0, 4, 1]]}, {"note_id": "m", "units": wrong}]
+    file.write_text("\n\n".join(map(json.dumps, rows)))
+    with pytest.raises(ExampleError) as raised:
+        annotated_examples(batches(("n", "n", "Rest.", None)), file, lexicon=lexicon)
+    assert (
+        str(raised.value)
+        == f"{file}, line 3: 'units' is expected, as [[start, end, 0 or 1], …] in whole numbers"
+    )
+
+
 def test_the_fingerprint_is_of_the_data(lexicon: Lexicon) -> None:
     def fingerprint(*notes: int) -> str:
         found = batches(*(headed(note, f"p{note}") for note in notes))
