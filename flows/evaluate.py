@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rubricator.flows.figures import (
     CountedNotes,
     buckets_table,
+    check_report,
     counts_line,
     figures_table,
     task_examples,
@@ -78,9 +79,11 @@ def evaluate(
     A model of sentences is scored on the gold units of `annotations`; without them on the headed sections of the notes:
     positive are the sentences of the categories that were positive in its training, negative those of every other
     known category; sections that mix both are left out. A model of codes is scored on the codes of the notes: a code
-    that it does not know counts as missed. Raises NoteFormatError, ExampleError, RegistryError.
+    that it does not know counts as missed. Raises NoteFormatError, ExampleError, ReportError, RegistryError.
     """
-    open_home(home).init_mlflow()
+    opened = open_home(home)
+    check_report(report)
+    opened.init_mlflow()
     from rubricator.models.registry import load, resolve
     from rubricator.nlp.examples import ExampleError, annotated_examples
 

@@ -1,5 +1,6 @@
 """What training and evaluation share: notes read with progress and counted losses, and their tables of figures."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from rubricator.flows.progress import Progress
+from rubricator.nlp.errors import RubricatorError
 from rubricator.nlp.headings import Lexicon
 from rubricator.nlp.notes import DeadLetter, NoteReader, NoteSettings
 
@@ -20,6 +22,26 @@ if TYPE_CHECKING:
 
 
 OF_SEVERAL_LABELS = ("macro_", "map", "exact_match")  # say nothing new where there is one label
+
+
+class ReportError(RubricatorError):
+    """A file for figures that cannot be written."""
+
+
+def check_report(report: str | None) -> None:
+    """Called before the work that the figures are of. Raises ReportError where the file could not be written."""
+    if not report:
+        return
+    file = Path(report).absolute()
+    if not file.parent.is_dir():
+        problem = f"there is no folder {file.parent}; make it first"
+    elif file.is_dir():
+        problem = "is a folder; give a file in it"
+    elif not os.access(file.parent, os.W_OK):
+        problem = f"the folder {file.parent} is not writable; give a file in another one"
+    else:
+        return
+    raise ReportError(f"--report {report}: {problem}")
 
 
 class CountedNotes:

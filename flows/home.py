@@ -1,5 +1,6 @@
 """Where Rubricator keeps its state: one private folder with the databases and the artifacts."""
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -8,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+
+from rubricator.nlp.errors import RubricatorError
 
 EXPERIMENT = "rubricator"
 
@@ -30,17 +33,30 @@ _UNLESS_SET = {
 }
 
 
+class HomeError(RubricatorError):
+    """A state folder that cannot be used."""
+
+
 def open_home(path: Path | str | None = None) -> "Home":
     """Make the state folder and point MLflow and Prefect at it, for this process and its children.
 
     path: the folder; None means the environment's RUBRICATOR_HOME, else ./.rubricator. A server that
     MLFLOW_TRACKING_URI or PREFECT_API_URL names is used instead of the embedded database. Takes milliseconds
     and may be called again. New files of this process are readable by their owner only (umask 077).
+    Raises HomeError where the folder cannot be made or written into.
     """
     os.umask(0o077)
     before = os.environ.get("RUBRICATOR_HOME")
     home = Home(Path(path or before or ".rubricator").expanduser().resolve())
-    home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        problem = None if os.access(home.path, os.W_OK | os.X_OK) else os.strerror(errno.EACCES)
+    except OSError as error:
+        problem = error.strerror
+    if problem:
+        raise HomeError(
+            f"{home.path} cannot be the state folder ({problem}); name another one with --home or RUBRICATOR_HOME"
+        )
     os.environ.update(_ALWAYS)
     for name, value in _UNLESS_SET.items():
         os.environ.setdefault(name, value)

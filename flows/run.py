@@ -39,7 +39,7 @@ def run(
 
     Raises what the step raised, made safe: see `guarded`.
     """
-    opened = open_home(home)
+    opened = guarded(open_home)(home)
     if not use_prefect:
         return guarded(step)(home=home, **parameters)
     # this caller sees the exception itself; the server's log keeps it too

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from rubricator.flows.figures import CountedNotes, counts_line, figures_table, task_examples
+from rubricator.flows.figures import CountedNotes, check_report, counts_line, figures_table, task_examples
 from rubricator.flows.home import open_home
 from rubricator.flows.progress import Progress
 from rubricator.flows.settings import classifier_settings
@@ -106,12 +106,13 @@ def train(
     (`read_code_table`), all of which may be predicted. bootstrap: resamples of each interval.
     denoise: how doubtful training labels are found, which are then not learnt from (`models.label_noise`).
     report: JSON file for every figure. evidence_column: of marked spans (`NoteSettings`), for classifiers that learn
-    from them. Raises NoteFormatError, ExampleError, FoldError, TrainError, SettingError, RegistryError and, for an
-    ensemble that is not better than its best member (`require_win`), EnsembleError.
+    from them. Raises NoteFormatError, ExampleError, FoldError, TrainError, SettingError, ReportError, RegistryError
+    and, for an ensemble that is not better than its best member (`require_win`), EnsembleError.
     """
     if task not in TASKS:
         raise TrainError(f"there is no task {task!r}; there are: {', '.join(TASKS)}")
     opened = open_home(home)
+    check_report(report)
     from rubricator.models.ensemble import EnsembleSettings
     from rubricator.models.ensemble_training import cross_validate_ensemble, require_win, train_ensemble
     from rubricator.models.registry import check_name

@@ -60,3 +60,11 @@ def test_an_error_is_one_message_and_exit_code_2(tmp_path: Path) -> None:
     assert result.returncode == 2
     assert "error:" in result.stderr and "columns are key, remark" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_home_that_cannot_be_used_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = rubricator("promote", "icd-codes", "--version", "1", "--home", str(tmp_path / "file"))
+    assert result.returncode == 2
+    assert "cannot be the state folder (File exists)" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from rubricator.flows.home import open_home
+from rubricator.flows.home import HomeError, open_home
 
 OURS = ("RUBRICATOR_HOME", "MLFLOW_TRACKING_URI", "PREFECT_HOME", "PREFECT_API_URL", "MLFLOW_EXPERIMENT_NAME")
 OPEN_AND_LIST = """
 import sys
-from rubricator.flows.home import open_home
+from rubricator.flows.home import HomeError, open_home
 open_home(sys.argv[1]).init_mlflow()
 import mlflow
 print([e.artifact_location for e in mlflow.MlflowClient().search_experiments() if e.name == "rubricator"])
@@ -40,6 +40,20 @@ def test_the_folder_and_new_files_are_private(tmp_path: Path) -> None:
     (home.path / "new").touch()
     assert stat.S_IMODE(home.path.stat().st_mode) == 0o700
     assert stat.S_IMODE((home.path / "new").stat().st_mode) == 0o600
+
+
+def test_a_folder_that_cannot_be_used_is_an_error_that_says_how_to_name_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    mend = "name another one with --home or RUBRICATOR_HOME"
+    for path, why in ((tmp_path / "file", "File exists"), (tmp_path / "file" / "home", "Not a directory")):
+        with pytest.raises(HomeError) as raised:
+            open_home(path)
+        assert str(raised.value) == f"{path} cannot be the state folder ({why}); {mend}"
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
+    with pytest.raises(HomeError, match="Permission denied"):
+        open_home(tmp_path)
 
 
 def test_nothing_is_sent_home_and_no_pickle_is_read(tmp_path: Path) -> None:
@@ -83,7 +97,7 @@ def test_servers_of_the_user_are_kept(tmp_path: Path) -> None:
 
 
 def test_opening_imports_neither_mlflow_nor_prefect(tmp_path: Path) -> None:
-    script = "import sys\nfrom rubricator.flows.home import open_home\nopen_home(sys.argv[1])\n"
+    script = "import sys\nfrom rubricator.flows.home import HomeError, open_home\nopen_home(sys.argv[1])\n"
     script += "print({'mlflow', 'prefect', 'pandas', 'numpy'} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import mlflow
@@ -12,6 +13,7 @@ import pytest
 
 from rubricator.flows.evaluate import evaluate
 from rubricator.flows.explain import NoSuchNoteError, explain
+from rubricator.flows.figures import ReportError
 from rubricator.flows.home import open_home
 from rubricator.flows.settings import SettingError, classifier_settings
 from rubricator.flows.shards import JobIsRunningError
@@ -173,6 +175,18 @@ def test_wrong_settings_say_what_there_is(corpus: SyntheticCorpus, home: Path, t
     uncoded.write_text('{"note_id": "1", "text": "Seen today."}\n')
     with pytest.raises(ExampleError, match="--codes-column"):
         train("codes", str(uncoded), home=str(home))
+
+
+@pytest.mark.parametrize(
+    ("report", "why"), [("nofolder/x.json", "there is no folder"), (".", "is a folder; give a file in it")]
+)
+def test_a_report_that_cannot_be_written_is_an_error_before_any_work(
+    home: Path, tmp_path: Path, report: str, why: str
+) -> None:
+    file = str(tmp_path / report)
+    for step in (partial(train, "plan"), partial(evaluate, "icd-codes")):
+        with pytest.raises(ReportError, match=f"--report {file}: {why}"):
+            step("nowhere.jsonl", report=file, home=str(home))
 
 
 def test_settings_of_the_classifier_are_given_as_key_and_value() -> None:
