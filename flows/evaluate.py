@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from rubricator.models.evaluation import Evaluation
     from rubricator.nlp.examples import Examples
 
+PORTION = 500  # texts that are predicted at once
+
 
 @dataclass(frozen=True)
 class Evaluated:
@@ -106,7 +108,7 @@ def evaluate(
             examples = task_examples(
                 trained.task, read, settings=settings.against_all_others(headings), lexicon=headings
             )
-        probabilities = trained.predict_proba(examples.texts, contexts=examples.contexts)
+        probabilities = _predicted(trained, examples, progress)
     strata = {
         stratum: [row for row, name in enumerate(examples.strata or []) if name == stratum]
         for stratum in sorted(set(examples.strata or []))
@@ -124,6 +126,20 @@ def evaluate(
     if report:
         write_text(Path(report), json.dumps(evaluated.to_json(), indent=1))
     return evaluated
+
+
+def _predicted(trained: "TrainedModel", examples: "Examples", progress: Progress) -> "NDArray[np.float32]":
+    """The probabilities of all examples, portion by portion."""
+    import numpy as np
+
+    count = len(examples)
+    portions = []
+    for start in range(0, count, PORTION):
+        some = examples.take(range(start, min(start + PORTION, count)))
+        portions.append(trained.predict_proba(some.texts, contexts=some.contexts))
+        done = start + len(some)
+        progress.show(done / count, f"{done:,} of {count:,} predicted")
+    return np.concatenate(portions)
 
 
 def _score(

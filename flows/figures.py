@@ -59,6 +59,10 @@ class CountedNotes:
             self._progress.show(self._reader.fraction_read, f"{read:,} notes read")
             yield batch
 
+    def compared(self, done: int, count: int) -> None:
+        """Shows how many notes are compared."""
+        self._progress.show(done / count, f"{done:,} of {count:,} notes compared for near duplicates")
+
     def _count(self, dead_letter: DeadLetter) -> None:
         self.dead_letters[dead_letter.reason] += 1
 
@@ -78,9 +82,11 @@ def task_examples(
     from rubricator.nlp.examples import code_examples, section_examples
 
     if task == "plan":
-        return section_examples(notes, settings=settings, lexicon=lexicon, exclude=exclude)
+        return section_examples(
+            notes, settings=settings, lexicon=lexicon, exclude=exclude, progress=notes.compared
+        )
     table = read_code_table(code_table) if code_table else None
-    return code_examples(notes, exclude=exclude, top_labels=top_labels, table=table)
+    return code_examples(notes, exclude=exclude, top_labels=top_labels, table=table, progress=notes.compared)
 
 
 def figures_table(title: str, evaluations: Mapping[str, "Evaluation"]) -> "Table":

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +29,7 @@ from rubricator.nlp.weak_labels import WeakLabelSettings, label_note
 
 _WORD = re.compile(r"[^\W_]")
 _T = TypeVar("_T")
+Progress = Callable[[int, int], None]
 
 
 class ExampleError(RubricatorError):
@@ -133,11 +134,13 @@ def section_examples(
     settings: WeakLabelSettings,
     lexicon: Lexicon,
     exclude: Collection[str] = (),
+    progress: Progress | None = None,
 ) -> Examples:
     """Sentences labelled by the headed section they stand under (FACTS: weak labels without leakage).
 
     further examples: sentences of sections that mix plans with other things, labelled by their wording.
     exclude: note ids left out, together with every note of their groups (near duplicates, same patient).
+    progress: called while near duplicates are looked for, with the number of notes done and of all.
     Raises ExampleError where no sentence is positive or none is negative.
     """
     finder = SectionFinder(lexicon)
@@ -156,7 +159,7 @@ def section_examples(
             note_texts.append(text)
             contexts = sentence_contexts(text, [(sentence.start, sentence.end) for sentence in sentences])
             units.append([(sentences[index], contexts[index]) for index in labelled])
-    groups, kept = _groups_without(exclude, note_ids, patient_ids, note_texts)
+    groups, kept = _groups_without(exclude, note_ids, patient_ids, note_texts, progress)
     counts["notes left out"] = len(note_ids) - len(kept)
     rows = [(row, sentence, context) for row in kept for sentence, context in units[row]]
 
@@ -192,12 +195,13 @@ def code_examples(
     exclude: Collection[str] = (),
     top_labels: int | None = None,
     table: Mapping[str, Sequence[str]] | None = None,
+    progress: Progress | None = None,
 ) -> Examples:
     """Whole notes with their codes. Notes whose codes are null are unlabelled and left out; an empty list is a label.
 
     top_labels: keep only the N most frequent codes (ties by code), as the public top-50 splits do. table: codes with
     their names, which are labels even if no note has them. Evidence of codes that are no label of the note is left out
-    and counted. Raises ExampleError where no note has a code.
+    and counted. progress: as for section_examples. Raises ExampleError where no note has a code.
     """
     counts: Counter[str] = Counter()
     note_ids, patient_ids, texts, code_lists, marked = [], [], [], [], []
@@ -212,7 +216,7 @@ def code_examples(
         texts.append(text)
         code_lists.append(list(dict.fromkeys(codes or [])))
         marked.append(evidence)
-    groups, kept = _groups_without(exclude, note_ids, patient_ids, texts)
+    groups, kept = _groups_without(exclude, note_ids, patient_ids, texts, progress)
     counts["notes left out"] = len(note_ids) - len(kept)
     frequency = Counter(code for row in kept for code in code_lists[row])
     if not frequency:
@@ -356,10 +360,16 @@ def _without(headings: Sequence[tuple[int, int]], text: str, start: int, end: in
 
 
 def _groups_without(
-    exclude: Collection[str], note_ids: Sequence[str], patient_ids: Sequence[str], texts: Sequence[str]
+    exclude: Collection[str],
+    note_ids: Sequence[str],
+    patient_ids: Sequence[str],
+    texts: Sequence[str],
+    progress: Progress | None,
 ) -> tuple[NDArray[np.int64], list[int]]:
     """Group of each note, and the rows of the notes whose group holds no excluded note."""
-    groups = group_notes(note_ids, patient_ids, texts) if note_ids else np.zeros(0, np.int64)
+    count = len(note_ids)
+    each = (lambda done: progress(done, count)) if progress else None
+    groups = group_notes(note_ids, patient_ids, texts, progress=each) if count else np.zeros(0, np.int64)
     left_out = {group for group, note_id in zip(groups, note_ids, strict=True) if note_id in exclude}
     return groups, [row for row, group in enumerate(groups) if group not in left_out]
 

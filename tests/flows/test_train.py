@@ -127,6 +127,26 @@ def test_a_model_is_evaluated_on_codes_it_does_not_know(
     assert scores["strange"]["micro_precision"] == pytest.approx(scores["known"]["micro_precision"])
 
 
+def test_an_evaluation_predicts_in_portions_that_are_shown(
+    plan: Trained,
+    corpus: SyntheticCorpus,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("rubricator.flows.progress.LINE_EVERY", 0.0)
+    found = []
+    for portion in (10_000, 100):
+        monkeypatch.setattr("rubricator.flows.evaluate.PORTION", portion)
+        found.append(evaluate("plan-sentences/1", str(corpus.new_notes), bootstrap=0, home=str(home)))
+    whole, portions = (each.evaluation.values() for each in found)
+    assert portions == pytest.approx(whole)
+    count = found[0].counts["sentences"]
+    shown = [line for line in capsys.readouterr().err.splitlines() if "predicted" in line]
+    assert shown[0] == f"evaluate plan-sentences/1: 100%, {count:,} of {count:,} predicted"
+    assert shown[1].endswith(f", 100 of {count:,} predicted") and shown[-1] == shown[0]
+
+
 def test_plan_sentences_are_evaluated_by_headings_and_by_annotated_units(
     plan: Trained, corpus: SyntheticCorpus, home: Path, tmp_path: Path
 ) -> None:
