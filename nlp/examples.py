@@ -248,7 +248,7 @@ def annotated_examples(
 
     As everywhere, words of a heading do not reach the features: where a unit holds one, its text is what stands
     beside the heading; a unit that is nothing but a heading has the empty text, which no model predicts.
-    Raises ExampleError for a line without units or labels, a unit outside its note, or a note that is missing.
+    Raises ExampleError for a line without units or labels, a unit outside its note, a note that is missing, or no unit.
     """
     finder = SectionFinder(lexicon)
     units = _annotations(annotations)
@@ -275,6 +275,10 @@ def annotated_examples(
     if units:
         raise ExampleError(
             f"{annotations}: {len(units)} annotated notes are not among the notes, first {min(units)!r}"
+        )
+    if not ids:
+        raise ExampleError(
+            f"{annotations}: there is no unit to score in it; 'units' are [[start, end, 0 or 1], …]"
         )
     counts["sentences"], counts["positive sentences"] = len(ids), sum(values)
     return Examples(

@@ -161,6 +161,13 @@ def test_annotations_without_units_or_labels_say_what_is_expected(
     )
 
 
+@pytest.mark.parametrize("lines", ["", '{"note_id": "n", "units": []}\n'])
+def test_annotations_without_any_unit_are_an_error(tmp_path: Path, lexicon: Lexicon, lines: str) -> None:
+    (tmp_path / "gold.jsonl").write_text(lines)
+    with pytest.raises(ExampleError, match=r"gold\.jsonl: there is no unit to score"):
+        annotated_examples(batches(("n", "n", "Rest.", None)), tmp_path / "gold.jsonl", lexicon=lexicon)
+
+
 def test_the_fingerprint_is_of_the_data(lexicon: Lexicon) -> None:
     def fingerprint(*notes: int) -> str:
         found = batches(*(headed(note, f"p{note}") for note in notes))
