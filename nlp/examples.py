@@ -340,6 +340,8 @@ def _annotations(path: Path) -> dict[str, dict[str, Any]]:
             raise ExampleError(
                 f"{path}, line {number}: 'units' is expected, as [[start, end, 0 or 1], …] in whole numbers"
             )
+        if row["note_id"] in found:
+            raise ExampleError(f"{path}, line {number}: note {row['note_id']} stands on another line too")
         found[row["note_id"]] = row
     return found
 

@@ -161,6 +161,12 @@ def test_annotations_without_units_or_labels_say_what_is_expected(
     )
 
 
+def test_a_note_that_is_annotated_twice_is_an_error(tmp_path: Path, lexicon: Lexicon) -> None:
+    (tmp_path / "gold.jsonl").write_text('{"note_id": "n", "units": [[0, 4, 1]]}\n' * 2)
+    with pytest.raises(ExampleError, match=r"line 2: note n stands on another line too"):
+        annotated_examples(batches(("n", "n", "Rest.", None)), tmp_path / "gold.jsonl", lexicon=lexicon)
+
+
 @pytest.mark.parametrize("lines", ["", '{"note_id": "n", "units": []}\n'])
 def test_annotations_without_any_unit_are_an_error(tmp_path: Path, lexicon: Lexicon, lines: str) -> None:
     (tmp_path / "gold.jsonl").write_text(lines)
