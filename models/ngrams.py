@@ -37,6 +37,7 @@ _ASSERTIONS = {  # by the mark that a word in scope gets (never part of a token)
         re.IGNORECASE,
     ),
 }
+_NAMED = -1  # the group of a name
 _SCOPE_END = re.compile(
     r"[.;:!?\n]|\b(?:but|however|although|though|except|which|who|because|since)\b", re.IGNORECASE
 )
@@ -52,7 +53,7 @@ class NgramSettings(BaseModel):
     char_ngrams: tuple[int, int] = (3, 5)  # shortest and longest, cut from a word and the blanks around it
     min_groups: int = Field(
         default=2, ge=1
-    )  # a feature of fewer groups (patients) is dropped: it may be a name
+    )  # a feature of fewer groups (patients) is dropped: it may be a person's name
     word_weight: float = Field(default=1.0, gt=0)
     char_weight: float = Field(default=1.0, ge=0)
     evenness: float = Field(
@@ -96,14 +97,16 @@ class NgramFeatures:
         self.idf: Float = np.zeros(0, np.float32)
         self.norms: Float = np.zeros(0, np.float32)  # mean norm of a text, per kind of feature
 
-    def fit_transform(self, texts: Sequence[str], groups: Int) -> csr_matrix:
+    def fit_transform(self, texts: Sequence[str], groups: Int, *, names: Sequence[str] = ()) -> csr_matrix:
         """Learn the vocabulary and idf of these texts; returns their features, float32 (texts, columns).
 
-        groups: (texts,), whose text it is.
+        groups: (texts,), whose text it is. names: what labels are called; their features are in the vocabulary, however
+        few of the texts have them.
         """
         settings = self.settings
-        tokens = tokenize(texts, assertions=self.settings.assertions)
-        group = np.unique(groups, return_inverse=True)[1][tokens.row]
+        tokens = tokenize([*texts, *names], assertions=settings.assertions)
+        distinct, group_of_text = np.unique(groups, return_inverse=True)
+        group = np.append(group_of_text, np.full(len(names), _NAMED))[tokens.row]
         self.words = _numbered(sorted(tokens.forms[form] for form in self._frequent(tokens.form, group)))
         word = _numbers(tokens.forms, self.words)[tokens.form]
         self.runs, run = [], word
@@ -113,11 +116,14 @@ class NgramFeatures:
             run = _find(self.runs[-1], key)
         if settings.char_weight:
             grams = _numbered(sorted({gram for form in tokens.forms for gram in self._cut(form)}))
-            of_groups = replace(tokens, rows=len(np.unique(groups)), row=group)
+            of_groups = replace(
+                tokens, rows=len(distinct) + 1, row=np.where(group == _NAMED, len(distinct), group)
+            )
             counts = _form_counts(of_groups) @ self._char_counts(tokens.forms, grams)
-            kept = np.bincount(counts.indices, minlength=len(grams)) >= settings.min_groups
+            kept = np.bincount(counts[:-1].indices, minlength=len(grams)) >= settings.min_groups
+            kept[counts[-1].indices] = True
             self.chars = _numbered([gram for gram, keep in zip(grams, kept, strict=True) if keep])
-        kinds = self._counts(tokens)
+        kinds = [(weight, counts[: len(texts)]) for weight, counts in self._counts(tokens)]
         with_it = np.concatenate(
             [np.bincount(counts.indices, minlength=counts.shape[1]) for _, counts in kinds]
         )
@@ -231,12 +237,13 @@ class NgramFeatures:
             yield weight, features, np.sqrt(features.multiply(features).sum(axis=1).A1)
 
     def _frequent(self, key: Int, group: Int) -> Int:
-        """The keys (one per token, -1 for none) that stand in texts of enough groups, sorted."""
-        known = key >= 0
+        """The keys (one per token, -1 for none) that stand in texts of enough groups, or in a name; sorted."""
+        in_names = (key >= 0) & (group == _NAMED)
+        in_texts = (key >= 0) & (group != _NAMED)
         number = group.max(initial=0) + 1
-        distinct = np.unique(key[known] * number + group[known])
+        distinct = np.unique(key[in_texts] * number + group[in_texts])
         keys, groups = np.unique(distinct // number, return_counts=True)
-        return keys[groups >= self.settings.min_groups]
+        return np.union1d(keys[groups >= self.settings.min_groups], key[in_names])
 
     def _run_keys(self, tokens: Tokens, run: Int, word: Int, length: int) -> Int:
         """Key of the run of `length` words that starts at each token, from the run one shorter; -1 where

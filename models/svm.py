@@ -97,7 +97,7 @@ class SvmClassifier:
         """
         targets = targets.tocsr()
         folds = assign_folds(targets, groups, self.settings.inner_folds, seed=self.settings.seed)
-        features = self.features.fit_transform(texts, groups)
+        features = self.features.fit_transform(texts, groups, names=self.descriptions)
         for block, around in self._around(contexts):
             features = _beside(features, block.fit_transform(around, groups))
         costs = self.settings.cost if isinstance(self.settings.cost, tuple) else (self.settings.cost,)
@@ -126,30 +126,31 @@ class SvmClassifier:
     def _match_descriptions(
         self, features: csr_matrix, targets: csr_matrix, held_in: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """Add to each label's weights the features of its description, all times one factor; the new held-in
-        probabilities.
+        """Add to each label's weights the features of its description, times a factor; the new held-in probabilities.
 
-        Labels share the factor, so that codes with few positives gain most. It is the odds ratio that a match has
-        beside the held-in decision (logistic regression over all cells).
+        Labels share the factor, so that codes with few positives gain most: it is the odds ratio that a match has
+        beside the held-in decision (logistic regression over all cells). A label without positives has its description
+        alone, with the factor and the odds that a match has where each label counts as if it had one positive.
         """
-        from sklearn.linear_model import LogisticRegression
-
         described = self._described(features.shape[1])
+        if not described.nnz:
+            return held_in
         rows, labels = held_in.shape
         drawn = np.sort(np.random.default_rng(self.settings.seed).permutation(rows)[: -(-_CELLS // labels)])
+        matches, truth = (features[drawn] @ described).toarray(), targets[drawn].toarray() > 0
         known = held_in[drawn] > 0
-        truth = targets[drawn].toarray()[known] > 0
-        if not described.nnz or not truth.any() or truth.all():
-            return held_in
-        matches = (features[drawn] @ described).toarray()[known]
-        evidence = np.stack([log_odds(held_in[drawn][known]), matches], axis=1)
-        odds = LogisticRegression(C=np.inf).fit(evidence, truth).coef_[0]
-        factor = max(0.0, float(odds[1] / odds[0])) if odds[0] > 0 else 0.0
-        self.weights = csc_matrix(self.weights + described * np.float32(factor))
+        beside, _ = _odds(truth[known], log_odds(held_in[drawn][known]), matches[known])
+        factors = np.full(labels, max(0.0, beside[1] / beside[0]) if beside[0] > 0 else 0.0, np.float32)
+        told = truth.any(axis=0)
+        weights = np.where(truth, 1 / np.maximum(truth.sum(axis=0), 1), rows / len(drawn))[:, told].ravel()
+        alone, base = _odds(truth[:, told].ravel(), matches[:, told].ravel(), weights=weights)
+        new = (targets.getnnz(axis=0) == 0) & (described.getnnz(axis=0) > 0) & (alone[0] > 0)
+        factors[new], self.intercepts[new] = alone[0], base
+        added = csc_matrix(described @ diags_array(factors))
+        self.weights = csc_matrix(self.weights + added)
         for block in blocks(rows, labels):
-            known = held_in[block] > 0
-            added = factor * (features[block] @ described).toarray()[known]
-            held_in[block][known] = 1 / (1 + np.exp(-(log_odds(held_in[block][known]) + added)))
+            scores = np.where(new, base, log_odds(held_in[block])) + (features[block] @ added).toarray()
+            held_in[block] = np.where(new | (held_in[block] > 0), 1 / (1 + np.exp(-scores)), 0)
         return held_in
 
     def _described(self, columns: int) -> csc_matrix:
@@ -279,6 +280,18 @@ def _probabilities(
     scores = (features @ weights).toarray() + intercepts
     with np.errstate(over="ignore"):
         return np.asarray(1 / (1 + np.exp(-scores)), np.float32)
+
+
+def _odds(
+    truth: NDArray[np.bool_], *evidence: NDArray[np.float32], weights: NDArray[np.float64] | None = None
+) -> tuple[NDArray[np.float64], float]:
+    """Factors of each evidence (cells,) and the offset of a logistic regression on them; zeros where it cannot be."""
+    from sklearn.linear_model import LogisticRegression
+
+    if not truth.any() or truth.all():
+        return np.zeros(len(evidence)), 0.0
+    fitted = LogisticRegression(C=np.inf).fit(np.stack(evidence, axis=1), truth, sample_weight=weights)
+    return fitted.coef_[0], float(fitted.intercept_[0])
 
 
 def _precision(targets: csr_matrix, probabilities: NDArray[np.float32]) -> float:

@@ -152,18 +152,48 @@ def test_only_the_largest_weights_are_kept() -> None:
     assert ((small.predict_proba(TEXTS) > 0.5) == targets.toarray()).all()
 
 
+def test_a_word_of_one_patient_is_a_feature_where_a_code_is_called_so() -> None:
+    features = NgramFeatures(NgramSettings(char_ngrams=(4, 4)))
+    texts, groups = ["Wiskott syndrome, Smithson", "syndrome"], np.array([0, 1])
+    fit = features.fit_transform(texts, groups, names=["Wiskott syndrome", ""])
+    assert set(features.words) == {"wiskott", "syndrome"}
+    assert len(features.runs[0]) == 1
+    assert "wisk" in features.chars
+    assert "smit" not in features.chars
+    assert abs(fit - features.transform(texts)).max() == 0
+
+
+_MADE_UP = np.random.default_rng(0).choice(list("bdfglmnprst"), (12, 7))
+NAMES = {f"C{number:02}": "".join(letters) for number, letters in enumerate(_MADE_UP)}
+NAMED_TEXTS = [f"patient number {row} seen today with {[*NAMES.values()][row % 12]}" for row in range(36)]
+NAMED_TRUTH = np.arange(36)[:, None] % 12 == np.arange(12)
+DESCRIPTIONS = [f"Disease of {name}" for name in NAMES.values()]
+
+
 def test_a_description_helps_a_code_with_few_notes() -> None:
-    random = np.random.default_rng(0)
-    codes = {f"C{number:02}": "".join(random.choice(list("bdfglmnprst"), 7)) for number in range(12)}
-    texts = [f"patient number {row} seen today with {list(codes.values())[row % 12]}" for row in range(36)]
-    truth = np.arange(36)[:, None] % 12 == np.arange(12)
+    texts, truth = NAMED_TEXTS, NAMED_TRUTH
     apart = []
-    for descriptions in (None, [f"Disease of {name}" for name in codes.values()]):
-        svm = SvmClassifier(list(codes), SvmSettings(), descriptions=descriptions)
+    for descriptions in (None, DESCRIPTIONS):
+        svm = SvmClassifier(list(NAMES), SvmSettings(), descriptions=descriptions)
         held_in = svm.fit(texts, csr_matrix(truth.astype(np.uint8)), groups=np.arange(36)).held_in
         assert held_in is not None
         apart.append(held_in.probabilities[truth].mean() - held_in.probabilities[~truth].mean())
     assert apart[1] > apart[0]
+
+
+def test_a_code_without_notes_is_found_by_its_name() -> None:
+    unseen = 11
+    rows = np.flatnonzero(~NAMED_TRUTH[:, unseen])
+    targets = csr_matrix(NAMED_TRUTH[rows].astype(np.uint8))
+    texts = [NAMED_TEXTS[row] for row in rows]
+    svm = SvmClassifier(list(NAMES), SvmSettings(), descriptions=DESCRIPTIONS)
+    svm.fit(texts, targets, groups=rows)
+    note = f"Brought in by her mother with {NAMES['C11']} since Monday"
+    found = svm.predict_proba([note, *texts])[:, unseen]
+    assert found[0] > 0.5
+    assert found[1:].max() < 0.1
+    (span, *_), *_ = svm.evidence([note], [[unseen]])[0]
+    assert note[span.start : span.end] == NAMES["C11"]
 
 
 def test_settings_that_would_have_no_effect_are_refused() -> None:
