@@ -41,7 +41,9 @@ class SvmSettings(BaseModel):
     rarity: float = Field(
         default=0, ge=0, le=1
     )  # a positive costs (negatives / positives)**rarity times as much
-    most_weights: int = Field(default=10_000_000, gt=0)  # kept, the same number of each label, largest first
+    most_weights: int = Field(
+        default=10_000_000, gt=0
+    )  # kept, the same number of each label that has positives, largest first
     inner_folds: int = Field(default=5, ge=2)  # for the held-in predictions
     seed: int = 0
 
@@ -130,21 +132,27 @@ class SvmClassifier:
 
         Labels share the factor, so that codes with few positives gain most: it is the odds ratio that a match has
         beside the held-in decision (logistic regression over all cells). A label without positives has its description
-        alone, with the factor and the odds that a match has where each label counts as if it had one positive.
+        alone, with the factor and the odds of a label with one positive; lower odds where so many labels have none that
+        they cannot all be as frequent (Good 1953: in new texts, labels of one positive tell how often new ones come).
         """
         described = self._described(features.shape[1])
         if not described.nnz:
             return held_in
         rows, labels = held_in.shape
-        drawn = np.sort(np.random.default_rng(self.settings.seed).permutation(rows)[: -(-_CELLS // labels)])
-        matches, truth = (features[drawn] @ described).toarray(), targets[drawn].toarray() > 0
-        known = held_in[drawn] > 0
-        beside, _ = _odds(truth[known], log_odds(held_in[drawn][known]), matches[known])
+        positives = targets.getnnz(axis=0)
+        seen, new = np.flatnonzero(positives), (positives == 0) & (described.getnnz(axis=0) > 0)
+        drawn = np.random.default_rng(self.settings.seed).permutation(rows)[: -(-_CELLS // max(1, len(seen)))]
+        drawn.sort()
+        matches = (features[drawn] @ described[:, seen]).toarray()
+        truth, decided = targets[drawn][:, seen].toarray() > 0, held_in[np.ix_(drawn, seen)]
+        known = decided > 0
+        beside, _ = _odds(truth[known], log_odds(decided[known]), matches[known])
         factors = np.full(labels, max(0.0, beside[1] / beside[0]) if beside[0] > 0 else 0.0, np.float32)
         told = truth.any(axis=0)
         weights = np.where(truth, 1 / np.maximum(truth.sum(axis=0), 1), rows / len(drawn))[:, told].ravel()
         alone, base = _odds(truth[:, told].ravel(), matches[:, told].ravel(), weights=weights)
-        new = (targets.getnnz(axis=0) == 0) & (described.getnnz(axis=0) > 0) & (alone[0] > 0)
+        new &= alone[0] > 0
+        base += np.log(min(1, max(1, (positives == 1).sum()) / max(1, new.sum())))
         factors[new], self.intercepts[new] = alone[0], base
         added = csc_matrix(described @ diags_array(factors))
         self.weights = csc_matrix(self.weights + added)
@@ -166,7 +174,8 @@ class SvmClassifier:
     def predict_proba(
         self, texts: Sequence[str], *, contexts: Sequence[Context] | None = None
     ) -> NDArray[np.float32]:
-        """sigmoid of the SVM decisions, float32 (texts, labels); 0 for a label that had no positives."""
+        """sigmoid of the SVM decisions, float32 (texts, labels); 0 for a label that had neither positives nor a
+        description."""
         features = self.features.transform(texts)
         for block, around in self._around(contexts):
             features = _beside(features, block.transform(around))
@@ -195,7 +204,7 @@ class SvmClassifier:
 
         logistic = partial(LogisticRegression, solver="liblinear")
         machine = logistic if self.settings.loss == "logistic" else LinearSVC
-        kept = self.settings.most_weights // len(self.labels)
+        kept = self.settings.most_weights // max(1, np.count_nonzero(targets.getnnz(axis=0)))
         columns = [csc_matrix((features.shape[1], 1), dtype=np.float32)] * len(self.labels)
         intercepts = np.full(len(self.labels), -np.inf, np.float32)
         truth = targets.tocsc()
