@@ -85,10 +85,10 @@ class StackedClassifier:
         own = np.zeros((*number.shape, len(self.labels)), np.float32)
         for fold in range(folds.max() + 1):
             train = folds != fold
-            weights, intercepts = self.svm.solve(features[train], targets[train], all_labels, self.svm.cost)
+            weights, intercepts = self.svm.solve(features[train], targets[train], all_labels)
             scores = _scores(of_distinct, weights, intercepts)
             own[~train] = scores[number[~train]]
-        self.weights, self.intercepts = self.svm.solve(features, targets, all_labels, self.svm.cost)
+        self.weights, self.intercepts = self.svm.solve(features, targets, all_labels)
         stack = _stack(self.svm.held_in.probabilities, own)
         truth = targets.toarray().astype(bool)
         held_in = np.zeros(targets.shape, np.float32)

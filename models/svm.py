@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 from safetensors.numpy import load_file, save_file
 from scipy.sparse import csc_matrix, csr_matrix, diags_array, hstack, vstack
 
@@ -36,20 +37,24 @@ class SvmSettings(BaseModel):
     loss: Literal["squared_hinge", "logistic"] = (
         "squared_hinge"  # logistic regression is the baseline to beat
     )
-    # C: the price of an error against a small weight; of several, the one with the best held-in average precision
-    cost: PositiveFloat | tuple[PositiveFloat, ...] = 0.5
+    # Of several costs and numbers of features, those with the best average precision on the first inner fold count.
+    cost: PositiveFloat | tuple[PositiveFloat, ...] = 0.5  # C: the price of an error against a small weight
+    # a label is learnt again from so many features, those with the largest weights; None: from all
+    label_features: PositiveInt | tuple[PositiveInt, ...] | None = None
     rarity: float = Field(
         default=0, ge=0, le=1
     )  # a positive costs (negatives / positives)**rarity times as much
-    most_weights: int = Field(
-        default=10_000_000, gt=0
-    )  # kept, the same number of each label that has positives, largest first
+    most_weights: int = Field(default=10_000_000, gt=0)  # of all labels with positives, each as many
     inner_folds: int = Field(default=5, ge=2)  # for the held-in predictions
     seed: int = 0
 
 
 class SvmClassifier:
     """Linear SVMs (squared hinge) or logistic regressions (LIBLINEAR, Fan et al. 2008).
+
+    With label_features, each is learnt twice: the second time only from the features that had the largest weights
+    (recursive feature elimination in one step, Guyon et al. 2002). In a long note many small weights outvote the few
+    that tell.
 
     Probability = sigmoid(decision), not yet calibrated.
     """
@@ -69,14 +74,18 @@ class SvmClassifier:
         self.adjoining = NgramFeatures(settings.adjoining) if settings.adjoining else None
         self.weights = csc_matrix((0, len(self.labels)), dtype=np.float32)  # (columns, labels)
         self.intercepts: NDArray[np.float32] = np.zeros(len(self.labels), np.float32)
-        self.cost = 0.0  # the one that fit chose
+        self.cost, self.kept = 0.0, 0  # C and features of a label, as fit chose them
         self.held_in: HeldIn | None = None
 
     @staticmethod
     def default_settings(task: str) -> SvmSettings:
         """Sentences and notes want different features."""
         if task == "codes":
-            return SvmSettings(features=NgramSettings(assertions=True, evenness=0.5), rarity=0.5)
+            return SvmSettings(
+                features=NgramSettings(assertions=True, evenness=0.5),
+                rarity=0.5,
+                label_features=(400, 4_000, 40_000),
+            )
         return SvmSettings(
             features=NgramSettings(char_ngrams=(2, 5), char_weight=0.7),
             context=NgramSettings(word_weight=0.75, char_weight=0),
@@ -102,28 +111,38 @@ class SvmClassifier:
         features = self.features.fit_transform(texts, groups, names=self.descriptions)
         for block, around in self._around(contexts):
             features = _beside(features, block.fit_transform(around, groups))
-        costs = self.settings.cost if isinstance(self.settings.cost, tuple) else (self.settings.cost,)
-        tried = {cost: self._hold_in(features, targets, folds, cost) for cost in costs}
-        self.cost = max(costs, key=lambda cost: _precision(targets, tried[cost]) if len(costs) > 1 else 0)
-        held_in = tried[self.cost]
-        self.weights, self.intercepts = self.solve(features, targets, np.arange(len(self.labels)), self.cost)
+        self._choose(features, targets, folds)
+        held_in = np.zeros(targets.shape, np.float32)
+        for fold in range(folds.max() + 1):
+            held_in[folds == fold] = self._hold_in(features, targets, folds == fold)
+        self.weights, self.intercepts = self.solve(features, targets, np.arange(len(self.labels)))
         held_in = self._match_descriptions(features, targets, held_in)
         self.held_in = HeldIn(np.arange(len(texts)), held_in)
         return self
 
+    def _choose(self, features: csr_matrix, targets: csr_matrix, folds: NDArray[np.int64]) -> None:
+        """Set cost and kept; of several choices the one with the best average precision over all cells of fold 0."""
+        settings, test = self.settings, folds == 0
+        most = settings.most_weights // max(1, len(np.unique(targets.indices)))
+        costs = settings.cost if isinstance(settings.cost, tuple) else (settings.cost,)
+        numbers = settings.label_features
+        numbers = numbers if isinstance(numbers, tuple) else (numbers or most,)
+        choices = list(product(costs, sorted({min(number, most) for number in numbers})))
+
+        def precision(choice: tuple[float, int]) -> float:
+            self.cost, self.kept = choice
+            return _precision(targets[test], self._hold_in(features, targets, test))
+
+        told = len(choices) > 1 and targets[test].nnz
+        self.cost, self.kept = max(choices, key=precision) if told else choices[0]
+
     def _hold_in(
-        self, features: csr_matrix, targets: csr_matrix, folds: NDArray[np.int64], cost: float
+        self, features: csr_matrix, targets: csr_matrix, test: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
-        """Probabilities of each fold by a model of the others, (rows, labels)."""
-        held_in = np.zeros(targets.shape, np.float32)
+        """Probabilities of some rows by a model of the others, (some, labels)."""
         # a single positive is either learnt from or held in: no held-in prediction can tell anything of its label
         tellable = np.flatnonzero(targets.getnnz(axis=0) > 1)
-        for fold in range(folds.max() + 1):
-            train, test = folds != fold, folds == fold
-            held_in[test] = _probabilities(
-                features[test], *self.solve(features[train], targets[train], tellable, cost)
-            )
-        return held_in
+        return _probabilities(features[test], *self.solve(features[~test], targets[~test], tellable))
 
     def _match_descriptions(
         self, features: csr_matrix, targets: csr_matrix, held_in: NDArray[np.float32]
@@ -196,7 +215,7 @@ class SvmClassifier:
         return [[evidence_spans(offsets, part) for part in parts.T] for offsets, parts in found]
 
     def solve(
-        self, features: csr_matrix, targets: csr_matrix, labels: NDArray[np.int64], cost: float
+        self, features: csr_matrix, targets: csr_matrix, labels: NDArray[np.int64]
     ) -> tuple[csc_matrix, NDArray[np.float32]]:
         """Weights (columns, labels) and intercepts (labels) of these label numbers; -inf says never, inf always."""
         from sklearn.linear_model import LogisticRegression
@@ -204,7 +223,6 @@ class SvmClassifier:
 
         logistic = partial(LogisticRegression, solver="liblinear")
         machine = logistic if self.settings.loss == "logistic" else LinearSVC
-        kept = self.settings.most_weights // max(1, np.count_nonzero(targets.getnnz(axis=0)))
         columns = [csc_matrix((features.shape[1], 1), dtype=np.float32)] * len(self.labels)
         intercepts = np.full(len(self.labels), -np.inf, np.float32)
         truth = targets.tocsc()
@@ -216,14 +234,22 @@ class SvmClassifier:
                 intercepts[label] = log_odds(positive.mean(keepdims=True))[0]
             elif positive.any():
                 rarity = ((~positive).sum() / positive.sum()) ** self.settings.rarity
-                fitted = machine(
-                    C=cost,
+                learner = machine(
+                    C=self.cost,
                     class_weight={False: 1, True: rarity},
                     tol=_TOLERANCE,
                     random_state=self.settings.seed,
-                ).fit(features, positive)
-                columns[label] = _largest(fitted.coef_[0].astype(np.float32), kept)
-                intercepts[label] = fitted.intercept_[0]
+                )
+                weights = learner.fit(features, positive).coef_[0]
+                there = np.flatnonzero(weights)
+                if len(there) > self.kept:
+                    there = np.sort(there[np.argpartition(-abs(weights[there]), self.kept)[: self.kept]])
+                    weights[there] = learner.fit(features[:, there], positive).coef_[0]
+                columns[label] = csc_matrix(
+                    (weights[there].astype(np.float32), (there, np.zeros(len(there), np.int32))),
+                    shape=(features.shape[1], 1),
+                )
+                intercepts[label] = learner.intercept_[0]
         return csc_matrix(hstack(columns, format="csc")), intercepts
 
     def _around(self, contexts: Sequence[Context] | None) -> Iterator[tuple[NgramFeatures, list[str]]]:
@@ -308,14 +334,6 @@ def _precision(targets: csr_matrix, probabilities: NDArray[np.float32]) -> float
     from sklearn.metrics import average_precision_score
 
     return float(average_precision_score(targets.toarray().ravel() > 0, probabilities.ravel()))
-
-
-def _largest(weights: NDArray[np.float32], kept: int) -> csc_matrix:
-    """The so many largest weights, as a sparse column."""
-    there = np.flatnonzero(weights)
-    if len(there) > kept:
-        there = np.sort(there[np.argpartition(-abs(weights[there]), kept)[:kept]])
-    return csc_matrix((weights[there], (there, np.zeros(len(there), np.int32))), shape=(len(weights), 1))
 
 
 def _beside(features: csr_matrix, context: csr_matrix) -> csr_matrix:

@@ -170,6 +170,24 @@ NAMED_TRUTH = np.arange(36)[:, None] % 12 == np.arange(12)
 DESCRIPTIONS = [f"Disease of {name}" for name in NAMES.values()]
 
 
+def test_a_label_is_learnt_again_from_as_many_features_as_rank_best_on_what_it_held_in() -> None:
+    random = np.random.default_rng(0)
+    letters = list("bdfglmnprst")
+    noise = ["".join(random.choice(letters, 5)) for _ in range(400)]
+    truth = random.random(80) < 0.5
+    texts = [" ".join([*random.choice(noise, 60), "wheeze" if true else "murmur"]) for true in truth]
+    targets = csr_matrix(truth[:, None].astype(np.uint8))
+
+    def fit(label_features: int | tuple[int, ...] | None) -> SvmClassifier:
+        chosen = SvmSettings(label_features=label_features)
+        return SvmClassifier(["R06"], chosen).fit(texts, targets, groups=np.arange(80))
+
+    few, all_of_them, either = fit(10), fit(None), fit((10, 100_000))
+    assert few.weights.nnz == 10
+    assert all_of_them.weights.nnz > 1000
+    assert (either.predict_proba(texts) == few.predict_proba(texts)).all()
+
+
 def test_a_description_helps_a_code_with_few_notes() -> None:
     texts, truth = NAMED_TEXTS, NAMED_TRUTH
     apart = []
