@@ -177,9 +177,9 @@ class TrainedModel:
     def predict_proba(
         self, texts: Sequence[str], *, contexts: Sequence[Context] | None = None
     ) -> NDArray[np.float32]:
-        """Calibrated probabilities (n, labels); exactly 0 for a label that had no positives, and for a text without
-        a word. contexts: what stands around each text, where it is a part of a note; fragments are read with the
-        sentence that they continue.
+        """Calibrated probabilities (n, labels); exactly 0 for a label that the classifier cannot tell (no positives, no
+        name that it reads), and for a text without a word. contexts: what stands around each text, where it is a part
+        of a note; fragments are read with the sentence that they continue.
         """
         read, around = texts, contexts
         if contexts is not None:
