@@ -51,7 +51,7 @@ class Calibration:
 
     A raw probability of exactly 0 says that the label is unknown: it stays 0 and is rejected. A label without
     positives that has raw probabilities all the same gets the scaling and the threshold that all share. accept is
-    infinite where precision never reaches the target.
+    infinite where precision never reaches the target, and for a label without positives: nothing shows its precision.
     """
 
     slope: Array
@@ -174,8 +174,9 @@ class Calibration:
         weight = self.positives / (self.positives + settings.shared_threshold_weight + 1e-12)
         mixed = _sigmoid(weight * log_odds(own) + (1 - weight) * log_odds(np.array(everywhere)))
         decision = np.where(np.isnan(own), everywhere, mixed)
-        accept = precise_threshold(cells, true, settings.accept_precision)
-        return replace(self, decision=decision, accept=np.maximum(accept, decision))
+        precise = precise_threshold(cells, true, settings.accept_precision)
+        accept = np.where(self.positives > 0, np.maximum(precise, decision), np.inf)
+        return replace(self, decision=decision, accept=accept)
 
     def _by_label(self, raw: Floats, labels: Ints) -> Iterator[tuple[Ints, Floats]]:
         """Some of these labels at a time, and their calibrated probabilities (some, rows)."""

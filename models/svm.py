@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import Literal, Self
 
@@ -111,38 +110,47 @@ class SvmClassifier:
         features = self.features.fit_transform(texts, groups, names=self.descriptions)
         for block, around in self._around(contexts):
             features = _beside(features, block.fit_transform(around, groups))
-        self._choose(features, targets, folds)
         held_in = np.zeros(targets.shape, np.float32)
-        for fold in range(folds.max() + 1):
+        held_in[folds == 0] = self._choose(features, targets, folds == 0)
+        for fold in range(1, folds.max() + 1):
             held_in[folds == fold] = self._hold_in(features, targets, folds == fold)
         self.weights, self.intercepts = self.solve(features, targets, np.arange(len(self.labels)))
         held_in = self._match_descriptions(features, targets, held_in)
         self.held_in = HeldIn(np.arange(len(texts)), held_in)
         return self
 
-    def _choose(self, features: csr_matrix, targets: csr_matrix, folds: NDArray[np.int64]) -> None:
-        """Set cost and kept; of several choices the one with the best average precision over all cells of fold 0."""
-        settings, test = self.settings, folds == 0
+    def _choose(
+        self, features: csr_matrix, targets: csr_matrix, test: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
+        """Set cost and kept: of several the ones with the best average precision over all cells of these rows.
+
+        Returns the probabilities (rows, labels) that they gave.
+        """
+        settings = self.settings
         most = settings.most_weights // max(1, len(np.unique(targets.indices)))
         costs = settings.cost if isinstance(settings.cost, tuple) else (settings.cost,)
         numbers = settings.label_features
         numbers = numbers if isinstance(numbers, tuple) else (numbers or most,)
-        choices = list(product(costs, sorted({min(number, most) for number in numbers})))
-
-        def precision(choice: tuple[float, int]) -> float:
-            self.cost, self.kept = choice
-            return _precision(targets[test], self._hold_in(features, targets, test))
-
-        told = len(choices) > 1 and targets[test].nnz
-        self.cost, self.kept = max(choices, key=precision) if told else choices[0]
+        numbers = tuple(sorted({min(number, most) for number in numbers}))
+        if not targets[test].nnz:
+            costs, numbers = costs[:1], numbers[:1]
+        one = len(costs) * len(numbers) == 1
+        best, found = -1.0, np.zeros((0, 0), np.float32)
+        for cost in costs:
+            models = self._learn(features[~test], targets[~test], _tellable(targets), cost, numbers)
+            for kept, model in zip(numbers, models, strict=True):
+                probabilities = _probabilities(features[test], *model)
+                precision = 0.0 if one else _precision(targets[test], probabilities)
+                if precision > best:
+                    best, found, self.cost, self.kept = precision, probabilities, cost, kept
+        return found
 
     def _hold_in(
         self, features: csr_matrix, targets: csr_matrix, test: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
         """Probabilities of some rows by a model of the others, (some, labels)."""
-        # a single positive is either learnt from or held in: no held-in prediction can tell anything of its label
-        tellable = np.flatnonzero(targets.getnnz(axis=0) > 1)
-        return _probabilities(features[test], *self.solve(features[~test], targets[~test], tellable))
+        model = self.solve(features[~test], targets[~test], _tellable(targets))
+        return _probabilities(features[test], *model)
 
     def _match_descriptions(
         self, features: csr_matrix, targets: csr_matrix, held_in: NDArray[np.float32]
@@ -218,39 +226,56 @@ class SvmClassifier:
         self, features: csr_matrix, targets: csr_matrix, labels: NDArray[np.int64]
     ) -> tuple[csc_matrix, NDArray[np.float32]]:
         """Weights (columns, labels) and intercepts (labels) of these label numbers; -inf says never, inf always."""
+        [model] = self._learn(features, targets, labels, self.cost, [self.kept])
+        return model
+
+    def _learn(
+        self,
+        features: csr_matrix,
+        targets: csr_matrix,
+        labels: NDArray[np.int64],
+        cost: float,
+        numbers: Sequence[int],
+    ) -> list[tuple[csc_matrix, NDArray[np.float32]]]:
+        """A model as solve returns it for each of several numbers of features, which share what is learnt first."""
         from sklearn.linear_model import LogisticRegression
         from sklearn.svm import LinearSVC  # takes a second, and prediction does without
 
         logistic = partial(LogisticRegression, solver="liblinear")
         machine = logistic if self.settings.loss == "logistic" else LinearSVC
-        columns = [csc_matrix((features.shape[1], 1), dtype=np.float32)] * len(self.labels)
-        intercepts = np.full(len(self.labels), -np.inf, np.float32)
+        shape = (features.shape[1], 1)
+        columns = [[csc_matrix(shape, dtype=np.float32)] * len(self.labels) for _ in numbers]
+        intercepts = np.full((len(numbers), len(self.labels)), -np.inf, np.float32)
         truth = targets.tocsc()
         for label in labels:
             positive = truth[:, [label]].toarray().ravel() > 0
             if positive.all():
-                intercepts[label] = np.inf
+                intercepts[:, label] = np.inf
             elif positive.any() and not features.shape[1]:
-                intercepts[label] = log_odds(positive.mean(keepdims=True))[0]
+                intercepts[:, label] = log_odds(positive.mean(keepdims=True))[0]
             elif positive.any():
                 rarity = ((~positive).sum() / positive.sum()) ** self.settings.rarity
                 learner = machine(
-                    C=self.cost,
+                    C=cost,
                     class_weight={False: 1, True: rarity},
                     tol=_TOLERANCE,
                     random_state=self.settings.seed,
                 )
-                weights = learner.fit(features, positive).coef_[0]
-                there = np.flatnonzero(weights)
-                if len(there) > self.kept:
-                    there = np.sort(there[np.argpartition(-abs(weights[there]), self.kept)[: self.kept]])
-                    weights[there] = learner.fit(features[:, there], positive).coef_[0]
-                columns[label] = csc_matrix(
-                    (weights[there].astype(np.float32), (there, np.zeros(len(there), np.int32))),
-                    shape=(features.shape[1], 1),
-                )
-                intercepts[label] = learner.intercept_[0]
-        return csc_matrix(hstack(columns, format="csc")), intercepts
+                learner.fit(features, positive)
+                first, offset = learner.coef_[0], learner.intercept_[0]
+                nonzero = np.flatnonzero(first)
+                for model, kept in enumerate(numbers):
+                    there, weights, intercept = nonzero, first[nonzero], offset
+                    if len(there) > kept:
+                        there = np.sort(there[np.argpartition(-abs(weights), kept)[:kept]])
+                        learner.fit(features[:, there], positive)
+                        weights, intercept = learner.coef_[0], learner.intercept_[0]
+                    columns[model][label] = csc_matrix(
+                        (weights.astype(np.float32), (there, np.zeros(len(there), np.int32))), shape=shape
+                    )
+                    intercepts[model, label] = intercept
+        weights_of = [csc_matrix(hstack(some, format="csc")) for some in columns]
+        return list(zip(weights_of, intercepts, strict=True))
 
     def _around(self, contexts: Sequence[Context] | None) -> Iterator[tuple[NgramFeatures, list[str]]]:
         """Each block of features of the context, with the text it is made of."""
@@ -307,6 +332,11 @@ class SvmClassifier:
             shape=(sum(len(features.idf) for _, features in loaded._blocks()), len(loaded.labels)),
         )
         return loaded
+
+
+def _tellable(targets: csr_matrix) -> NDArray[np.int64]:
+    """A single positive is either learnt from or held in: no held-in prediction can tell anything of its label."""
+    return np.flatnonzero(targets.getnnz(axis=0) > 1)
 
 
 def _probabilities(

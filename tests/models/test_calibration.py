@@ -126,6 +126,13 @@ def test_acceptance_reaches_its_precision_or_never_happens() -> None:
     assert (hopeless.decide(np.ones((1, 2), np.float32)) == "review").all()
 
 
+def test_a_label_that_no_text_had_is_never_accepted_without_review() -> None:
+    raw, targets, _ = made_up(20_000, [-1.0, -3.0])
+    unseen = csr_matrix(targets.toarray() * np.array([1, 0], np.uint8))
+    fitted = Calibration.fit(unseen, raw, SETTINGS)
+    assert fitted.decide(np.ones((1, 2), np.float32)).tolist() == [["accept", "review"]]
+
+
 def test_too_few_predictions_cannot_show_a_precision() -> None:
     raw = np.linspace(0.01, 0.99, 19, dtype=np.float32)[:, None]
     fitted = Calibration.fit(csr_matrix((raw > 0.5).astype(np.uint8)), raw, SETTINGS)
