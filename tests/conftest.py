@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-LONGEST = ("test_readme.py", "test_schedule.py", "test_extract.py", "test_predict.py", "test_demo.py")
+LONGEST = ("test_readme.py", "test_benchmark.py", "test_schedule.py", "test_predict.py", "test_neural.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -165,6 +165,7 @@ for command in sys.argv[1:]:
 """
 
 
+@pytest.mark.timeout(1800)
 def test_every_command_runs(folder: Path, environment: dict[str, str]) -> None:
     """The first by the installed program, most others in one process: each would import everything again."""
     found = commands()
@@ -188,7 +189,7 @@ def test_every_command_runs(folder: Path, environment: dict[str, str]) -> None:
 
 
 def ran(command: list[str], **how: Any) -> None:
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=500, **how)
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1500, **how)
     assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
 
 

@@ -211,7 +211,8 @@ def test_any_text_gives_ordered_sections_inside_it(text: str):
 def test_a_hundred_kilobytes_of_anything_are_done_soon(finder: SectionFinder, text: str):
     begun = time.process_time()
     assert_well_formed(text, finder.find(text))
-    assert time.process_time() - begun < 2
+    # 1 second on a quiet machine; a square of the length takes minutes
+    assert time.process_time() - begun < 10
 
 
 class TestComponent:
