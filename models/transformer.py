@@ -53,6 +53,7 @@ class TransformerSettings(NeuralSettings):
     heads: int = Field(default=8, gt=0)
     feed_forward: int = Field(default=512, gt=0)
     word_dropout: float = Field(default=0.1, ge=0, lt=1)  # words that are read as unknown in training
+    single_digits: bool = False  # type 1 and type 2 are two words: see the README for what that costs
     # "batch" is the defect of TransICD's published program, to measure what it costs
     positions: Literal["token", "batch"] = "token"
     # of a pretrained encoder
@@ -292,7 +293,7 @@ class TransformerClassifier(NeuralClassifier):
     def prepare(self, texts: Sequence[str], groups: Int) -> None:
         """Learn a vocabulary, or take that of the pretrained encoder. Raises EncoderError."""
         if self.settings.encoder == SMALL:
-            self.tokenizer = word_tokenizer(texts, groups)
+            self.tokenizer = word_tokenizer(texts, groups, single_digits=self.settings.single_digits)
         else:
             self.tokenizer, self._reads = read_tokenizer(self.settings)
 

@@ -17,13 +17,17 @@ _TOKEN = r"\d+(?:[.,:/]\d+)*|\w+(?:['’]\w+)*|[^\w\s\p{Cc}]"
 _NOT_ALONE = r"(?<=\w|\w['’]|\d[.,:/])\d|\d(?=\d|[.,:/]\d)"  # digits that are not a token by themselves
 
 
-def word_tokenizer(texts: Sequence[str], groups: NDArray[np.int64], *, min_groups: int = 2) -> Tokenizer:
-    """Words, single digits, longer numbers by their shape, and single punctuation marks; case is not read.
+def word_tokenizer(
+    texts: Sequence[str], groups: NDArray[np.int64], *, min_groups: int = 2, single_digits: bool = True
+) -> Tokenizer:
+    """Words, numbers by their shape (all digits are 0), and single punctuation marks; case is not read.
 
-    groups: (texts,), whose text it is. A word of fewer than min_groups groups (patients) is left out: it may be a name.
+    single_digits: one that stands alone is a word of its own. groups: (texts,), whose text it is. A word of fewer than
+    min_groups groups (patients) is left out: it may be a name.
     """
     tokenizer = Tokenizer(WordLevel({PADDING: PADDING_NUMBER, UNKNOWN: UNKNOWN_NUMBER}, unk_token=UNKNOWN))
-    tokenizer.normalizer = Normalizers([Lowercase(), Replace(Regex(_NOT_ALONE), "0")])
+    by_shape = _NOT_ALONE if single_digits else r"\d"
+    tokenizer.normalizer = Normalizers([Lowercase(), Replace(Regex(by_shape), "0")])
     tokenizer.pre_tokenizer = Split(Regex(_TOKEN), behavior="removed", invert=True)
     in_groups: Counter[str] = Counter()
     for group in np.unique(groups):

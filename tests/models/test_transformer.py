@@ -129,6 +129,13 @@ def test_the_small_encoder_reads_a_text_the_same_in_any_batch(context: int) -> N
     assert batch_matters(fitted(context=context)) < 1e-5
 
 
+@pytest.mark.parametrize(("single_digits", "read"), [(False, ["type", "0"]), (True, ["type", "2"])])
+def test_single_digits_are_words_if_that_is_wanted(single_digits: bool, read: list[str]) -> None:
+    classifier = TransformerClassifier(LABELS, TransformerSettings(single_digits=single_digits))
+    classifier.prepare(["Type 2"] * 2, np.arange(2))
+    assert classifier.tokenizer.encode("Type 2").tokens == read
+
+
 def test_neighbours_and_their_places_are_read() -> None:
     classifier = fitted(context=2)
     around = [Context(("cough fever",), ("no rash",)), Context(("no rash",), ("cough fever",)), Context()]

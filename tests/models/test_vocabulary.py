@@ -25,6 +25,12 @@ def test_single_digits_keep_apart_and_longer_numbers_keep_their_shape(text: str,
     assert words(text) == read
 
 
+def test_all_digits_may_be_read_by_their_shape() -> None:
+    text = "Type 2, day 10, L4"
+    tokenizer = word_tokenizer([text] * 2, np.arange(2), single_digits=False)
+    assert tokenizer.encode(text).tokens == ["type", "0", ",", "day", "00", ",", "l0"]
+
+
 def test_a_word_of_one_patient_is_unknown() -> None:
     texts = ["Mr Snodgrass, type 7", "Mr Snodgrass again, type 7", "another Mr, type 2"]
     tokenizer = word_tokenizer(texts, np.array([0, 0, 1]))
