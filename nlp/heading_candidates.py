@@ -539,7 +539,8 @@ _TITLE_LINE = re.compile(
     r"\W{0,6}[A-Z][a-z]+(?:[ /&,-]{1,3}(?:[A-Z][a-z]*|and|of|for|the|to|with|\([^()]*\)|[\d/:]+)){0,6}\W{0,6}$"
 )
 _SEPARATED = re.compile(  # at most eight words, never given back, and what sets them off from the rest of the line
-    r"(?P<phrase>(?:[^\s;.:…–—_=|>~-]|-(?=\w))++(?:[ ](?:[^\s;.:…–—_=|>~-]|(?<=\w)-(?=\w))++){0,7}+)"
+    # atomic groups: possessive quantifiers of groups match too little before Python 3.11.5 (CPython issue 106052)
+    r"(?P<phrase>(?>(?:[^\s;.:…–—_=|>~-]|-(?=\w))+(?:[ ](?>(?:[^\s;.:…–—_=|>~-]|(?<=\w)-(?=\w))+)){0,7}))"
     r"(?P<separator>[ ]?\t\s*|[ ]+(?:[-–—=|>~]+[ ]+|[-–—](?=\w)|(?:--+|\.[ ]?\.[ ]?\.[. ]*|[–—])[ ]*)|[ ]{2,}"
     r"|(?:-[ ]|[=|>]+|--+|\.[ ]?\.[ ]?\.[. ]*|_{3,}|…[….]*|[–—])[ ]*|;[ ])"
 )
