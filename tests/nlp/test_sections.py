@@ -209,10 +209,12 @@ def test_any_text_gives_ordered_sections_inside_it(text: str):
     ids=lambda text: repr(text[:12]),
 )
 def test_a_hundred_kilobytes_of_anything_are_done_soon(finder: SectionFinder, text: str):
-    begun = time.process_time()
-    assert_well_formed(text, finder.find(text))
-    # 1 second on a quiet machine; a square of the length takes minutes
-    assert time.process_time() - begun < 10
+    def seconds() -> float:
+        begun = time.process_time()
+        assert_well_formed(text, finder.find(text))
+        return time.process_time() - begun
+
+    assert any(seconds() < 2 for _ in range(3))  # a busy machine may be slow once
 
 
 class TestComponent:
