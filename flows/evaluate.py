@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,13 +35,17 @@ PORTION = 500  # texts that are predicted at once
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Every figure, of all examples and of each stratum of the annotations."""
+    """Every figure, of all examples and of each stratum of the annotations.
+
+    failed_notes: each with the name of the exception.
+    """
 
     model: str
     counts: dict[str, int]
     dead_letters: dict[str, int]
     evaluation: "Evaluation"
     strata: dict[str, "Evaluation"]
+    failed_notes: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Every figure, as JSON types."""
@@ -49,6 +53,7 @@ class Evaluated:
             "model": self.model,
             "counts": self.counts,
             "dead_letters": self.dead_letters,
+            "failed_notes": self.failed_notes,
             **self.evaluation.to_json(),
             "strata": {name: scores.to_json() for name, scores in self.strata.items()},
         }
@@ -59,7 +64,7 @@ class Evaluated:
         tables = [figures_table(self.model, {"all": self.evaluation, **self.strata})]
         if self.evaluation.counts["labels"] > 1:
             tables.append(buckets_table(self.evaluation))
-        return Group(counts_line(self.counts, self.dead_letters), *tables)
+        return Group(counts_line(self.counts, self.dead_letters, self.failed_notes), *tables)
 
 
 def evaluate(
@@ -102,7 +107,9 @@ def evaluate(
     with Progress(f"evaluate {model}") as progress:
         read = CountedNotes(notes, columns, progress)
         if annotations:
-            examples = annotated_examples(read, Path(annotations), lexicon=headings, label=trained.labels[0])
+            examples = annotated_examples(
+                read, Path(annotations), lexicon=headings, label=trained.labels[0], failed=read.failed
+            )
         else:
             settings = WeakLabelSettings.model_validate(trained.settings.get("weak_labels", {}))
             examples = task_examples(
@@ -117,6 +124,7 @@ def evaluate(
         model=model,
         counts=examples.counts,
         dead_letters=dict(read.dead_letters),
+        failed_notes=read.failed_notes,
         evaluation=_score(trained, examples, probabilities, bootstrap),
         strata={
             stratum: _score(trained, examples.take(rows), probabilities[rows], bootstrap)

@@ -1,7 +1,8 @@
 """Explain: one note as a page, with what models found in it and why."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -9,15 +10,23 @@ import pyarrow.compute as pc
 from rubricator.flows.home import open_home
 from rubricator.flows.predict import PredictStep
 from rubricator.flows.report import ReportData, mark_note, write_report
+from rubricator.flows.run import is_interrupt
 from rubricator.models import registry
 from rubricator.nlp.errors import RubricatorError
 from rubricator.nlp.headings import Lexicon
 from rubricator.nlp.notes import NoteReader, NoteSettings
 from rubricator.nlp.sections import SectionFinder
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 
 class NoSuchNoteError(RubricatorError):
     """A note id that is not among the notes."""
+
+
+class NoteFailedError(RubricatorError):
+    """The work on the note raised; names the note and the exception, whose message may quote the note."""
 
 
 def explain(
@@ -35,7 +44,7 @@ def explain(
 ) -> str:
     """Write one note as an HTML page, its sections, predictions and their evidence marked; returns what was done.
 
-    model: one or several, as for `predict`. Raises NoSuchNoteError, RegistryError, NoteFormatError.
+    model: one or several, as for `predict`. Raises NoSuchNoteError, NoteFailedError, RegistryError, NoteFormatError.
     """
     open_home(home).init_mlflow()
     columns = NoteSettings(
@@ -48,9 +57,10 @@ def explain(
         resolved = registry.resolve(name)
         step = PredictStep(model=resolved, top_k=None, min_probability=None, lexicon=files)
         work = step.prepare()
-        by_task[work.model.task] = (resolved, work(note).tables["predictions"].to_pylist())
+        made = _worked_on(note_id, work, note)
+        by_task[work.model.task] = (resolved, made.tables["predictions"].to_pylist())
     row = note.to_pylist()[0]
-    sections = SectionFinder(Lexicon.load(*map(Path, files))).find(row["text"])
+    sections = _worked_on(note_id, SectionFinder(Lexicon.load(*map(Path, files))).find, row["text"])
     marked = mark_note(
         note_id=note_id,
         text=row["text"],
@@ -66,6 +76,19 @@ def explain(
     )
     found = ", ".join(f"{len(rows)} from {resolved.name}" for resolved, rows in by_task.values())
     return f"{len(sections)} sections, predictions: {found}. The page holds the note's text: {Path(out).resolve()}"
+
+
+def _worked_on(note_id: str, work: Callable[[T], R], note: T) -> R:
+    """What the work makes of the note. Raises NoteFailedError for what it raises, but our own errors."""
+    try:
+        return work(note)
+    except BaseException as error:
+        if isinstance(error, RubricatorError) or is_interrupt(error):
+            raise
+        reason = type(error).__name__
+    raise NoteFailedError(  # outside the except block: so it has no context
+        f"note {note_id!r} cannot be worked on: {reason}. `rubricator extract` and `predict` go on without such a note"
+    )
 
 
 def _find(reader: NoteReader, note_id: str, notes: str) -> pa.Table:

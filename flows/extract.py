@@ -65,9 +65,9 @@ def extract(
         source=notes,
         shard_size=shard_size,
     )
-    report = report_headings(job.out)
+    report = report_headings(job.out, Lexicon.load(*map(Path, step.lexicon)))
     write_text(job.out / "report.json", json.dumps(asdict(report), indent=1, ensure_ascii=False) + "\n")
-    return Extracted(job, report)
+    return Extracted(job, report, tuple(lexicon))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,15 +94,17 @@ class HeadingReport:
 
 @dataclass(frozen=True)
 class Extracted:
-    """What one run did, and the report on all notes of the folder."""
+    """What one run did, and the report on all notes of the folder. lexicon: the user's files."""
 
     job: JobResult
     report: HeadingReport
+    lexicon: tuple[str, ...] = ()
 
     def __rich__(self) -> "Group":
         from rich.columns import Columns
         from rich.console import Group
         from rich.table import Table
+        from rich.text import Text
 
         report = self.report
 
@@ -128,10 +130,17 @@ class Extracted:
         for heading in report.unknown_headings[:HEADINGS_SHOWN]:
             unknown.add_row(heading.heading, f"{heading.sections:,}", f"{heading.patients:,}")
         tables = [categories, labels, *([rejected] * bool(report.rejected))]
+        advice = []
         if report.unknown_headings:
-            unknown.caption = "Name their categories in a TOML file and give it with --lexicon"
             tables.append(unknown)
-        return Group(Columns(tables), str(self.job))
+            where = (
+                f"{' or '.join(self.lexicon)}, and run again with another --out"
+                if self.lexicon
+                else "a TOML file and give it with --lexicon"
+            )
+            # no caption of the table, which would break a path in pieces
+            advice.append(Text(f"Unknown headings: name their categories in {where}"))
+        return Group(Columns(tables), *advice, str(self.job))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,8 +218,11 @@ def lexicon_digests(files: Sequence[str]) -> dict[str, str]:
     return {Path(file).name: hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files}
 
 
-def report_headings(out: Path) -> HeadingReport:
-    """The report on all notes in the folder of an `extract`. Raises JobError where it is no such folder."""
+def report_headings(out: Path, lexicon: Lexicon) -> HeadingReport:
+    """The report on all notes in the folder of an `extract`, which was made with this lexicon.
+
+    Raises JobError where it is no such folder.
+    """
     manifest = read_manifest(out)
     figures: dict[str, int] = manifest["figures"]
 
@@ -227,12 +239,15 @@ def report_headings(out: Path) -> HeadingReport:
         notes_with=counts("notes_with"),
         sentences=counts("sentences"),
         rejected=counts("rejected"),
-        unknown_headings=_unknown_headings(out, [shard["file"] for shard in manifest["shards"]]),
+        unknown_headings=_unknown_headings(out, [shard["file"] for shard in manifest["shards"]], lexicon),
     )
 
 
-def _unknown_headings(out: Path, files: list[str]) -> list[UnknownHeading]:
-    """Headings that the lexicon lacks, of enough patients to be no name, the most frequent first."""
+def _unknown_headings(out: Path, files: list[str], lexicon: Lexicon) -> list[UnknownHeading]:
+    """Headings that the lexicon lacks, of enough patients to be no name, the most frequent first.
+
+    Not those that the user's files name, whatever refused them: to name them once more would change nothing.
+    """
     import polars as pl
 
     if not files:
@@ -242,7 +257,8 @@ def _unknown_headings(out: Path, files: list[str]) -> list[UnknownHeading]:
         .filter(pl.col("category") == UNKNOWN)
         .select("note_id", pl.col("heading").str.to_lowercase())
     )
-    raw = sections.select(pl.col("heading").unique()).collect(engine="streaming")["heading"].to_list()
+    found = sections.select(pl.col("heading").unique()).collect(engine="streaming")["heading"].to_list()
+    raw = [heading for heading in found if not lexicon.is_named(heading)]
     normalised = pl.LazyFrame(
         {"heading": raw, "normalised": [normalise(heading) for heading in raw]},
         schema={"heading": pl.String, "normalised": pl.String},

@@ -2,13 +2,14 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from rubricator.flows.progress import Progress
+from rubricator.flows.run import is_interrupt
 from rubricator.nlp.errors import RubricatorError
 from rubricator.nlp.headings import Lexicon
 from rubricator.nlp.notes import DeadLetter, NoteReader, NoteSettings
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from rubricator.nlp.weak_labels import WeakLabelSettings
 
 
+FAILED_SHOWN = 10  # ids of notes; a report has them all
 OF_SEVERAL_LABELS = ("macro_", "map", "exact_match")  # say nothing new where there is one label
 
 
@@ -45,10 +47,15 @@ def check_report(report: str | None) -> None:
 
 
 class CountedNotes:
-    """The batches of a NoteReader, shown by a progress bar; dead_letters: how many notes were not used, by reason."""
+    """The batches of a NoteReader, shown by a progress bar.
+
+    dead_letters: how many notes were not used, by reason. failed_notes: those on which the work raised, each with the
+    name of the exception.
+    """
 
     def __init__(self, notes: str, columns: NoteSettings, progress: Progress) -> None:
         self.dead_letters: Counter[str] = Counter()
+        self.failed_notes: dict[str, str] = {}
         self._reader = NoteReader(notes, columns, on_dead_letter=self._count)
         self._progress = progress
 
@@ -58,6 +65,13 @@ class CountedNotes:
             read += batch.num_rows
             self._progress.show(self._reader.fraction_read, f"{read:,} notes read")
             yield batch
+
+    def failed(self, note_id: str, error: BaseException) -> None:
+        """A note is left out, as the work on it raised; the message may quote it. Raises what is no failure."""
+        if is_interrupt(error):
+            raise error
+        self.failed_notes[note_id] = type(error).__name__
+        self.dead_letters[f"failed: {type(error).__name__}"] += 1
 
     def compared(self, done: int, count: int) -> None:
         """Shows how many notes are compared."""
@@ -83,7 +97,12 @@ def task_examples(
 
     if task == "plan":
         return section_examples(
-            notes, settings=settings, lexicon=lexicon, exclude=exclude, progress=notes.compared
+            notes,
+            settings=settings,
+            lexicon=lexicon,
+            exclude=exclude,
+            progress=notes.compared,
+            failed=notes.failed,
         )
     table = read_code_table(code_table) if code_table else None
     return code_examples(notes, exclude=exclude, top_labels=top_labels, table=table, progress=notes.compared)
@@ -123,9 +142,15 @@ def buckets_table(evaluation: "Evaluation") -> "Table":
     return table
 
 
-def counts_line(counts: Mapping[str, int], dead_letters: Mapping[str, int]) -> str:
-    """What was read, and what could not be used and why."""
+def counts_line(
+    counts: Mapping[str, int], dead_letters: Mapping[str, int], failed_notes: Collection[str] = ()
+) -> str:
+    """What was read, what could not be used and why, and the ids of notes on which the work raised."""
     line = "read: " + ", ".join(f"{count:,} {what}" for what, count in counts.items())
     if dead_letters:
         line += "; not used: " + ", ".join(f"{count:,} ({reason})" for reason, count in dead_letters.items())
+    if failed_notes:
+        more = len(failed_notes) - FAILED_SHOWN
+        line += "; failed: " + ", ".join(list(failed_notes)[:FAILED_SHOWN])
+        line += f" and {more:,} more" if more > 0 else ""
     return line

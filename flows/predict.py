@@ -21,11 +21,12 @@ from rubricator.nlp.contexts import Context, sentence_contexts
 from rubricator.nlp.headings import Lexicon
 from rubricator.nlp.icd import code_warnings, describe
 from rubricator.nlp.notes import NoteReader, NoteSettings
+from rubricator.nlp.plain_text import PlainText, read_plain
 from rubricator.nlp.sections import SectionFinder
 from rubricator.nlp.weak_labels import WeakLabelSettings, label_note
 
 if TYPE_CHECKING:
-    from rubricator.models.classifier import TrainedModel
+    from rubricator.models.classifier import EvidenceSpan, TrainedModel
 
 Ints = NDArray[np.int64]
 
@@ -154,11 +155,13 @@ class PredictStep:
 
 
 class _Unit(NamedTuple):
-    """What gets labels: a sentence, or a whole note."""
+    """What gets labels: a sentence, or a whole note. Offsets into the note; its text is the plain text of that span."""
 
     note_id: str
     start: int
     end: int
+    plain: PlainText  # of the note
+    plain_start: int
     text: str
     context: Context
 
@@ -187,12 +190,13 @@ class Prediction:
         return ShardTables({"predictions": predictions}, {"units": len(units), **figures})
 
     def units(self, note_id: str, text: str) -> list[_Unit]:
+        plain = read_plain(text)
         if self.model.task == "codes":
-            return [_Unit(note_id, 0, len(text), text, Context())]
+            return [_Unit(note_id, 0, len(text), plain, 0, plain.text, Context())]
         sentences = label_note(text, self.finder.find(text), self.labels, self.lexicon)
         spans = [(sentence.start, sentence.end) for sentence in sentences]
         return [
-            _Unit(note_id, start, end, text[start:end], context)
+            _Unit(note_id, start, end, plain, plain.span_plain(start, end)[0], plain.of(start, end), context)
             for (start, end), context in zip(spans, sentence_contexts(text, spans), strict=True)
         ]
 
@@ -233,8 +237,8 @@ class Prediction:
                 asked.setdefault(row, []).append(column)
         of_units = self.model.evidence([units[row].text for row in asked], list(asked.values()))
         found = iter(
-            [{"start": start + span.start, "end": start + span.end, "weight": span.weight} for span in spans]
-            for start, of_labels in zip((units[row].start for row in asked), of_units, strict=True)
+            [_given(units[row], span) for span in spans]
+            for row, of_labels in zip(asked, of_units, strict=True)
             for spans in of_labels
         )
         return [next(found) if place <= LABELS_WITH_EVIDENCE else [] for place in rank.tolist()]
@@ -249,6 +253,12 @@ class Prediction:
                 code_warnings(label) if is_code and self.model.code_system else [],
             )
         return self.about[column]
+
+
+def _given(unit: _Unit, span: "EvidenceSpan") -> dict[str, float]:
+    """The evidence as offsets into the note."""
+    start, end = unit.plain.span_given(unit.plain_start + span.start, unit.plain_start + span.end)
+    return {"start": start, "end": end, "weight": span.weight}
 
 
 def _at_once(units: Sequence[_Unit]) -> Iterator[list[_Unit]]:

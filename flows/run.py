@@ -87,21 +87,35 @@ def guarded(step: Callable[P, R]) -> Callable[P, R]:
     """The step, raising only exceptions without note text.
 
     A RubricatorError keeps its message; an OSError keeps its cause and path, and all others only their place
-    and type, in a SafeError. None keeps the exceptions that led to it.
+    and type, in a SafeError. None keeps the exceptions that led to it. What `is_interrupt` passes as it is.
     """
 
     @functools.wraps(step)
     def safe(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return step(*args, **kwargs)
-        except Exception as error:
-            failure = _safe(error)
+        except BaseException as error:
+            failure = None if is_interrupt(error) else _safe(error)
+            if failure is None:
+                raise
         raise failure  # outside the except block: so it has no context
 
     return safe
 
 
-def _safe(error: Exception) -> RubricatorError:
+def is_interrupt(error: BaseException) -> bool:
+    """Is it a wish to stop (Ctrl-C, exit, a run that is cancelled) and no failure?
+
+    A failure need not be an Exception: the panic of a library in Rust is none.
+    """
+    if isinstance(error, Exception):
+        return False
+    return isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit) or (
+        type(error).__module__.split(".")[0] in ("asyncio", "prefect")
+    )
+
+
+def _safe(error: BaseException) -> RubricatorError:
     if isinstance(error, RubricatorError):
         error.__cause__ = error.__context__ = None
         return error.with_traceback(None)

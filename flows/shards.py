@@ -48,7 +48,7 @@ from rubricator.flows.ledger import (
     part_name,
 )
 from rubricator.flows.progress import Progress
-from rubricator.flows.run import guarded
+from rubricator.flows.run import guarded, is_interrupt
 from rubricator.nlp.notes import NOTES_SCHEMA, DeadLetter
 
 if TYPE_CHECKING:
@@ -57,7 +57,10 @@ if TYPE_CHECKING:
 SHARD_SECONDS = 15.0  # of work: a Prefect task of less costs more in the server than it is worth
 SMALLEST_SHARD = 250_000  # bytes of text, about 80 notes
 LARGEST_SHARD = 48_000_000  # bytes of text; bounds the memory of a worker
-KILLS_UNTIL_GIVING_UP = 25  # the one note of a shard that kills its worker is found after log2(notes) kills
+KILLS_UNTIL_GIVING_UP = (
+    25  # in a row; the note of a shard that kills its worker is found after log2(notes) kills
+)
+KILLED = "its worker process was killed, most likely for want of memory"
 
 
 class JobIsRunningError(JobError):
@@ -250,7 +253,9 @@ def _process(
         return [], []
     try:
         return [process(notes)], []
-    except Exception as error:
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
         reason = type(error).__name__
     if notes.num_rows == 1:
         return [], [FailedNote(notes["note_id"][0].as_py(), reason)]
@@ -320,16 +325,21 @@ class _Job:
         in_flight = 2 * self.engine.workers
         shards = self.shards()
         kills = 0
+        # they are tried again, and what is known of them is no sign that the machine cannot do the others
+        killers = {letter["note_id"] for letter in self.ledger.dead_letters() if letter["reason"] == KILLED}
         with Progress(self.step.name) as progress:
             lost = self.work_through(shards, in_flight, progress)
             while lost:  # a worker was killed: one shard at a time now, so that it is known which one did it
                 shard = lost.pop()
-                if self.work_through(iter([shard]), 1, progress):
-                    kills += 1
+                if not self.work_through(iter([shard]), 1, progress):
+                    kills = 0
+                else:
+                    kills += not killers.issuperset(shard.note_ids)
                     if kills > KILLS_UNTIL_GIVING_UP:
                         raise WorkerKilledError(
-                            f"worker processes were killed {kills} times, most likely for want of memory. "
-                            "What is done stays done: run again with fewer --workers or smaller --shard-size"
+                            f"worker processes were killed {kills} times in a row, most likely for want of memory, "
+                            f"at last on shard {shard.number}, {_named(shard)}. What is done stays done: run again "
+                            "with fewer --workers or smaller --shard-size"
                         )
                     lost += self.halves(shard)
                 if not lost:
@@ -456,7 +466,7 @@ class _Job:
         spool = _spool(self.work, shard.number)
         pieces = []
         if count == 1:
-            self.fail(shard.note_ids[0], "its worker process was killed, most likely for want of memory")
+            self.fail(shard.note_ids[0], KILLED)
         else:
             with pa.memory_map(str(spool)) as file:
                 notes = pa.ipc.open_file(file).read_all()
@@ -494,6 +504,12 @@ class _Job:
             **self.ledger.summary(),
         }
         write_text(self.out / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False))
+
+
+def _named(shard: Shard) -> str:
+    """Its notes, by the ids of the first and the last."""
+    first, *others = shard.note_ids
+    return f"the notes {first!r} to {others[-1]!r}" if others else f"the note {first!r}"
 
 
 def _put(finished: SimpleQueue[int], number: int, _: object) -> None:

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -43,7 +43,10 @@ class TrainError(RubricatorError):
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training run came to. evaluation: of the folds by group; beside: micro-F1 of other ways to split."""
+    """What a training run came to. evaluation: of the folds by group; beside: micro-F1 of other ways to split.
+
+    failed_notes: each with the name of the exception.
+    """
 
     name: str
     version: str
@@ -52,6 +55,7 @@ class Trained:
     dead_letters: dict[str, int]
     evaluation: "Evaluation"
     beside: dict[str, float]
+    failed_notes: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Every figure, as JSON types."""
@@ -61,6 +65,7 @@ class Trained:
             "run_id": self.run_id,
             "counts": self.counts,
             "dead_letters": self.dead_letters,
+            "failed_notes": self.failed_notes,
             "beside": self.beside,
             **self.evaluation.to_json(),
         }
@@ -70,7 +75,11 @@ class Trained:
 
         table = figures_table(f"{self.name} version {self.version}", {"by group": self.evaluation})
         beside = ", ".join(f"{value:.3f} ({split})" for split, value in self.beside.items())
-        return Group(counts_line(self.counts, self.dead_letters), table, f"micro-F1 beside it: {beside}")
+        return Group(
+            counts_line(self.counts, self.dead_letters, self.failed_notes),
+            table,
+            f"micro-F1 beside it: {beside}",
+        )
 
 
 def train(
@@ -205,6 +214,7 @@ def train(
         run_id=registered.run_id or "",
         counts=examples.counts,
         dead_letters=dict(read.dead_letters),
+        failed_notes=read.failed_notes,
         evaluation=evaluation,
         beside=beside,
     )

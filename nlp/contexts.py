@@ -1,7 +1,10 @@
 """What stands around a text in its note, and which parts of a text its labels were given for."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
+
+from rubricator.nlp.plain_text import read_plain
 
 SENTENCES_AROUND = 5  # on either side
 
@@ -26,23 +29,24 @@ def whole_sentence(text: str, context: Context) -> tuple[str, Context]:
     """A fragment ("b.i.d.", "and transferred to the ward.") together with the sentence that it continues, and what
     stands around both.
 
-    A text is a fragment where it begins in lower case and a text before it does not: in a note without capitals
-    nothing is joined.
+    A text is a fragment where it begins in lower case and the one before it breaks off: at an abbreviation ("p.o.") or
+    a comma. Items of a list begin in lower case too, and stay apart.
     """
-    first = len(context.before) if _begins_low(text) else -1
-    while first > 0 and _begins_low(context.before[first - 1]):
+    texts = (*context.before, text, *context.after)
+    first = last = len(context.before)
+    while first > 0 and _continues(texts[first - 1], texts[first]):
         first -= 1
-    if first == 0:
-        return text, context
-    before, head = (
-        (context.before[: first - 1], context.before[first - 1 :]) if first > 0 else (context.before, ())
-    )
-    last = next((n for n, other in enumerate(context.after) if not _begins_low(other)), len(context.after))
-    return " ".join((*head, text, *context.after[:last])), Context(before, context.after[last:])
+    while last + 1 < len(texts) and _continues(texts[last], texts[last + 1]):
+        last += 1
+    return " ".join(texts[first : last + 1]), Context(texts[:first], texts[last + 1 :])
 
 
-def _begins_low(text: str) -> bool:
-    return text.lstrip()[:1].islower()
+_BREAKS_OFF = re.compile(r"(?:\b\w{1,2}\.|[,;])\s*$")
+_JOINS = re.compile(r"\s*(?:and|or)\b")
+
+
+def _continues(before: str, text: str) -> bool:
+    return text.lstrip()[:1].islower() and bool(_BREAKS_OFF.search(before) or _JOINS.match(text))
 
 
 class LabelSpan(NamedTuple):
@@ -59,7 +63,8 @@ def sentence_contexts(text: str, spans: Sequence[tuple[int, int]]) -> list[Conte
     The window looks across section ends, so that it does not tell where a section begins; headings are no sentences
     and never in it.
     """
-    return neighbours([text[start:end] for start, end in spans])
+    plain = read_plain(text)
+    return neighbours([plain.of(start, end) for start, end in spans])
 
 
 def neighbours(sentences: Sequence[str]) -> list[Context]:

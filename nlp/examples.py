@@ -24,12 +24,18 @@ from rubricator.nlp.contexts import Context, LabelSpan, neighbours, sentence_con
 from rubricator.nlp.duplicates import group_notes
 from rubricator.nlp.errors import RubricatorError
 from rubricator.nlp.headings import Lexicon
+from rubricator.nlp.plain_text import PlainText, read_plain
 from rubricator.nlp.sections import SectionFinder
 from rubricator.nlp.weak_labels import WeakLabelSettings, label_note
 
 _WORD = re.compile(r"[^\W_]")
 _T = TypeVar("_T")
 Progress = Callable[[int, int], None]
+Failed = Callable[[str, BaseException], None]  # told of a note that is left out as the work on it raised
+
+
+def _raise(_: str, error: BaseException) -> None:
+    raise error
 
 
 class ExampleError(RubricatorError):
@@ -135,20 +141,27 @@ def section_examples(
     lexicon: Lexicon,
     exclude: Collection[str] = (),
     progress: Progress | None = None,
+    failed: Failed = _raise,
 ) -> Examples:
     """Sentences labelled by the headed section they stand under (FACTS: weak labels without leakage).
 
     further examples: sentences of sections that mix plans with other things, labelled by their wording.
     exclude: note ids left out, together with every note of their groups (near duplicates, same patient).
     progress: called while near duplicates are looked for, with the number of notes done and of all.
+    failed: called with a note on which the work raises, in place of raising.
     Raises ExampleError where no sentence is positive or none is negative.
     """
+    settings.labels(lexicon)  # a wrong category is an error of the settings, not of every note
     finder = SectionFinder(lexicon)
     counts: Counter[str] = Counter()
     note_ids, patient_ids, note_texts, units = [], [], [], []
     for note_id, patient_id, text in _note_rows(batches, ("note_id", "patient_id", "text")):
         counts["notes"] += 1
-        sentences = label_note(text, finder.find(text), settings, lexicon)
+        try:
+            sentences = label_note(text, finder.find(text), settings, lexicon)
+        except BaseException as error:
+            failed(note_id, error)
+            sentences = []  # an excluded note keeps its near duplicates out all the same
         labelled = [
             index for index, sentence in enumerate(sentences) if {sentence.label, sentence.worded} != {None}
         ]
@@ -168,7 +181,9 @@ def section_examples(
         return Examples(
             ids=[f"{note_ids[row]}:{sentence.start}:{sentence.end}" for row, sentence, *_ in chosen],
             groups=np.array([groups[row] for row, *_ in chosen], dtype=np.int64),
-            texts=[note_texts[row][sentence.start : sentence.end] for row, sentence, *_ in chosen],
+            texts=[
+                read_plain(note_texts[row]).of(sentence.start, sentence.end) for row, sentence, *_ in chosen
+            ],
             contexts=[context for *_, context, _ in chosen],
             targets=csr_matrix(np.array([label for *_, label in chosen], dtype=np.uint8).reshape(-1, 1)),
             labels=[settings.name],
@@ -206,7 +221,9 @@ def code_examples(
     counts: Counter[str] = Counter()
     note_ids, patient_ids, texts, code_lists, marked = [], [], [], [], []
     columns = ("note_id", "patient_id", "text", "codes", "evidence")
-    for note_id, patient_id, text, codes, evidence in _note_rows(batches, columns):
+    for note_id, patient_id, given, codes, evidence in _note_rows(batches, columns):
+        plain = read_plain(given)
+        text = plain.text
         counts["notes"] += 1
         if codes is None and note_id not in exclude:
             counts["notes without codes"] += 1
@@ -215,7 +232,7 @@ def code_examples(
         patient_ids.append(patient_id)
         texts.append(text)
         code_lists.append(list(dict.fromkeys(codes or [])))
-        marked.append(evidence)
+        marked.append(evidence and [_in_plain(plain, span) for span in evidence])
     groups, kept = _groups_without(exclude, note_ids, patient_ids, texts, progress)
     counts["notes left out"] = len(note_ids) - len(kept)
     frequency = Counter(code for row in kept for code in code_lists[row])
@@ -241,13 +258,19 @@ def code_examples(
 
 
 def annotated_examples(
-    batches: Iterable[pa.RecordBatch], annotations: Path, *, lexicon: Lexicon, label: str = "plan"
+    batches: Iterable[pa.RecordBatch],
+    annotations: Path,
+    *,
+    lexicon: Lexicon,
+    label: str = "plan",
+    failed: Failed = _raise,
 ) -> Examples:
     """Gold units of an annotation file: JSON lines (also .gz) of `note_id`, `units` ([[start, end, 0 or 1], …]) and,
     where given, `kind`, a stratum.
 
     As everywhere, words of a heading do not reach the features: where a unit holds one, its text is what stands
     beside the heading; a unit that is nothing but a heading has the empty text, which no model predicts.
+    failed: as for section_examples.
     Raises ExampleError for a line without units or labels, a unit outside its note, a note that is missing, or no unit.
     """
     finder = SectionFinder(lexicon)
@@ -258,13 +281,18 @@ def annotated_examples(
         annotation = units.pop(note_id, None)
         if annotation is None:
             continue
+        try:
+            sections = finder.find(text)
+        except BaseException as error:
+            failed(note_id, error)
+            continue
         counts["notes"] += 1
         spans = [(start, end) for start, end, _ in annotation["units"]]
         if not all(0 <= start < end <= len(text) for start, end in spans):
             raise ExampleError(
                 f"{annotations}: note {note_id}: a unit is outside its note of {len(text)} characters"
             )
-        headings = [(section.heading_start, section.heading_end) for section in finder.find(text)]
+        headings = [(section.heading_start, section.heading_end) for section in sections]
         unit_texts = [_without(headings, text, start, end) for start, end in spans]
         ids += [f"{note_id}:{start}:{end}" for start, end in spans]
         groups += [counts["notes"]] * len(spans)
@@ -306,6 +334,12 @@ def label_matrix(label_lists: Sequence[Collection[str]], labels: Sequence[str]) 
 def note_ids_in(path: Path) -> set[str]:
     """The note ids of a JSON lines file (also .gz) with a `note_id` in each line: an annotation file, say."""
     return {row["note_id"] for _, row in _json_rows(path)}
+
+
+def _in_plain(plain: PlainText, span: dict[str, Any]) -> dict[str, Any]:
+    """The marked span as offsets into the plain text."""
+    start, end = plain.span_plain(span["start"], span["end"])
+    return {**span, "start": start, "end": end}
 
 
 def _label_spans(

@@ -1,7 +1,7 @@
 """Phrases in a note that look like headings, wherever they stand; nlp/sections.py decides which of them are.
 
-Works on a *view* of the text: same length, with HTML tags, no-break spaces and odd line ends rewritten to plain ones,
-so that one line-by-line pass serves all styles and every offset is an offset into the untouched text.
+Works on a *view* of the plain text: same length, with no-break spaces, odd line ends and pictures rewritten to plain
+ones, so that one line-by-line pass serves all styles and every offset stays what it is.
 """
 
 from __future__ import annotations
@@ -9,7 +9,16 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from rubricator.nlp.headings import UNKNOWN, Guard, Lexicon, Match, normalise
+from rubricator.nlp.headings import UNKNOWN, Guards, Lexicon, Match
+from rubricator.nlp.note_lines import (
+    ends_as_signed,
+    first_words,
+    is_closing,
+    is_page_line,
+    is_rule,
+    underlines,
+)
+from rubricator.nlp.plain_text import ODD_CHARACTER, plain_character
 
 
 class HeadingPhrase(NamedTuple):
@@ -29,10 +38,12 @@ class HeadingPhrase(NamedTuple):
     colon: bool
     topic: bool  # a body system or a usual problem
     ends_as_heading: bool  # its last word ends headings of the lexicon too
-    guards: tuple[Guard, ...]  # those that may still refuse it, by what stands around it
+    begins_mark: bool  # perhaps a signature, boilerplate or the head of a page
+    guards: Guards  # those that may still refuse it, by what stands around it
     refused: str | None  # a guard's reason code, for a phrase that only ends as a heading does: "Meal plan"
 
 
+NO_GUARDS = Guards(())
 # a phrase, the offset its offsets count from, nothing after it on its line, stands after a blank line
 Candidate = tuple[HeadingPhrase, int, bool, bool]
 
@@ -42,58 +53,45 @@ class HeadingReader:
 
     def __init__(self, lexicon: Lexicon) -> None:
         self.lexicon = lexicon
+        self._closing_words, self._page_words = first_words()
         self._phrases: dict[str, HeadingPhrase | None] = {}
-        self._inline_phrases: dict[tuple[str, bool, bool, bool], HeadingPhrase | None] = {}
+        self._inline_phrases: dict[tuple[str, bool, bool, bool, bool], HeadingPhrase | None] = {}
 
     def view(self, text: str) -> str:
-        """The text with odd blanks, line ends and HTML tags rewritten at the same length."""
+        """The text with odd blanks, line ends and pictures rewritten at the same length."""
         if "\r" in text:
             text = text.replace("\r\n", " \n").replace("\r", "\n")
-        if not text.isascii():
-            for odd, plain in _ODD_CHARACTERS:
-                text = text.replace(odd, plain)
         if "\x0b" in text or "\x0c" in text:
             text = text.replace("\x0b", "\n").replace("\x0c", "\n")
-        if "<" in text:
-            text = _TAG.sub(self._plain_tag, text)
-        if "&" in text:
-            text = text.replace("&nbsp;", "      ").replace("&amp;", "&    ")
-        return text
-
-    def _plain_tag(self, tag: re.Match[str]) -> str:
-        name, width = tag["name"].lower(), len(tag[0])
-        named = _NAMED_TAG.search(tag[0])
-        if named is not None and self._is_known(named[1]):
-            return "\n".ljust(named.start(1)) + (named[1] + ":").ljust(width - named.start(1))
-        if name in _BOLD_TAGS:
-            return ("**" if tag["slash"] else "**".rjust(width)).ljust(width)
-        if name in _HEADING_TAGS:
-            return ("\n" if tag["slash"] else "\n##").ljust(width)
-        if name not in _BLOCK_TAGS and self._is_known(name):
-            return "\n".ljust(width) if tag["slash"] else f"\n{tag['name'].replace('_', ' ')}:".ljust(width)
-        return ("\n" if name in _BLOCK_TAGS else " ").ljust(width)
-
-    def _is_known(self, phrase: str) -> bool:
-        match = self.lexicon.match(phrase, loose=False)
-        return match is not None and match.category != UNKNOWN and not self.lexicon.needs_colon(phrase)
+        return text if text.isascii() else ODD_CHARACTER.sub(plain_character, text)
 
     def candidates(self, view: str) -> tuple[list[Candidate], list[int]]:
-        """Heading candidates in order, and the offsets of signatures and end rules."""
+        """Heading candidates in order, and the offsets of signatures, boilerplate and rules that end a section."""
+        if not view.isascii() and _ACCENTED.search(view):
+            view = view.translate(_WITHOUT_ACCENTS)
         found: list[Candidate] = []
         closings: list[int] = []
         known = self._phrases
-        first_words = self.lexicon.first_words
+        heading_words = self.lexicon.first_words
+        closing_words, page_words = self._closing_words, self._page_words
         flat = len(view) > _FLAT_LINE * (view.count("\n") + 1)
+        one_line = flat or "\n" not in view.strip()
         shouting = _is_all_capitals(view)
+        titles: set[str] = (
+            set()
+        )  # lines that named no section: at the head of a further page they stand again
         start = -1
         length = 0
         after_blank = True
+        above = ""  # the line above
+        rule = -1  # a rule that ends a section unless the head of a page follows
         for line in view.split("\n"):
             start += length + 1
             length = len(line)
             content = line.lstrip()
             if not content:
                 after_blank = True
+                above = ""
                 continue
             width = len(content)
             begin = start + length - width
@@ -107,31 +105,50 @@ class HeadingReader:
             if colon >= 0:
                 key = content[: colon + 1]
                 phrase = known[key] if key in known else self._remember(key)
-            if phrase is None:
+            if phrase is None or phrase.begins_mark:
                 word = _FIRST_WORD.match(content)
                 if word is None:
-                    if _END_RULE.match(content):
-                        closings.append(start)
+                    if is_rule(content):
+                        if underlines(content, above):
+                            if found and found[-1][2] and start - found[-1][1] <= len(above) + 1:
+                                found[-1] = (found[-1][0]._replace(marked=True), *found[-1][1:])
+                        elif rule < 0:
+                            rule = start
+                        above = content
+                        continue
                 else:
                     first = word[1]
-                    if (
-                        first in first_words
-                        or (content[0] in "SOAP[" and _LETTER_LEAD.match(content))
+                    if first in page_words and found and is_page_line(content, word.start(1)):
+                        rule, after_blank, above = -1, True, ""
+                        continue
+                    if phrase is None and (
+                        first in heading_words
+                        or (content[0] in _LETTER_STARTS and _LETTER_LEAD.match(content))
                         or (
                             width < _LONGEST_TITLE
                             and (content.isupper() or (content[-1] != "." and _TITLE_LINE.match(content)))
                         )
                     ):
                         phrase = self._parse_line(content, width, word.start(1))
-                    if phrase is None and (
-                        (first in _CLOSING_WORDS and _CLOSING.match(content))
-                        or (
-                            width < _LONGEST_WORD * 2
-                            and content.endswith(_CREDENTIALS)
-                            and _SIGNED_NAME.match(content)
-                        )
+                    if phrase is None or phrase.begins_mark:
+                        if (first in closing_words or ends_as_signed(content)) and is_closing(
+                            content, word.start(1)
+                        ):
+                            closings.append(start if rule < 0 else rule)
+                            rule, after_blank, above = -1, False, content
+                            continue
+                    if (
+                        width < _LONGEST_TITLE
+                        and (phrase is None or phrase.category is None)
+                        and content[-1] not in ".,;:"
                     ):
-                        closings.append(start)
+                        if content in titles and found and width >= _SHORTEST_TITLE:
+                            rule, after_blank, above = -1, True, ""
+                            continue
+                        titles.add(content)
+            if rule >= 0:
+                closings.append(rule)
+                rule = -1
             if phrase is not None:
                 position = phrase.after
                 alone = position >= width or not content[position : position + 9].strip(EDGE)
@@ -139,11 +156,17 @@ class HeadingReader:
                     alone = not content[position:].strip(EDGE)
                 found.append((phrase, begin, alone, after_blank))
             if content.find(":", position) >= 0:
-                self._inline(content, position, begin, found, flat=flat, shouting=shouting)
+                self._inline(content, position, begin, found, flat=flat, run_on=one_line, shouting=shouting)
             if flat and width > _FLAT_LINE:
                 self._inline_capitals(content, position, begin, found)
+            if one_line:
+                self._inline_columns(content, begin, found)
+                closings += self._inline_closings(content, begin)
             after_blank = False
-        if flat:
+            above = content
+        if rule >= 0:
+            closings.append(rule)
+        if one_line:
             found = _without_overlaps(found)
         if shouting:
             found = [candidate for candidate in map(_in_plain_capitals, found) if candidate is not None]
@@ -157,21 +180,24 @@ class HeadingReader:
 
     def _parse_line(self, line: str, width: int, word_start: int) -> HeadingPhrase | None:
         """A line with no heading before a colon: a short line as a whole, else its beginning up to a separator."""
+        letter = _LETTER_LEAD.match(line)
         if width < _LONGEST_LEAD and (
             not line.rstrip().endswith(_ENDS_OF_PROSE) or line[0] in "*_" or line.isupper()
         ):
             phrase = self._phrases[line] if line in self._phrases else self._remember(line)
-            if phrase is not None:
+            if phrase is not None and (
+                letter is None or phrase.category is not None or phrase.rule == "soap_letter"
+            ):
                 return phrase
-        if (letter := _LETTER_LEAD.match(line)) is not None:
+        if letter is not None:
             return self._phrase(
-                letter[1],
+                letter["letter"],
                 lead=0,
-                begin=letter.start(1),
+                begin=letter.start("letter"),
                 after=letter.end(),
                 category=None,
                 rule="soap_letter",
-                item=bool(letter[2]),
+                item=letter["item"] is not None,
             )
         separated = _SEPARATED.match(line, word_start)
         if separated is not None:
@@ -184,6 +210,40 @@ class HeadingReader:
         if capitals is not None:
             return self._parse_weak(capitals[1], capitals.end(), visible=None)
         return None
+
+    def _inline_closings(self, line: str, start: int) -> list[int]:
+        """Where a signature or boilerplate begins, in a note that lost its line ends."""
+        found = []
+        for clause in _CLAUSE.finditer(line):
+            words = line[clause.end() : clause.end() + _LONGEST_CLOSING]
+            word = _FIRST_WORD.match(words)
+            if word is not None and word[1] in self._closing_words and is_closing(words, word.start(1)):
+                found.append(start + clause.end())
+        return found
+
+    def _inline_columns(self, line: str, start: int, found: list[Candidate]) -> None:
+        """Names of sections between runs of blanks, in a note whose line ends became such."""
+        for column in _COLUMN.finditer(line):
+            phrase = column[0].rstrip(":")
+            if (
+                phrase[-1] in _ENDS_OF_PROSE
+                or phrase in LETTERS
+                or not phrase[0].isupper()
+                or self.lexicon.needs_colon(phrase)
+            ):
+                continue
+            match = self.lexicon.match(phrase, loose=False)
+            if match is not None:
+                begin = column.start()
+                named = self._phrase(
+                    phrase,
+                    lead=begin,
+                    begin=begin,
+                    after=column.end(),
+                    category=match.category,
+                    rule="inline",
+                )
+                found.append((named, start, False, True))
 
     def _parse(self, key: str) -> HeadingPhrase | None:
         """Reads a line's beginning up to its colon, or a whole short line, as a heading phrase."""
@@ -216,17 +276,20 @@ class HeadingReader:
         if not phrase:
             return None
         caps, capitalised = phrase.isupper(), phrase[0].isupper()
-        if found is None and phrase not in LETTER_CATEGORY:
+        if found is None and phrase not in LETTERS:
             short = phrase.count(" ") < _MOST_TITLE_WORDS
-            if not (colon or marked or caps) and (not short or key.endswith(_ENDS_OF_PROSE)):
+            dated = capitalised and phrase[-1] in _ENDS_OF_DATES and _DATE_AT_END.search(phrase) is not None
+            if not (colon or marked or caps or dated) and (not short or key.endswith(_ENDS_OF_PROSE)):
                 return None
             loose = (
                 caps
                 or marked
                 or (short and (colon or (capitalised and _TITLE_LINE.match(phrase) is not None)))
             )
-            found = self.lexicon.match(phrase, loose=loose)
-        if phrase in LETTER_CATEGORY:
+            found = self.lexicon.match(phrase, loose=loose or dated)
+            if found is not None and found.how not in ("exact", "dated") and not loose:
+                return None
+        if phrase in LETTERS:
             category, rule = None, "soap_letter"
         elif found is not None:
             if not (colon or marked) and (
@@ -246,8 +309,9 @@ class HeadingReader:
                 if found.how == "exact"
                 else found.how
             )
-        elif _looks_like_heading(phrase, colon=colon, marked=marked, caps=caps) or (
-            colon and self.lexicon.refusal(phrase)
+        elif "  " not in phrase and (
+            _looks_like_heading(phrase, colon=colon, marked=marked, caps=caps)
+            or (colon and self.lexicon.refusal(phrase))
         ):
             category, rule = None, "unknown"
         else:
@@ -271,22 +335,35 @@ class HeadingReader:
         `visible`: the separator is more than blanks; None: there is none.
         """
         phrase = self._phrases[lead] if lead in self._phrases else self._remember(lead)
-        if phrase is None or phrase.rule not in ("line_alone", "markup", "soap_letter"):
-            return None
-        if not visible and (
-            phrase.rule == "soap_letter" or len(phrase.text) < 4 or not (phrase.caps or phrase.marked)
+        if phrase is None or not (
+            phrase.rule in ("line_alone", "markup", "soap_letter")
+            or (phrase.rule == "joined" and phrase.caps and visible)
         ):
+            return None
+        short = len(phrase.text) < 4 and phrase.text not in _SHORT_NAMES
+        if not visible and (phrase.rule == "soap_letter" or short or not (phrase.caps or phrase.marked)):
             return None
         if self.lexicon.needs_colon(phrase.text) and not phrase.caps:
             return None
-        if phrase.rule == "line_alone":
+        if phrase.rule in ("line_alone", "joined"):
             return phrase._replace(after=after, rule="caps_lead" if visible is None else "separator")
         return phrase._replace(after=after)
 
     def _inline(
-        self, line: str, position: int, start: int, found: list[Candidate], *, flat: bool, shouting: bool
+        self,
+        line: str,
+        position: int,
+        start: int,
+        found: list[Candidate],
+        *,
+        flat: bool,
+        run_on: bool,
+        shouting: bool,
     ) -> None:
-        """Headings before the further colons of a line; unknown ones only where line breaks were lost."""
+        """Headings before the further colons of a line; unknown ones only where line breaks were lost.
+
+        run_on: the line holds several sections, so that one begins without a full stop before it.
+        """
         last_words = self.lexicon.last_words
         colon = line.find(":", position)
         while colon >= 0:
@@ -304,7 +381,13 @@ class HeadingReader:
                 first = _FIRST_LETTERS.match(line, low, colon)
                 known = first is not None and first[1] in self.lexicon.first_words
             if known:
-                key = (line[low:colon], low == 0 or line[low - 1] == ":", flat, shouting)
+                key = (
+                    line[low:colon],
+                    low == 0 or line[low - 1] == ":",
+                    flat,
+                    run_on or position > 0,
+                    shouting,
+                )
                 if key in self._inline_phrases:
                     phrase = self._inline_phrases[key]
                 else:
@@ -317,7 +400,9 @@ class HeadingReader:
                     position = low + phrase.after
             colon = line.find(":", colon + 1)
 
-    def _parse_inline(self, chunk: str, at_start: bool, flat: bool, shouting: bool) -> HeadingPhrase | None:
+    def _parse_inline(
+        self, chunk: str, at_start: bool, flat: bool, run_on: bool, shouting: bool
+    ) -> HeadingPhrase | None:
         """The heading that ends at a colon inside a line: it begins after a sentence, a blank of two or in capitals."""
         inner = len(chunk.rstrip(_EDGE_AFTER))
         colon = len(chunk)
@@ -339,7 +424,7 @@ class HeadingReader:
             )
 
         last = chunk.rfind(" ", 0, inner) + 1
-        if chunk[last:inner] in LETTER_CATEGORY and not _SPACED_LETTER.search(chunk, 0, inner):
+        if chunk[last:inner] in LETTERS and not _SPACED_LETTER.search(chunk, 0, inner):
             return heading(last, inner, None, "soap_letter", colon + 1)
         for boundary in starts:
             number = _ENUMERATOR.match(chunk, boundary, inner)
@@ -353,7 +438,8 @@ class HeadingReader:
                 return heading(begin, inner, match.category, "inline", colon + 1)
         capitals = None if shouting else _CAPITALS_BEFORE.search(chunk, 0, inner)
         if capitals is None:
-            return None
+            found = self._titled_end(chunk, inner) if run_on else None
+            return found and heading(found[0], inner, found[1], "inline", colon + 1)
         begin = capitals.start()
         if (
             after_sentence and begin in starts
@@ -376,11 +462,28 @@ class HeadingReader:
                 return heading(word.start(), inner, match.category, "inline", colon + 1)
         return None
 
+    def _titled_end(self, chunk: str, inner: int) -> tuple[int, str] | None:
+        """The longest run of capitalised words before a colon that names a section: where it begins, its category."""
+        words = list(_WORD.finditer(chunk, 0, inner))
+        for number in range(max(0, len(words) - _MOST_TITLE_WORDS), len(words)):
+            begin = words[number].start()
+            phrase = chunk[begin:inner]
+            if not phrase[0].isupper() or self.lexicon.needs_colon(phrase):
+                continue
+            match = self.lexicon.match(phrase, loose=False)
+            if match is None or match.category == UNKNOWN:
+                continue
+            before = words[number - 1][0] if number else ""
+            if before.lower() in _DETERMINERS or self.lexicon.refusal(f"{before} {phrase}"):
+                return None
+            return begin, match.category
+        return None
+
     def _inline_capitals(self, line: str, position: int, start: int, found: list[Candidate]) -> None:
         """Headings in capitals without a colon, in a note that lost its line breaks."""
         for capitals in _CAPITALS_INSIDE.finditer(line, position):
             phrase, (begin, after) = capitals[0], capitals.span()
-            if phrase in LETTER_CATEGORY:
+            if phrase in LETTERS:
                 category, rule = None, "soap_letter"
             elif (match := self.lexicon.match(phrase, loose=False)) and not self.lexicon.needs_colon(phrase):
                 category, rule = match.category, "inline_caps"
@@ -403,7 +506,7 @@ class HeadingReader:
         marked: bool = False,
         colon: bool = False,
     ) -> HeadingPhrase:
-        named = category or LETTER_CATEGORY.get(text)
+        named = category or LETTER_CATEGORY.get(text.upper())
         return HeadingPhrase(
             lead=lead,
             start=begin,
@@ -419,13 +522,15 @@ class HeadingReader:
             colon=colon,
             topic=category is None and self.lexicon.is_topic(text),
             ends_as_heading=text.rsplit(None, 1)[-1].lower() in self.lexicon.heading_nouns,
-            guards=self._guards(named, text) if named else (),
+            begins_mark=(category is None or (category == UNKNOWN and not text.isupper()))
+            and self._begins_mark(text),
+            guards=self.lexicon.guards_of(named, text) if named else NO_GUARDS,
             refused=None if named else self.lexicon.refusal(text),
         )
 
-    def _guards(self, category: str, phrase: str) -> tuple[Guard, ...]:
-        heading = normalise(phrase, keep_the=True)
-        return tuple(guard for guard in self.lexicon.guards if guard.concerns(category, heading))
+    def _begins_mark(self, text: str) -> bool:
+        word = _FIRST_WORD.match(text)
+        return word is not None and (word[1] in self._closing_words or word[1] in self._page_words)
 
 
 def _is_all_capitals(view: str) -> bool:
@@ -463,6 +568,7 @@ def _looks_like_heading(phrase: str, *, colon: bool, marked: bool, caps: bool) -
         len(words) > 12
         or words[0].lower() == "dear"
         or sum(map(str.isalpha, phrase)) < max(4, len(phrase) // 2)
+        or _SENTENCE_BEFORE.search(phrase) is not None
     ):
         return False
     if caps:
@@ -494,16 +600,47 @@ def _skip_to_word(text: str, start: int) -> int:
 _CACHE_SIZE = 50_000
 _LONGEST_LEAD = 100  # characters of a line in which a heading before a colon is looked for
 _LONGEST_TITLE = 90  # characters of a line that may be a heading as a whole
+_SHORTEST_TITLE = 8
+_LONGEST_CLOSING = 200
 _LONGEST_PHRASE = 80
-_LONGEST_WORD = 30
 _MOST_TITLE_WORDS = 7
 _MOST_BLANKS = 14
 _FLAT_LINE = 800  # characters a line on average, above which a note has lost its line breaks
 EDGE = " \t\n:*_"
-LETTER_CATEGORY = {
-    "S": "subjective", "O": "objective", "A": "assessment", "P": "plan",
-    "s": "subjective", "o": "objective", "a": "assessment", "p": "plan",
-}  # fmt: skip
+LETTER_CATEGORY = {"S": "subjective", "O": "objective", "A": "assessment", "P": "plan"}
+LETTERS = frozenset("SOAPIERDBFGsoapierdbfg")  # of S/O/A/P, B/I/R/P, D/A/R notes and the like
+_LETTER_STARTS = frozenset("SOAPIERDBFG[(")
+_SHORT_NAMES = frozenset({"A/P", "A&P", "A+P", "I/P", "HPI", "PMH", "PSH", "ROS", "CC", "PE", "FH", "SH"})
+_DETERMINERS = frozenset(
+    [
+        "the",
+        "a",
+        "an",
+        "this",
+        "that",
+        "these",
+        "those",
+        "his",
+        "her",
+        "their",
+        "our",
+        "my",
+        "your",
+        "no",
+        "any",
+        "new",
+        "same",
+        "per",
+        "see",
+        "for",
+        "of",
+        "and",
+        "or",
+        "with",
+        "in",
+        "on",
+    ]
+)
 _SMALL_WORDS = frozenset(
     {
         "a",
@@ -525,13 +662,19 @@ _SMALL_WORDS = frozenset(
     }
 )
 _LEAD = re.compile(
-    r"(?P<blank>\s*)(?:\[[\d/:.,\s-]{4,24}(?:[AaPp][Mm])?\]\s*)?"  # a time stamp
+    r"(?P<blank>\s*)(?:\[[\d/:.,\s-]{4,24}(?:[AaPp][Mm])?\]\s*|"  # a time stamp
+    r"(?:\d{1,2}/\d{1,2}/\d{2,4}|\d{4}-\d\d-\d\d)(?:[ ,@T-]+\d{1,2}:?\d\d(?::\d\d)?(?: ?[AaPp][Mm])?)?(?:\s*[-–:])?\s+(?=[A-Z*#<]))?"
     r"(?P<bullet>(?:(?:[-–—+*|]|>+)(?=\s)\s*|[•·●▪◦○■□►➢➤▶▸‣⁃∙✓✔✗☐☑☒◆◇→⇒]\s*)*)(?P<markup>[#*_=~+\-<{\[\"“'‘(|.]*)\s*"
-    r"(?P<number>(?:\(?(?:\d{1,2}(?:\.\d{1,2})*|[ivxIVX]{1,5}|[A-Za-z])[.)](?!\w)\s*|\d{1,2}(?:\s?[-–:])?\s+(?=[A-Z\W])"
+    r"(?P<number>(?:[SOAPIERDBFG]\s?[-–—/=:]\s?(?=[A-Z][a-z]{3})|"
+    r"\(?(?:\d{1,2}(?:\.\d{1,2})*|[ivxIVX]{1,5}|[A-Za-z])[.)](?!\w)\s*|\d{1,2}(?:\s?[-–:])?\s+(?=[A-Z\W])"
     r"|(?:[Ss]ection|SECTION|[Pp]art|PART)\s+\w{1,4}\s*[-–.:)]\s*)?)[*_]*"
 )
 _MARKS = re.compile(r"[*_=~#>\]})\"”|+-]+[\s:]*")
 _TAIL = re.compile(r"[\s:;.,*_=~#+/\\\-–—|<>}\])\"”'’…]+$")
+_ENDS_OF_DATES = frozenset("0123456789Mm")
+_DATE_AT_END = re.compile(
+    r"\b\d{1,4}[/.:-]\d{1,2}(?:[/.:-]\d{2,4})?(?:[ ,@]+\d{1,2}:?\d{2})?(?: ?[AaPp][Mm])?$"
+)
 _STRONG_MARKS = frozenset({"**", "__", "==", "--", "[", "<<", "{", "~~", "++", "_", "*"})
 _SPACED_LETTER = re.compile(r"\b[A-Z] [A-Z]$")
 _FIRST_WORD = re.compile(r"[^A-Za-z]{0,80}(?:\(?(?:\d{1,2}|[ivxIVX]{1,5}|[A-Za-z])[.)]\W{0,4})?([A-Za-z]+)")
@@ -542,10 +685,17 @@ _SEPARATED = re.compile(  # at most eight words, never given back, and what sets
     # atomic groups: possessive quantifiers of groups match too little before Python 3.11.5 (CPython issue 106052)
     r"(?P<phrase>(?>(?:[^\s;.:…–—_=|>~-]|-(?=\w))+(?:[ ](?>(?:[^\s;.:…–—_=|>~-]|(?<=\w)-(?=\w))+)){0,7}))"
     r"(?P<separator>[ ]?\t\s*|[ ]+(?:[-–—=|>~]+[ ]+|[-–—](?=\w)|(?:--+|\.[ ]?\.[ ]?\.[. ]*|[–—])[ ]*)|[ ]{2,}"
-    r"|(?:-[ ]|[=|>]+|--+|\.[ ]?\.[ ]?\.[. ]*|_{3,}|…[….]*|[–—])[ ]*|;[ ])"
+    r"|(?:-[ ]|[=|>]+|--+|\.[ ]?\.[ ]?\.[. ]*|_{3,}|…[….]*|[–—])[ ]*|[ ]?;[ ]*(?=\S))"
 )
-_LETTER_LEAD = re.compile(r"\[?([SOAP])(?:([.)])|\]|[ ]?[-–—=])[ ]+")
-_CAPITALS_LEAD = re.compile(r"([^a-z]{0,8}[A-Z]{3}[A-Z/&,\- ]*[A-Z]) (?=[A-Z][a-z]|\d|-|\()")
+_LETTER_LEAD = re.compile(
+    r"(?:[\[(](?=\w[\])]))?(?P<letter>[SOAPIERDBFG])(?:\]|\)(?<=\(\w\))|(?P<item>[.)])|[ ]?[-–—=/;])[ ]+"
+)
+_CAPITALS_LEAD = re.compile(
+    r"([^a-z]{0,8}(?:[A-Z]{3}[A-Z/&,\- ]*[A-Z]|[A-Z][/&+][A-Z]|PLAN))(?:\.? (?=[A-Z][a-z]|\d|-|\(|#))"
+)
+_SENTENCE_BEFORE = re.compile(r"[a-z]{3}[.!?;]\s")
+_CLAUSE = re.compile(r"(?:^|(?<=[.!?)])\s+|\s{2,})(?=[A-Za-z/*_–—-])")
+_COLUMN = re.compile(r"(?:(?<=\s\s)|^)[^\s:][^\s:]*(?: [^\s:]+){0,6}:?(?=\s\s|$)")
 _LAST_LETTERS = re.compile(r"([A-Za-z]+)[^A-Za-z]*$")
 _BOUNDARY = re.compile(r"[.!?;)\]>|•*_]\s*(?:[-–—•]\s+)?|--+\s*|\s{2,}|\t|\s[-–—/]\s+")
 _ENDS_OF_PROSE = (".", ",", ";")
@@ -560,56 +710,10 @@ _CAPITALS_BEFORE = re.compile(r"(?<![A-Za-z])[A-Z][A-Z/&,()' \-]*$")
 _CAPITALS_INSIDE = re.compile(
     r"(?<=[.!?:;)] |  )(?:[A-Z]{3}[A-Z/&]*(?: (?:[A-Z/&]{2,}|&|/))*(?=\s+(?:\d|[A-Z][a-z]|[-–—]))|[SOAP](?=\s?[-–—] ))"
 )
+_ACCENTED = re.compile("[À-ÖØ-öø-ÿ]")
+_WITHOUT_ACCENTS = str.maketrans(
+    "áàâãäåéèêëíìîïóòôõöúùûüýÿñçÁÀÂÃÄÅÉÈÊËÍÌÎÏÓÒÔÕÖÚÙÛÜÝÑÇ",
+    "aaaaaaeeeeiiiiooooouuuuyyncAAAAAAEEEEIIIIOOOOOUUUUYNC",
+)
 _SMALL_LETTERS = re.compile(r"[a-z]{4}")
 _RULES_OF_CAPITALS = frozenset({"line_alone", "dated", "separator", "soap_letter"})
-_END_RULE = re.compile(r"\s*(?:[-_=*~]\s?){4,}\s*$")
-_CLOSINGS = (
-    *(
-        "electronically",
-        "digitally",
-        "signed",
-        "dictated",
-        "sincerely",
-        "respectfully",
-        "kind",
-        "kindest",
-        "best",
-    ),
-    *("warm", "warmest", "with", "yours", "thank"),
-)
-_CLOSING_WORDS = frozenset(form for word in _CLOSINGS for form in (word, word.capitalize(), word.upper()))
-_CLOSING = re.compile(
-    r"\s*(?:(?:electronically|digitally) (?:signed|authenticated)|signed\b|dictated (?:by|but)|sincerely|respectfully|"
-    r"(?:kind|best|warm|warmest|with)(?: \w+){0,2} (?:regards|wishes)|yours (?:sincerely|faithfully|truly)|"
-    r"thank you (?:for|very much for) (?:allowing|referring|asking|involving|this))",
-    re.IGNORECASE,
-)
-_CREDENTIALS = (
-    "MD",
-    "M.D.",
-    "DO",
-    "D.O.",
-    "NP",
-    "PA",
-    "PA-C",
-    "RN",
-    "PhD",
-    "Ph.D.",
-    "DPM",
-    "CRNP",
-    "FNP",
-    "FACP",
-    "FACS",
-)
-_SIGNED_NAME = re.compile(r"(?:Dr\.? )?[A-Z][\w.'-]*(?: [A-Z][\w.'-]*){0,3},? [A-Z][A-Za-z.,/ -]{1,20}$")
-_ODD_CHARACTERS = (
-    ("\xa0", " "), ("\u2007", " "), ("\u2009", " "), ("\u202f", " "), ("\u3000", " "), ("\u200b", " "), ("\ufeff", " "),
-    ("\u2028", "\n"), ("\u2029", "\n"), ("\x85", "\n"), ("：", ":"),
-)  # fmt: skip
-_TAG = re.compile(r"<(?P<slash>/?)(?P<name>[A-Za-z][A-Za-z0-9_]*)(?:\s[^<>]{0,200})?/?>")
-_NAMED_TAG = re.compile(r"\s(?:title|name|label|heading|displayName)\s*=\s*[\"']([^\"']{2,60})[\"']")
-_BOLD_TAGS = frozenset({"b", "strong", "u", "i", "em", "th", "font"})
-_HEADING_TAGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6", "title", "caption", "legend", "dt"})
-_BLOCK_TAGS = frozenset(
-    {"p", "br", "div", "li", "ul", "ol", "td", "tr", "table", "section", "text", "hr", "dd", "body", "html"}
-)

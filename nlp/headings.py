@@ -6,11 +6,12 @@ import re
 import string
 import tomllib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from rapidfuzz import process
@@ -18,16 +19,25 @@ from rapidfuzz.distance import OSA
 
 from rubricator.nlp.errors import RubricatorError
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 Role = Literal["plan", "mixed", "not-plan", "neutral"]
 How = Literal["exact", "dated", "qualified", "joined", "typo"]
 UNKNOWN = "unknown"
 
 _BUILT_IN = Path(__file__).with_name("headings.toml")
+# On every note: a site writes in one language, and a word that means something else in another stands behind a guard.
+_OTHER_LANGUAGES = [_BUILT_IN.with_name(f"headings_{language}.toml") for language in ("es", "fr", "nl", "de")]
 _SHORTEST_TYPO_ALONE = 7  # letters; a shorter word with another letter is too often another word
 _SHORTEST_TYPO = 5  # beside words that are right
 _SHORTEST_DOUBLE_TYPO = 12
 _LONGEST_PHRASE = 100  # characters; a longer phrase is prose
-
+_SEEN_AROUND = 160  # characters before and after a heading that guards look at
+_LONGEST_ABBREVIATION = 6  # characters, of what a bracket after it may spell out
+_MOST_WORDS_AFTER = 6  # of "for tonight", "by Jane Roe, MD"
+_LONGEST_VARIANT = 80  # characters; what is longer is not looked at as a heading, nor is what has more words
+_MOST_WORDS = 15
 
 _LETTERS = frozenset("soap")  # S: O: A: P: are headings too
 _CACHE_SIZE = 50_000
@@ -54,23 +64,60 @@ class Guard:
     body: re.Pattern[str] | None
     before: re.Pattern[str] | None
     becomes: str | None  # the category it is instead
+    alone: bool | None = None  # asked only of a heading with nothing after it on its line, or only of others
+    named: Callable[[str], str | None] | None = None  # the user's variant that a heading is a form of
 
     @property
     def is_final(self) -> bool:
         """Does the heading alone decide?"""
-        return self.body is None and self.before is None
+        return self.body is None and self.before is None and self.alone is None
 
     def concerns(self, category: str, heading: str) -> bool:
-        """May it refuse this normalised heading of this category?"""
-        return (not self.categories or category in self.categories) and (
-            self.heading is None or self.heading.fullmatch(heading) is not None
-        )
+        """May it refuse this normalised heading of this category? Not one that the user named in spite of it."""
+        if (self.categories and category not in self.categories) or not self._says(heading):
+            return False
+        named = self.named and self.named(heading)
+        return not (named and self._says(named))
+
+    def _says(self, heading: str) -> bool:
+        return self.heading is None or self.heading.fullmatch(heading) is not None
 
     def refuses(self, text: str, start: int, after: int) -> bool:
         """Does what stands before `start` and from `after` on make a heading it concerns a false friend?"""
+        if self.alone is not None and self.alone is not _is_line_end(text, after):
+            return False
         return (
-            self.body is None or self.body.match(text, _blanks_end(text, after), after + 160) is not None
-        ) and (self.before is None or self.before.search(text[max(0, start - 160) : start]) is not None)
+            self.body is None
+            or self.body.match(text, _blanks_end(text, after), after + _SEEN_AROUND) is not None
+        ) and (self.before is None or self.before.search(_line_before(text, start)) is not None)
+
+
+class Guards:
+    """The guards that concern one heading. Most headings are none of theirs: they are asked together first."""
+
+    def __init__(self, guards: Sequence[Guard]) -> None:
+        self._guards = guards
+        self._always = any(guard.body is None and guard.before is None for guard in guards)
+        self._body = _any_of(guard.body for guard in guards)
+        self._before = _any_of(guard.before for guard in guards if guard.body is None)
+
+    def refusing(self, text: str, start: int, after: int) -> Guard | None:
+        """The first guard that refuses the heading which stands from `start` to `after`."""
+        if not self._guards or not (
+            self._always
+            or (
+                self._body is not None
+                and self._body.match(text, _blanks_end(text, after), after + _SEEN_AROUND)
+            )
+            or (self._before is not None and self._before.search(_line_before(text, start)))
+        ):
+            return None
+        return next((guard for guard in self._guards if guard.refuses(text, start, after)), None)
+
+
+def _any_of(patterns: Iterable[re.Pattern[str] | None]) -> re.Pattern[str] | None:
+    wanted = [f"(?:{pattern.pattern})" for pattern in patterns if pattern is not None]
+    return re.compile("|".join(wanted), re.IGNORECASE) if wanted else None
 
 
 class Match(NamedTuple):
@@ -79,7 +126,11 @@ class Match(NamedTuple):
 
 
 class Lexicon:
-    """Headings by normalised name. Build with `Lexicon.load`; pickles as its source texts."""
+    """Headings by normalised name. Build with `Lexicon.load`; pickles as its source texts.
+
+    What a user's file names wins: a variant of it belongs to its category whatever the built-in file says, and no
+    guard, topic or `with_colon` of the built-in file refuses it. Its own guards do.
+    """
 
     def __init__(self, sources: Iterable[tuple[str, str]] = ()) -> None:
         """`sources`: (name, TOML text) of the user's files, read after the built-in one. Raises LexiconError."""
@@ -95,14 +146,19 @@ class Lexicon:
         self._after: set[str] = set()
         self._prepositions: set[str] = set()
         self._variant_files: dict[str, str] = {}
-        for name, text in ((_BUILT_IN.name, _BUILT_IN.read_text("utf-8")), *self.extra_sources):
-            self._add(name, _parse(name, text))
-        self._squashed = {key.replace(" ", ""): key for key in self.variants if len(key) > 3}
-        self._words = {word for key in self.variants for word in key.split()} | {
-            word
-            for phrase in (*self._before, *self._after, *self._prepositions, *self.topics)
-            for word in phrase.split()
-        }
+        self._named: set[str] = set()  # by the user
+        self._add(_BUILT_IN.name, _parse(_BUILT_IN.name, _BUILT_IN.read_text("utf-8"), ()), own=False)
+        spelt = self._phrases()
+        for path in _OTHER_LANGUAGES:
+            self._add(path.name, _parse(path.name, path.read_text("utf-8"), ()), own=False)
+        others = self._phrases() - spelt
+        for name, text in self.extra_sources:
+            self._add(name, _parse(name, text, self.categories), own=True)
+        self.topics -= self._named
+        # misspellings are of English, or of what the user named: words of other languages are too often near those
+        spelt = (self._phrases() - others) | self._named
+        self._squashed = {key.replace(" ", ""): key for key in self.variants if len(key) > 3 and key in spelt}
+        self._words = {word for phrase in spelt for word in phrase.split()}
         self._long_words = [word for word in self._words if len(word) >= _SHORTEST_TYPO]
         self._undoubled = {_undouble(word): word for word in self._long_words}
         # a word one letter away shares with it a form that has one letter less
@@ -116,6 +172,7 @@ class Lexicon:
         self._before_starts = {
             key[: blank.start()] for key in self._before for blank in re.finditer(" ", key)
         }
+        self._guards_together: dict[tuple[int, ...], Guards] = {}
         self._corrections: dict[str, str] = {}
         self._exact_matches: dict[str, Match | None] = {}
         self._loose_matches: dict[str, Match | None] = {}
@@ -125,7 +182,14 @@ class Lexicon:
         self.heading_nouns -= self._problem_nouns
         self.last_words = {key.rsplit(" ", 1)[-1] for key in self.variants} | _LETTERS
         starts = self._first | {key.split(" ", 1)[0] for key in self._before}
-        self.first_words = {form for word in starts for form in (word, word.capitalize(), word.upper())}
+        # without a colon, a line that begins with "The" or "No" is prose
+        self.first_words = {
+            form
+            for word in starts
+            for form in (
+                (word, word.capitalize(), word.upper()) if word not in _STARTS_OF_PROSE else (word.upper(),)
+            )
+        }
 
     @classmethod
     def load(cls, *extra: Path) -> Lexicon:
@@ -172,15 +236,24 @@ class Lexicon:
         plain = phrase
         if "(" in plain or "[" in plain or "{" in plain:
             plain = _BRACKETS.sub(" ", plain)
+        dated = False
         if any(map(str.isdigit, plain)):
-            plain = _DATES.sub(" ", plain)
+            undated = _DATES.sub(" ", plain)
+            plain = _BEFORE_DATE.sub("", undated)  # "ED course as of 3/4/20"
+            dated = plain is not undated and plain != undated
         if plain is not phrase:
             key = normalise(plain)
             if (category := self.variants.get(key)) is not None:
                 return Match(category, "dated")
+            if len(key) < _LONGEST_ABBREVIATION and (
+                named := _IN_BRACKETS.search(phrase)
+            ):  # "S (Subjective)"
+                category = self.variants.get(normalise(named[1]))
+                if category is not None:
+                    return Match(category, "qualified")
         found = self._qualified_or_joined(key, plain)
         if found is not None:
-            return found
+            return Match(found.category, "dated") if dated and found.how == "qualified" else found
         corrected = self._correct(key)
         if corrected == key:
             return None
@@ -216,16 +289,35 @@ class Lexicon:
                 return next(reasons, None)
         return None
 
+    def is_named(self, phrase: str) -> bool:
+        """Is the phrase a variant of the user's own files?"""
+        return normalise(phrase) in self._named
+
+    def guards_of(self, category: str, phrase: str) -> Guards:
+        """The guards that may refuse a heading of this category by what stands around it."""
+        heading = normalise(phrase, keep_the=True)
+        numbers = tuple(
+            number for number, guard in enumerate(self.guards) if guard.concerns(category, heading)
+        )
+        if numbers not in self._guards_together:
+            self._guards_together[numbers] = Guards([self.guards[number] for number in numbers])
+        return self._guards_together[numbers]
+
     def needs_colon(self, phrase: str) -> bool:
         """Is the phrase too common a word to be a heading without a colon, capitals or markup?"""
         return normalise(phrase) in self._with_colon
 
-    def _add(self, file: str, content: _File) -> None:
+    def _phrases(self) -> set[str]:
+        """All that is known so far: variants, qualifiers and topics."""
+        return self.variants.keys() | self._before | self._after | self._prepositions | self.topics
+
+    def _add(self, file: str, content: _File, *, own: bool) -> None:
         for name, entry in content.categories.items():
             known = self.categories.get(name)
             if known is None and entry.role is None:
                 raise LexiconError(
                     f"{file}: categories.{name}: a new category needs a role ({', '.join(get_args(Role))})"
+                    f"{_meant(name, self.categories)}"
                 )
             self.categories[name] = Category(
                 name=name,
@@ -233,14 +325,19 @@ class Lexicon:
                 role=entry.role or (known.role if known else "neutral"),
             )
             for variant in (*entry.variants, *entry.with_colon):
-                for spelling in _expand(variant, f"{file}: categories.{name}"):
-                    self._add_variant(file, name, spelling)
+                for spelling in _spellings(variant, f"{file}: categories.{name}"):
+                    self._add_variant(file, name, spelling, own=own)
                     if variant in entry.with_colon:
                         self._with_colon.add(normalise(spelling))
+                    elif own:
+                        self._with_colon.discard(normalise(spelling))
         for guard in content.guards:
             unknown = {*guard.categories, guard.becomes or UNKNOWN} - set(self.categories)
             if unknown:
-                raise LexiconError(f"{file}: guards.{guard.reason}: there is no category {sorted(unknown)}")
+                name = min(unknown)
+                raise LexiconError(
+                    f"{file}: guards.{guard.reason}: there is no category {name!r}{_meant(name, self.categories)}"
+                )
             self.guards.append(
                 Guard(
                     reason=guard.reason,
@@ -249,26 +346,53 @@ class Lexicon:
                     body=_compiled(guard.body),
                     before=_compiled(guard.before),
                     becomes=guard.becomes,
+                    alone=guard.alone,
+                    named=self._named_variant if self.extra_sources and not own else None,
                 )
             )
         self._real_words.update(content.typos.real_words)
-        self.topics.update(normalise(word) for word in content.topics.words)
+        self.topics.update(normalise(word) for word in _umlauts_too(content.topics.words))
         self._problem_nouns.update(content.topics.problem_nouns)
-        self._before.update(normalise(word) for word in content.qualifiers.before)
-        self._after.update(normalise(word) for word in content.qualifiers.after)
-        self._prepositions.update(normalise(word) for word in content.qualifiers.prepositions)
+        self._before.update(normalise(word) for word in _umlauts_too(content.qualifiers.before))
+        self._after.update(normalise(word) for word in _umlauts_too(content.qualifiers.after))
+        self._prepositions.update(normalise(word) for word in _umlauts_too(content.qualifiers.prepositions))
 
-    def _add_variant(self, file: str, category: str, spelling: str) -> None:
+    def _add_variant(self, file: str, category: str, spelling: str, *, own: bool) -> None:
         key = normalise(spelling)
+        where = f"{file}: categories.{category}"
         if not key:
-            raise LexiconError(f"{file}: categories.{category}: an empty variant")
-        other = self.variants.setdefault(key, category)
-        if other != category:
+            raise LexiconError(f"{where}: an empty variant")
+        if own and key in _LETTERS:
             raise LexiconError(
-                f"{file}: categories.{category}: variant {key!r} already belongs to {other!r} "
-                f"({self._variant_files[key]}); a heading can have one category only"
+                f"{where}: variant {spelling!r}: the letters S, O, A and P are headings only together, and are known"
             )
-        self._variant_files.setdefault(key, file)
+        if own and (len(key) > _LONGEST_VARIANT or len(key.split()) > _MOST_WORDS):
+            raise LexiconError(
+                f"{where}: variant {spelling!r} is too long: a heading has at most {_LONGEST_VARIANT} characters and "
+                f"{_MOST_WORDS} words"
+            )
+        other = self.variants.get(key, category)
+        if other != category and (key in self._named or not own):
+            raise LexiconError(
+                f"{where}: variant {key!r} already belongs to {other!r} ({self._variant_files[key]}); "
+                "a heading can have one category only"
+            )
+        if key not in self._named:
+            self.variants[key], self._variant_files[key] = category, file
+        if own:
+            self._named.add(key)
+
+    def _named_variant(self, heading: str) -> str | None:
+        """The longest variant of the user's files that a heading holds."""
+        key = normalise(heading)
+        for form in dict.fromkeys((key, self._correct(key))):
+            words = form.split()
+            for length in range(len(words), 0, -1):
+                for start in range(len(words) - length + 1):
+                    part = " ".join(words[start : start + length])
+                    if part in self._named:
+                        return part
+        return None
 
     def _qualified_or_joined(self, key: str, phrase: str) -> Match | None:
         category = self._qualified(key)
@@ -282,7 +406,11 @@ class Lexicon:
             other = self._qualified(rest)
             if category is not None and (other is not None or rest.count(" ") < 3):
                 return Match(_join([category, other]), "joined") if other else Match(category, "qualified")
-        parts = [part for part in key.split(" and ") if part]
+        return self._joined(key.split(" and ")) or self._joined(_JOINERS.split(key))
+
+    def _joined(self, parts: list[str]) -> Match | None:
+        """The category of headings that are joined by "and", if all of them are headings."""
+        parts = [part for part in parts if part]
         if len(parts) < 2:
             return None
         named: list[str] = []
@@ -304,7 +432,11 @@ class Lexicon:
             if word in self._first:
                 for end in range(len(words), skip, -1):
                     category = self.variants.get(" ".join(words[skip:end]))
-                    if category is not None and (end == len(words) or self._may_follow(words[end:])):
+                    if (
+                        category is not None
+                        and (end == len(words) or self._may_follow(words[end:]))
+                        and (not skip or self._all_before(words[:skip]))
+                    ):
                         return category
             if (
                 not self._all_before(words[: skip + 1])
@@ -319,7 +451,9 @@ class Lexicon:
     def _may_follow(self, words: list[str]) -> bool:
         if " ".join(words) in self._after or all(word in self._after or word.isdigit() for word in words):
             return True
-        return len(words) <= 5 and (
+        if words[0] in self._after:
+            return self._may_follow(words[1:])
+        return len(words) <= _MOST_WORDS_AFTER and (
             words[0] in self._prepositions or " ".join(words[:2]) in self._prepositions
         )
 
@@ -362,14 +496,19 @@ class Lexicon:
 
 @lru_cache(maxsize=_CACHE_SIZE)
 def normalise(phrase: str, *, keep_the: bool = False) -> str:
-    """The form in which headings are compared: lower case, words only, "&" "+" "/" "," as "and", no inner "the"."""
+    """The form in which headings are compared: lower case, words only, no accents, "&" "+" "/" "," as "and", no inner "the"."""
     phrase = phrase.lower()
     if not phrase.replace(" ", "").isalpha():
         if "." in phrase:
             phrase = _INITIALS.sub(r"\1", phrase)
+        if "/" in phrase:
+            phrase = phrase.replace("and/or", "and").replace("w/", "with ")
         phrase = phrase.translate(_PUNCTUATION)
-    if not phrase.isascii():
-        phrase = _NOT_WORD.sub(" ", unicodedata.normalize("NFKC", phrase))
+    if not phrase.isascii():  # without accents, as in capitals
+        letters = unicodedata.normalize("NFKD", phrase)
+        phrase = _NOT_WORD.sub(
+            " ", "".join(letter for letter in letters if not unicodedata.combining(letter))
+        )
     words = phrase.split()
     if not keep_the and "the" in words[1:]:
         words = words[:1] + [word for word in words[1:] if word != "the"]
@@ -384,18 +523,50 @@ def normalise(phrase: str, *, keep_the: bool = False) -> str:
 
 # "A/P", "S&P": joiners. Any other mark is a blank.
 _PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation, " ") | dict.fromkeys("&+/\\,", " and "))
+_JOINERS = re.compile(r" (?:and|y|e|et|en|und) ")
 _SENTENCE_END = re.compile(r"[.!?;:]\s")
 _INITIALS = re.compile(r"\b([a-z])\.(?=[a-z]?\b|\s|$)")
 _NOT_WORD = re.compile(r"[\W_]+")
 _DASH = re.compile(r"\s[-–—]\s|\s?--+\s?|\s?[–—]\s?")
-_BRACKETS = re.compile(r"[(\[{][^()\[\]{}]*[)\]}]?")
+_BRACKETS = re.compile(r"[(\[{][^()\[\]{}]*(?:[(\[{][^()\[\]{}]*[)\]}][^()\[\]{}]*)*[)\]}]?")
+_IN_BRACKETS = re.compile(r"[(\[{]([^()\[\]{}]+)[)\]}]?")
+_BEFORE_DATE = re.compile(r"(?:\s+(?:as of|at|on|from|dated|of|date))+[\s.,:@-]*$", re.IGNORECASE)
 _SPACED_CAPITALS = re.compile(r"[A-Za-z&/](?:[ \t.-]{1,4}[A-Za-z&/]){2,}\.?")
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec)[a-z]*\.?"
 _DATES = re.compile(
     rf"\b\d{{1,4}}[/.-]\d{{1,2}}(?:[/.-]\d{{2,4}})?\b|\b{_MONTH}\s+\d{{1,2}}(?:st|nd|rd|th)?(?:,?\s*\d{{4}})?\b"
     rf"|\b\d{{1,2}}(?:st|nd|rd|th)?\s+{_MONTH}(?:,?\s*\d{{4}})?\b|\b\d{{1,2}}:\d{{2}}(?::\d\d)?(?:\s*[ap]\.?m\b\.?)?"
-    rf"|\b\d{{3,4}}\s?(?:h|hrs?|hours)\b|#\s?\d+|\b(?:19|20)\d\d\b",
+    rf"|\b\d{{3,4}}\s?(?:h|hrs?|hours)\b|(?<=\d\s)\d{{4}}\b|#\s?\d+|\b(?:19|20)\d\d\b",
     re.IGNORECASE,
+)
+_STARTS_OF_PROSE = frozenset(
+    [
+        "the",
+        "a",
+        "an",
+        "i",
+        "we",
+        "no",
+        "in",
+        "on",
+        "after",
+        "to",
+        "for",
+        "it",
+        "de",
+        "la",
+        "le",
+        "el",
+        "les",
+        "los",
+        "las",
+        "die",
+        "der",
+        "das",
+        "het",
+        "een",
+        "en",
+    ]
 )
 _UNSWAPPED = {
     "paln": "plan",
@@ -419,7 +590,19 @@ def _blanks_end(text: str, start: int) -> int:
     return blanks.end() if blanks else start
 
 
+def _line_before(text: str, start: int) -> str:
+    """The last line with words that ends before `start`, and what follows it."""
+    before = text[max(0, start - _SEEN_AROUND) : start]
+    return before[before.rfind("\n", 0, len(before.rstrip())) + 1 :]
+
+
+def _is_line_end(text: str, start: int) -> bool:
+    """Does nothing but separators stand between `start` and the end of the line?"""
+    return _REST_OF_LINE.match(text, start) is not None
+
+
 _BLANKS = re.compile(r"[\s:*_]*")
+_REST_OF_LINE = re.compile(r"[ \t:*_=-]*(?:\n|$)")
 
 
 def _shorten(word: str) -> Iterable[str]:
@@ -471,6 +654,20 @@ def _expand(variant: str, where: str) -> set[str]:
     }
 
 
+def _spellings(variant: str, where: str) -> set[str]:
+    """All spellings of a variant; umlauts also as two letters, as in German capitals."""
+    spellings = _expand(variant, where)
+    return spellings if variant.isascii() else set(_umlauts_too(spellings))
+
+
+def _umlauts_too(phrases: Iterable[str]) -> Iterable[str]:
+    for phrase in phrases:
+        yield phrase
+        if not phrase.isascii():
+            yield phrase.translate(_UMLAUTS)
+
+
+_UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})
 _INNERMOST_BRACES = re.compile(r"\{([^{}]*)\}")
 
 
@@ -492,6 +689,7 @@ class _GuardEntry(_Model):
     body: str | None = None
     before: str | None = None
     becomes: str | None = None
+    alone: bool | None = None
 
     @model_validator(mode="after")
     def _says_when(self) -> _GuardEntry:
@@ -533,12 +731,46 @@ class _File(_Model):
     typos: _Typos = _Typos()
 
 
-def _parse(name: str, text: str) -> _File:
+def _parse(name: str, text: str, categories: Iterable[str]) -> _File:
     try:
         return _File.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise LexiconError(f"{name}: not valid TOML: {error}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise LexiconError(f"{name}: {key}: {first['msg']}") from None
+        errors = error.errors()
+    # a key that is misspelt is missing too: the misspelling says more
+    first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
+    key = ".".join(str(part) for part in first["loc"])
+    raise LexiconError(f"{name}: {key}: {_mistake(first, categories)}")
+
+
+def _mistake(error: ErrorDetails, categories: Iterable[str]) -> str:
+    """What is wrong with a key or its value, and what was meant."""
+    kind, where = error["type"], error["loc"]
+    if kind == "extra_forbidden":
+        *above, key = map(str, where)
+        if not above and key in categories:
+            return f"there is no such table; did you mean [categories.{key}]?"
+        known = list(_KEYS[above[0]].model_fields if above else _File.model_fields)
+        what = "key" if above else "table"
+        return f"there is no such {what}{_meant(key, known) or '; there are: ' + ', '.join(known)}"
+    if kind == "literal_error":
+        return f"{error['msg']}{_meant(str(error['input']), get_args(Role))}"
+    if where == ("guards",):
+        return "write [[guards]], with two brackets, above each of them"
+    return 'a list is expected: ["…", "…"]' if kind == "list_type" else error["msg"]
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    """A question after the one of the known names that is most alike, if one is."""
+    found = get_close_matches(name.lower(), list(known), n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+_KEYS: dict[str, type[BaseModel]] = {
+    "categories": _CategoryEntry,
+    "guards": _GuardEntry,
+    "qualifiers": _Qualifiers,
+    "topics": _Topics,
+    "typos": _Typos,
+}

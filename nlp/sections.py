@@ -14,8 +14,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
-from rubricator.nlp.heading_candidates import EDGE, LETTER_CATEGORY, Candidate, HeadingPhrase, HeadingReader
+from rubricator.nlp.heading_candidates import (
+    EDGE,
+    LETTER_CATEGORY,
+    NO_GUARDS,
+    Candidate,
+    HeadingPhrase,
+    HeadingReader,
+)
 from rubricator.nlp.headings import UNKNOWN, Lexicon
+from rubricator.nlp.note_lines import is_rule
+from rubricator.nlp.plain_text import PlainText, read_plain
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc, Span
@@ -99,6 +108,7 @@ class _Open:
     phrase: HeadingPhrase
     category: str
     role: str
+    after: int = 0  # where what stands under its heading begins
     has_topics: bool = False  # names of body systems or problems were seen in it
 
 
@@ -118,10 +128,17 @@ class SectionFinder:
 
     def find_with_rejected(self, text: str) -> tuple[list[Section], list[RejectedHeading]]:
         """The sections, and the headings of the lexicon that a guard or their place refused."""
-        view = self._reader.view(text)
+        plain = read_plain(text)
+        view = self._reader.view(plain.text)
         candidates, closings = self._reader.candidates(view)
         headings, rejected = self._resolve(view, candidates)
-        return self._sections(text, view, headings, closings), rejected
+        sections = self._sections(plain.text, view, headings, closings)
+        if plain.is_given:
+            return sections, rejected
+        return [_as_given(plain, section) for section in sections], [
+            RejectedHeading(*plain.span_given(refused.start, refused.end), refused.reason)
+            for refused in rejected
+        ]
 
     def _resolve(
         self, view: str, candidates: list[Candidate]
@@ -137,31 +154,33 @@ class SectionFinder:
             if phrase.rule == "soap_letter":
                 if letters is None:
                     letters = _soap_letters(view, candidates)
-                category = letters.get(begin)
-                if category is None:
+                if begin not in letters:
                     continue
-            for guard in phrase.guards:
-                if guard.refuses(view, begin, after):
-                    category = guard.becomes
-                    if category is None:
-                        rejected.append(RejectedHeading(begin, end, guard.reason))
-                    break
+                category = letters[begin]
+            may_begin = True
+            if (guard := phrase.guards.refusing(view, begin, after)) is not None:
+                category = guard.becomes
+                if category is None:
+                    may_begin = len(phrase.text) > _LONGEST_ABBREVIATION  # "EF: 55 %" is a value
+                    rejected.append(RejectedHeading(begin, end, guard.reason))
             if phrase.refused:
                 rejected.append(RejectedHeading(begin, end, phrase.refused))
             rule = phrase.rule
-            if category is None:
-                if not _begins_unknown(phrase, parent, alone=alone, after_blank=after_blank):
+            if category is None or (category == UNKNOWN and _is_problem(phrase, parent)):
+                if not may_begin or not _begins_unknown(phrase, parent, alone=alone, after_blank=after_blank):
                     parent.has_topics |= phrase.topic
                     continue
                 category, rule = UNKNOWN, "unknown"
-            elif _is_part_of(phrase, category, parent, alone=alone, after_blank=after_blank):
+            elif _is_part_of(phrase, category, parent, alone=alone, after_blank=after_blank) or (
+                category == parent.category and not after_blank and not view[parent.after : begin].strip(EDGE)
+            ):
                 if parent.category:
                     rejected.append(RejectedHeading(begin, end, "part_of_" + parent.category))
                 continue
             elif not alone and _holds_items(phrase, parent) and _is_weaker(phrase, parent.phrase):
                 rule = "item"
             if rule != "item":
-                parent = _Open(phrase, category, self.lexicon.categories[category].role)
+                parent = _Open(phrase, category, self.lexicon.categories[category].role, after)
             headings.append(_Heading(line + phrase.lead, begin, end, after, category, rule))
         return headings, rejected
 
@@ -180,14 +199,25 @@ class SectionFinder:
                     if view[after:closing].strip(EDGE):
                         high = closing
                         break
-                    after = _line_end(view, closing)  # a rule under the heading
+                    if is_rule(view[closing : _line_end(view, closing)]):  # under the heading
+                        after = _line_end(view, closing)
                 closing = next(upcoming, end_of_text)
             if view.startswith("- ", after, high):  # the British ":-"
                 after += 1
             after = min(after, high)
             body = view[after:high].rstrip()
-            low = after + len(body) - len(body.lstrip(EDGE))
+            while (
+                body and body[-1] in _DRAWN and is_rule(last_line := body[body.rfind("\n") + 1 :])
+            ):  # before what follows
+                body = body[: len(body) - len(last_line)].rstrip()
+            if n < last and headings[n + 1].category in _OF_A_PROBLEM and category in _OF_A_PROBLEM:
+                body = _without_next_title(body)
             high = after + len(body)
+            low = high - len(body.lstrip(EDGE))
+            while view[low : low + 1] in _UNDERLINES and is_rule(
+                view[low : (end_of_line := _line_end(view, low, high))]
+            ):
+                low = high - len(view[end_of_line:high].lstrip(EDGE))
             if rule == "item" and (paragraph := _BLANK_LINE.search(view, low, high)) is not None:
                 high = low + len(view[low : paragraph.start()].rstrip())
             sections.append(
@@ -206,16 +236,50 @@ class SectionFinder:
         return sections
 
 
+def _as_given(plain: PlainText, section: Section) -> Section:
+    heading = plain.span_given(section.heading_start, section.heading_end)
+    body = plain.span_given(section.body_start, section.body_end)
+    return section._replace(
+        heading=plain.given[slice(*heading)],
+        heading_start=heading[0],
+        heading_end=heading[1],
+        body_start=max(body[0], heading[1]),
+        body_end=max(body[1], heading[1]),
+    )
+
+
+def _without_next_title(body: str) -> str:
+    """The body under one problem without the title of the next, which stands before its first heading."""
+    blank = max(body.rfind("\n\n"), 0)
+    for gap in _BLANK_LINE.finditer(body, blank):
+        blank = gap.start()
+    title = body[blank:].strip() if blank else ""
+    if not title or "\n" in title or len(title) > _LONGEST_TITLE or title[-1] in ".;,!?":
+        return body
+    return body[:blank].rstrip()
+
+
+def _is_problem(phrase: HeadingPhrase, parent: _Open) -> bool:
+    """Is it a problem or a system of the section that is open, marked by a single "#"?"""
+    return phrase.depth == 1 and not parent.phrase.depth and bool(parent.category)
+
+
 def _begins_unknown(phrase: HeadingPhrase, parent: _Open, *, alone: bool, after_blank: bool) -> bool:
     """Does this heading, which the lexicon does not know, begin a section of its own?"""
-    if phrase.item and not phrase.depth:
+    if (phrase.item and not phrase.depth) or _is_problem(phrase, parent):
+        return False
+    if phrase.text[-1] == "?" and parent.category in _INSTRUCTIONS:
         return False
     if not (phrase.colon or phrase.marked or after_blank):
         return False
     if not parent.category:
         return phrase.caps or phrase.marked or (alone and not phrase.topic)
     if phrase.topic:
-        return phrase.caps and after_blank and parent.category in _WITHOUT_TOPICS
+        return (
+            phrase.caps
+            and (after_blank or (phrase.colon and parent.phrase.caps))
+            and parent.category in _WITHOUT_TOPICS
+        )
     if parent.role in ("plan", "mixed"):  # the titles of problems stay in the plan
         return after_blank and phrase.caps and parent.phrase.caps and phrase.ends_as_heading
     if parent.category in _EXAMINATION and not after_blank:
@@ -247,7 +311,13 @@ def _is_part_of(
         return category == UNKNOWN and not (phrase.caps or phrase.marked or alone)
     if category in _NEVER_PARTS:
         return False
+    if phrase.text[-1] == "?" and parent.category in _INSTRUCTIONS:  # of a letter to the patient
+        return True
     weaker = _is_weaker(phrase, parent.phrase)
+    if category == "problem_list" and (
+        parent.category == "hospital_course" or (weaker and parent.role != "not-plan")
+    ):
+        return True
     if parent.category == "physical_exam" and category in _PARTS_OF_EXAM:
         return weaker or not after_blank
     if category == parent.category and not after_blank:
@@ -256,42 +326,85 @@ def _is_part_of(
         return False
     if parent.role == "mixed" and (category in _PARTS_OF_MIXED or (category == UNKNOWN and after_blank)):
         return False
-    return phrase.item or phrase.depth > 0 or parent.has_topics or category not in _AFTER_PLAN
+    if phrase.item or phrase.depth > 0:
+        return True
+    # no matter how the heading of the plan is set, a history does not stand in it, nor what a blank line sets apart
+    own_line = phrase.colon or phrase.marked or alone
+    if own_line and (category in _OUTSIDE_PLAN or (after_blank and not parent.has_topics)):
+        return False
+    return parent.has_topics or category not in _AFTER_PLAN
+
+
+class _Letter(NamedTuple):
+    """A letter on the margin, or a heading that stands for one; `phrase` is None for the latter."""
+
+    name: str
+    phrase: HeadingPhrase | None
+    start: int
+    under: str | None  # the category of the section that it stands in
 
 
 def _soap_letters(view: str, candidates: list[Candidate]) -> dict[int, str]:
-    """Offsets of the single letters that make an ordered S/O/A/P set, with their categories."""
-    accepted: dict[int, str] = {}
-    run: list[tuple[str, HeadingPhrase | None, int]] = []
-
-    def close() -> None:
-        names = "".join(name for name, _, _ in run)
-        # "A. ... P. ..." may be items of a list, and small letters anything: they need a third
-        sure = all(letter is None or (letter.caps and not letter.item) for _, letter, _ in run)
-        if len(set(names)) >= 3 or (sure and "AP" in names):
-            accepted.update((at, LETTER_CATEGORY[letter.text]) for _, letter, at in run if letter is not None)
-        run.clear()
-
+    """Offsets of the single letters that make an ordered set, S/O/A/P or another one, with their categories."""
+    letters: list[_Letter] = []
+    under: str | None = None
     for phrase, line, _, _ in candidates:
-        letter: HeadingPhrase | None = None
+        name, letter = _CATEGORY_LETTER.get(phrase.category or ""), None
         if phrase.rule == "soap_letter":
             if phrase.text in "Pp" and _NUMBER.match(view, line + phrase.after):  # a pulse
                 continue
             name, letter = phrase.text.upper(), phrase
-        elif phrase.category in _CATEGORY_LETTER:
-            name = _CATEGORY_LETTER[phrase.category]
-        else:
+        elif phrase.category and not name:
+            under = phrase.category
+        if name is None and phrase.text.lower() == "focus":
+            name = "F"
+        if name is not None:
+            letters.append(_Letter(name, letter, line + phrase.start, under))
+    accepted: dict[int, str] = {}
+    run: list[_Letter] = []
+    before = ""  # the names of the run before
+    at = 0
+    while at < len(letters):
+        names = "".join(letter.name for letter in letters[at : at + _LONGEST_SET])
+        other = next((known for known in _OTHER_SETS if names.startswith(known)), None)
+        if other is not None:
+            _close_run(run, before, accepted)
+            for letter, category in zip(letters[at:], _OTHER_SETS[other], strict=False):
+                if letter.phrase is not None:
+                    accepted[letter.start] = category
+            at += len(other)
             continue
-        if run and "SOAP".index(name[0]) <= "SOAP".index(run[-1][0][-1]):
-            close()
-        run.append((name, letter, line + phrase.start))
-    close()
+        letter = letters[at]
+        at += 1
+        if letter.name not in _SOAP_NAMES:
+            continue
+        if run and "SOAP".index(letter.name[0]) <= "SOAP".index(run[-1].name[-1]):
+            before = _close_run(run, before, accepted)
+        run.append(letter)
+    _close_run(run, before, accepted)
     return accepted
 
 
-def _line_end(text: str, start: int) -> int:
-    end = text.find("\n", start)
-    return len(text) if end < 0 else end
+def _close_run(run: list[_Letter], before: str, accepted: dict[int, str]) -> str:
+    """Accepts the letters of a run in the order of S, O, A, P if they are enough to be no accident; returns its names."""
+    names = "".join(letter.name for letter in run)
+    # "A. ... P. ..." may be items of a list, and small letters anything: they need a third
+    sure = all(letter.phrase is None or (letter.phrase.caps and not letter.phrase.item) for letter in run)
+    listed = not set(names) & set("SO") and any(letter.under in _LISTED_BY_LETTER for letter in run)
+    assessed_first = names == "SO" and before.endswith("AP")  # A/P/S/O
+    if len(set(names)) >= 3 or (sure and ("AP" in names or assessed_first) and not listed):
+        accepted.update(
+            (letter.start, LETTER_CATEGORY[letter.phrase.text.upper()])
+            for letter in run
+            if letter.phrase is not None
+        )
+    run.clear()
+    return names
+
+
+def _line_end(text: str, start: int, limit: int | None = None) -> int:
+    end = text.find("\n", start, limit)
+    return end if end >= 0 else len(text) if limit is None else limit
 
 
 class HeadedSections:
@@ -343,7 +456,11 @@ def __getattr__(name: str) -> Any:
     return Language.factory("headed_sections", default_config={"lexicons": []}, func=make_headed_sections)
 
 
-_NO_PHRASE = HeadingPhrase(0, 0, 0, 0, "", None, "", False, False, 0, False, False, False, False, (), None)
+_NO_PHRASE = HeadingPhrase(
+    0, 0, 0, 0, "", None, "", False, False, 0, False, False, False, False, False, NO_GUARDS, None
+)
+_DRAWN = frozenset("-_=*~")
+_UNDERLINES = frozenset("-=~")
 _LONGEST_ABBREVIATION = 3  # "A/P" and "HPI" are in capitals whatever the style of the note
 _CATEGORY_LETTER = {
     "subjective": "S",
@@ -366,6 +483,77 @@ _WITHOUT_TOPICS = frozenset(
         "disposition",
     }
 )
+_SOAP_NAMES = frozenset({"S", "O", "A", "P", "AP"})
+# Sets of letters beside S/O/A/P. Of the letters that name what was seen or done only the end of a section is known.
+_OTHER_SETS = {
+    letters: tuple(named.get(letter, UNKNOWN) for letter in letters)
+    for letters, named in (
+        ("FDARP", {"P": "plan"}),
+        ("FDAR", {}),
+        ("DARP", {"P": "plan"}),
+        ("DAR", {}),
+        ("DAP", {"A": "assessment", "P": "plan"}),
+        (
+            "SBAR",
+            {
+                "S": "reason_for_visit",
+                "B": "history_of_present_illness",
+                "A": "assessment",
+                "R": "recommendations",
+            },
+        ),
+        ("BIRP", {"P": "plan"}),
+        ("GIRP", {"P": "plan"}),
+        ("PIE", {}),
+        ("APIE", {"A": "assessment", "P": "plan"}),
+        ("SOEP", {**LETTER_CATEGORY, "E": "assessment"}),  # of Dutch general practice
+        ("SOAPIER", {**LETTER_CATEGORY}),
+        ("SOAPIE", {**LETTER_CATEGORY}),
+        ("SOAPER", {**LETTER_CATEGORY}),
+    )
+}
+_INSTRUCTIONS = frozenset({"discharge_instructions", "patient_instructions"})
+_LONGEST_SET = max(map(len, _OTHER_SETS))
+_LISTED_BY_LETTER = frozenset({"specimens", "diagnosis", "findings", "procedure", "postoperative_diagnosis"})
+_OUTSIDE_PLAN = frozenset(
+    {
+        *(
+            "chief_complaint",
+            "reason_for_visit",
+            "history_of_present_illness",
+            "interval_history",
+            "subjective",
+            "objective",
+        ),
+        *(
+            "past_medical_history",
+            "past_surgical_history",
+            "family_history",
+            "social_history",
+            "review_of_systems",
+        ),
+        *(
+            "vital_signs",
+            "physical_exam",
+            "mental_status_exam",
+            "plan",
+            "assessment_and_plan",
+            "assessment",
+            "hospital_course",
+        ),
+        *(
+            "preoperative_diagnosis",
+            "postoperative_diagnosis",
+            "indication",
+            "findings",
+            "anesthesia",
+            "specimens",
+        ),
+        *("estimated_blood_loss", "complications", "signature", "addendum"),
+    }
+)
+_OF_A_PROBLEM = frozenset({"assessment", "plan", "assessment_and_plan", "subjective", "findings"})
+_LONGEST_TITLE = 70
 _NEVER_PARTS = frozenset({"addendum", "signature"})
 _AFTER_PLAN = frozenset(
     {"follow_up", "disposition", "recommendations", "patient_instructions", "discharge_instructions", "goals"}

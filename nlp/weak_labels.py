@@ -18,7 +18,9 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
 from rubricator.nlp.errors import RubricatorError
-from rubricator.nlp.sentences import split_parts
+from rubricator.nlp.note_lines import first_words, is_page_line
+from rubricator.nlp.plain_text import PlainText, read_plain
+from rubricator.nlp.sentences import split_plain_parts
 from rubricator.nlp.wording import says_where_next, worded_as_plan
 
 if TYPE_CHECKING:
@@ -120,22 +122,25 @@ def label_note(
 ) -> list[LabelledSentence]:
     """All sentences of a note in order, labelled by the section they stand in.
 
-    Units without a word of two letters ("1.", "98.6", "x 3") are never labelled.
+    Units without a word of two letters ("1.", "98.6", "x 3") and heads of pages inside a section are never labelled.
     """
     labels = _labels(settings, lexicon)
     chosen = settings.positive | (settings.negative or frozenset())
     by_wording = settings.by_wording - chosen if "plan" in settings.positive else frozenset()
     if not any(labels.get(section.category) == 1 for section in sections):
         labels = {}
-    parts, categories = _parts(text, sections)
+    plain = read_plain(text)
+    parts, categories = _parts(plain, sections)
     sentences = []
-    for category, spans in zip(categories, split_parts(text, parts), strict=True):
+    for category, spans in zip(categories, split_plain_parts(plain, parts), strict=True):
         label = None if category is None else labels.get(category)
-        for start, end in spans:
-            if not _WORD.search(text, start, end):
+        for span in spans:
+            start, end = plain.span_given(*span)
+            word = _WORD.search(plain.text, *span)
+            if word is None or (category is not None and _heads_page(plain.text, *span)):
                 sentences.append(LabelledSentence(start, end, category, None))
             elif label is None and category in by_wording:
-                sentence = text[start:end]
+                sentence = plain.text[slice(*span)]
                 worded = (
                     worded_as_plan(sentence) if category in MIXED else int(says_where_next(sentence)) or None
                 )
@@ -151,28 +156,37 @@ def _labels(settings: WeakLabelSettings, lexicon: Lexicon) -> dict[str, int]:
 
 
 _WORD = re.compile(r"[^\W\d_]{2}")
-_TAG = r"<[^<>\n]{1,60}>"
-# Separator and closing markup of a heading without a body; opening markup of the next heading. Bullets, "##" and
-# "**" are dropped by the sentence splitter.
-_AFTER_HEADING = re.compile(rf"(?:\s|{_TAG}|[^\w\s<])*")
-_BEFORE_HEADING = re.compile(rf"(?:{_TAG}\s*)+$")
+_FIRST_WORD = re.compile(r"[^A-Za-z]*([A-Za-z]+)")
+# Separator and closing markup of a heading without a body. Bullets, "##" and "**" are dropped by the sentence splitter.
+_AFTER_HEADING = re.compile(r"(?:\s|[^\w\s])*")
 
 
-def _parts(text: str, sections: Sequence[Section]) -> tuple[list[tuple[int, int]], list[str | None]]:
-    """Section bodies and the text between them, in order; headings and their markup left out."""
+def _heads_page(text: str, start: int, end: int) -> bool:
+    word = _FIRST_WORD.match(text, start, end)
+    return (
+        word is not None
+        and word[1] in first_words()[1]
+        and is_page_line(text[start:end], word.start(1) - start)
+    )
+
+
+def _parts(plain: PlainText, sections: Sequence[Section]) -> tuple[list[tuple[int, int]], list[str | None]]:
+    """Section bodies and the text between them, in order, as spans of the plain text; headings and their markup left out."""
+    text = plain.text
     parts: list[tuple[int, int]] = []
     categories: list[str | None] = []
     at = 0
     for section in sections:
-        if text[at : section.heading_start].strip():
-            opening = _BEFORE_HEADING.search(text, at, section.heading_start)
-            parts.append((at, opening.start() if opening else section.heading_start))
+        heading_start, heading_end = plain.span_plain(section.heading_start, section.heading_end)
+        body_start, body_end = plain.span_plain(section.body_start, section.body_end)
+        if text[at:heading_start].strip():
+            parts.append((at, heading_start))
             categories.append(None)
-        if section.body_start < section.body_end:
-            parts.append((section.body_start, section.body_end))
+        if body_start < body_end:
+            parts.append((body_start, body_end))
             categories.append(section.category)
-            at = section.body_end
-        elif after := _AFTER_HEADING.match(text, section.heading_end):
+            at = body_end
+        elif after := _AFTER_HEADING.match(text, heading_end):
             at = after.end()
     parts.append((at, len(text)))
     categories.append(None)

@@ -106,6 +106,64 @@ def test_a_lexicon_of_the_site_names_its_headings(notes: Path, tmp_path: Path) -
         run(notes, tmp_path / "out", lexicon=[str(lexicon)], positive=["plan", "goals"])
 
 
+def shown(result: Extracted) -> str:
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(result)
+    return " ".join(capture.get().split())
+
+
+def test_the_example_of_the_readme_makes_plans(tmp_path: Path) -> None:
+    """In every form of the heading, though a guard of ours takes what begins with "what" for prose."""
+    headings = [
+        "What happens next:\n",
+        "WHAT HAPPENS NEXT\n",
+        "**What happens next**\n",
+        "What happens next: ",
+        "Proposed management:\n",
+    ]
+    rows = [
+        {
+            "note_id": f"n{row}",
+            "patient_id": f"p{row}",
+            "text": f"CHIEF COMPLAINT: Cough.\n\nWELLNESS WISHES:\nHe wants to walk.\n\n{heading}Rest at home.\n",
+        }
+        for row, heading in enumerate(2 * headings)
+    ]
+    notes = write_notes(tmp_path / "notes.jsonl", rows)
+    before = run(notes, tmp_path / "before")
+    assert before.report.sections["plan"] == 2
+    assert "name their categories in a TOML file and give it with --lexicon" in shown(before)
+    lexicon = tmp_path / "our-headings.toml"
+    lexicon.write_text('[categories.plan]\nvariants = ["proposed management", "what happens next"]\n')
+    after = run(notes, tmp_path / "after", lexicon=[str(lexicon)])
+    assert after.report.sections["plan"] == after.report.notes_with["plan"] == 10
+    sentences = pq.read_table(tmp_path / "after" / "sentences").to_pylist()
+    positive = [(row["note_id"], row["start"], row["end"]) for row in sentences if row["label"] == 1]
+    assert {rows[int(note_id[1:])]["text"][start:end] for note_id, start, end in positive} == {
+        "Rest at home."
+    }
+    assert len(positive) == 10
+    assert [unknown.heading for unknown in after.report.unknown_headings] == ["wellness wishes"]
+
+
+def test_the_report_names_the_file_to_add_to_and_no_heading_that_is_in_it(
+    notes: Path, tmp_path: Path
+) -> None:
+    names = tmp_path / "names.toml"
+    names.write_text(
+        '[categories.goals]\nvariants = ["wellness wishes"]\n'
+        '[[guards]]\nreason = "wishes"\nheading = "wellness wishes"\n'
+    )
+    refused = run(notes, tmp_path / "refused", lexicon=[str(names)])
+    assert refused.report.sections["unknown"] >= 10 and refused.report.rejected["wishes"] == 10
+    assert refused.report.unknown_headings == []
+    names.write_text('[categories.goals]\nvariants = ["wishes of others"]\n')
+    said = shown(run(notes, tmp_path / "other", lexicon=[str(names)]))
+    assert "give it with --lexicon" not in said
+    assert f"name their categories in {names}, and run again with another --out" in said
+
+
 def test_a_category_that_there_is_not_is_refused(notes: Path, tmp_path: Path) -> None:
     with pytest.raises(LabelError, match=r"no category plans in the lexicon; there are: .*plan"):
         run(notes, tmp_path / "out", positive=["plans"])
@@ -134,22 +192,22 @@ from rubricator.flows.shards import run_job
 from rubricator.nlp.notes import NoteReader
 from toy_steps import CountWords
 
-def count(*, notes: str, out: str, home: str | None = None):
+def count(*, notes: str, out: str, engine: str, home: str | None = None):
     return run_job(CountWords(), lambda dead: NoteReader(notes, on_dead_letter=dead), Path(out),
-                   engine=choose_engine("local", 2), source=notes, shard_size=4)
+                   engine=choose_engine(engine, 2), source=notes, shard_size=4)
 
 if __name__ == "__main__":
-    home, notes, failing, *engines = sys.argv[1:]
+    home, notes, *engines = sys.argv[1:]
     for engine in engines:
         print(run(extract, home=home, notes=notes, out=engine, workers=2, shard_size=6, engine=engine).job)
-    print(run(count, home=home, notes=failing, out="failing"))
+        print(run(count, home=home, notes=f"failing-{engine}.jsonl", out=f"failing-{engine}", engine=engine))
 """
 ENGINES = ["local", "dask"] if find_spec("prefect_dask") else ["local"]
 
 
 @pytest.fixture(scope="module")
 def flows(module_home: Path) -> tuple[Path, str]:
-    """The folder that the flows ran in, and what they said. Notes hold a canary; of the last job's, two fail."""
+    """The folder that the flows ran in, and what they said. Notes hold a canary; of the last jobs', some fail."""
     folder = module_home.parent
     rows = [
         {"note_id": f"n{row}", "text": NOTE.replace("Cough", f"Cough {CANARY}, day {row}")}
@@ -158,12 +216,16 @@ def flows(module_home: Path) -> tuple[Path, str]:
     write_notes(folder / "notes.jsonl", rows)
     rows = [{"note_id": f"n{row}", "text": "fine"} for row in range(9)]
     rows[5]["text"] = f"[fail] {CANARY} has a cough"
-    rows[7]["text"] = f"[kill] {CANARY} has a cough"
-    write_notes(folder / "failing.jsonl", rows)
+    rows[6]["text"] = f"[panic] {CANARY} has a cough"
+    write_notes(folder / "failing-dask.jsonl", rows)
+    rows[7]["text"] = (
+        f"[kill] {CANARY} has a cough"  # with Dask, to find it takes a cluster for each half of a shard
+    )
+    write_notes(folder / "failing-local.jsonl", rows)
     (folder / "script.py").write_text(FLOWS)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT")}
     done = subprocess.run(
-        [sys.executable, "script.py", module_home, "notes.jsonl", "failing.jsonl", *ENGINES],
+        [sys.executable, "script.py", module_home, "notes.jsonl", *ENGINES],
         cwd=folder,
         env=environment | {"PYTHONPATH": str(HERE)},
         capture_output=True,
@@ -203,10 +265,12 @@ def test_note_text_is_nowhere_also_of_a_note_that_fails(
     flows: tuple[Path, str], files_with: Callable[..., list[Path]]
 ) -> None:
     folder, said = flows
-    assert "7 notes in" in said
-    assert read_manifest(folder / "failing")["dead_letters"].keys() == {
-        "failed: ValueError",
-        "its worker process was killed, most likely for want of memory",
-    }
+    raised = {"failed: PanicException": 1, "failed: ValueError": 1}
+    killed = {"its worker process was killed, most likely for want of memory": 1}
+    failing = [folder / f"failing-{engine}" for engine in ENGINES]
+    for out in failing:
+        letters = read_manifest(out)["dead_letters"]
+        assert letters == (raised if out.name.endswith("dask") else raised | killed)
+    assert "6 notes in" in said
     assert CANARY not in said
-    assert files_with(CANARY, *(folder / name for name in ("home", "failing", *ENGINES))) == []
+    assert files_with(CANARY, folder / "home", *failing, *(folder / engine for engine in ENGINES)) == []

@@ -1,11 +1,13 @@
 """A step runs the same as a Prefect flow and without; what it raises holds no note text, in either way."""
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from prefect.exceptions import TerminationSignal
 
 from rubricator.flows.home import open_home
 from rubricator.flows.run import SafeError, guarded
@@ -45,14 +47,14 @@ class NoteError(RubricatorError):
     pass
 
 
-def fail(with_error: Exception) -> None:
+def fail(with_error: BaseException) -> None:
     try:
         int(f"{CANARY} has a cough")
     except ValueError as error:
         raise with_error from error
 
 
-def raised(error: Exception) -> Exception:
+def raised(error: BaseException) -> Exception:
     with pytest.raises(RubricatorError) as caught:
         guarded(fail)(error)
     assert caught.value.__cause__ is None
@@ -67,6 +69,17 @@ def test_our_own_errors_keep_their_message() -> None:
 def test_other_errors_tell_only_where_and_their_type() -> None:
     message = str(raised(KeyError(f"{CANARY} has a cough")))
     assert message == f"test_run.py:{fail.__code__.co_firstlineno + 4} in fail: KeyError"
+
+
+def test_what_is_no_exception_tells_the_same_unless_it_is_a_wish_to_stop() -> None:
+    class PanicException(BaseException):
+        pass
+
+    message = str(raised(PanicException(f"{CANARY} has a cough")))
+    assert message == f"test_run.py:{fail.__code__.co_firstlineno + 4} in fail: PanicException"
+    for stop in (KeyboardInterrupt(), SystemExit(2), asyncio.CancelledError(), TerminationSignal(15)):
+        with pytest.raises(type(stop)):
+            guarded(fail)(stop)
 
 
 def test_an_error_within_a_library_tells_our_line_and_theirs() -> None:

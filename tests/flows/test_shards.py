@@ -2,17 +2,20 @@
 
 import fcntl
 import json
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from rubricator.flows.ledger import SettingsChangedError
+from rubricator.flows.run import SafeError
 from rubricator.flows.shards import (
     JobIsRunningError,
     JobResult,
@@ -163,6 +166,51 @@ def test_a_note_that_fails_is_a_dead_letter_until_it_is_mended(tmp_path: Path) -
     assert dead_letters(tmp_path / "out") == []
 
 
+def test_whatever_a_note_raises_is_its_dead_letter_and_stops_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = texts(25)
+    kinds = {
+        "fail": "ValueError",
+        "panic": "PanicException",
+        "local error": "LocalError",
+        "recursion": "RecursionError",
+        "memory": "MemoryError",
+    }
+    for row, kind in zip((3, 4, 11, 18, 24), kinds, strict=True):
+        bad[row] = f"[{kind}] Canary Smith"
+    notes = write_notes(tmp_path / "notes.jsonl", bad)
+    out = tmp_path / "out"
+    result = count(notes, out, workers=2)
+    assert (result.notes, result.dead_letters) == (20, 5)
+    assert rows(out) == [
+        row for row in expected(bad) if not bad[int(str(row["note_id"])[1:])].startswith("[")
+    ]
+    assert read_manifest(out)["dead_letters"] == dict.fromkeys(
+        sorted(f"failed: {name}" for name in kinds.values()), 1
+    )
+    again = count(notes, out)
+    assert (again.notes, again.skipped, again.dead_letters) == (0, 20, 5)
+    assert read_manifest(out)["status"] == "complete"
+    said = capfd.readouterr()
+    assert "Canary" not in said.out + said.err + caplog.text + str(again)
+    assert not [file for file in out.rglob("*") if file.is_file() and b"Canary" in file.read_bytes()]
+    write_notes(notes, texts(25))
+    assert str(count(notes, out)).startswith("5 notes in")
+    assert rows(out) == expected(texts(25))
+
+
+def test_a_worker_that_cannot_start_ends_the_job_with_an_error_that_holds_no_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TOY_NOTE", "Canary Smith")
+    notes = write_notes(tmp_path / "notes.jsonl", texts(5))
+    with pytest.raises(SafeError, match=r"toy_steps.py:\d+\): PanicException$") as error:
+        count(notes, tmp_path / "out", setting="panic")
+    said = capfd.readouterr()
+    assert "Canary" not in "".join(traceback.format_exception(error.value)) + said.out + said.err
+
+
 def test_a_note_id_with_another_text_is_a_dead_letter(tmp_path: Path) -> None:
     notes = write_notes(tmp_path / "notes.jsonl", texts(5))
     count(notes, tmp_path / "out")
@@ -174,9 +222,10 @@ def test_a_note_id_with_another_text_is_a_dead_letter(tmp_path: Path) -> None:
     assert rows(tmp_path / "out") == expected(texts(5))
 
 
-def test_a_note_that_kills_its_worker_is_found_and_left_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["[kill]", "[exit]"])
+def test_a_note_that_ends_its_worker_is_found_and_left_out(tmp_path: Path, end: str) -> None:
     bad = texts(30)
-    bad[17] = "[kill]"
+    bad[17] = end
     notes = write_notes(tmp_path / "notes.jsonl", bad)
     result = count(notes, tmp_path / "out", workers=2, shard_size=8)
     assert (result.notes, result.dead_letters) == (29, 1)
@@ -188,10 +237,28 @@ def test_a_note_that_kills_its_worker_is_found_and_left_out(tmp_path: Path) -> N
 def test_workers_that_are_always_killed_end_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rubricator.flows.shards.KILLS_UNTIL_GIVING_UP", 2)
     notes = write_notes(tmp_path / "notes.jsonl", ["[kill]"] * 16)
-    with pytest.raises(WorkerKilledError, match="fewer --workers or smaller --shard-size"):
+    with pytest.raises(WorkerKilledError, match="fewer --workers or smaller --shard-size") as error:
         count(notes, tmp_path / "out", shard_size=8)
+    assert re.search(r"on shard \d+, the notes 'n\d+' to 'n\d+'\.", str(error.value))
     assert read_manifest(tmp_path / "out")["status"] == "stopped"
     assert not (tmp_path / "out" / ".work").exists()
+
+
+def test_several_notes_that_kill_their_workers_do_not_stop_the_job_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rubricator.flows.shards.KILLS_UNTIL_GIVING_UP", 2)
+    bad = texts(8)
+    bad[0] = bad[4] = "[kill]"
+    notes, out = write_notes(tmp_path / "notes.jsonl", bad), tmp_path / "out"
+    result = count(notes, out, shard_size=4)
+    assert (result.notes, result.dead_letters) == (6, 2)
+    files = {file: file.stat().st_mtime_ns for file in out.rglob("*.parquet")}
+    bad.append(texts(9)[8])
+    again = count(write_notes(notes, bad), out, shard_size=2)  # only killers are left, and a new note
+    assert (again.notes, again.skipped, again.dead_letters) == (1, 6, 2)
+    assert {file: file.stat().st_mtime_ns for file in files} == files, "what was done is not done again"
+    assert rows(out) == [row for row in expected(bad) if row["note_id"] not in ("n0", "n4")]
 
 
 def test_a_job_that_an_error_stops_leaves_no_note_text_and_goes_on_when_it_is_mended(tmp_path: Path) -> None:

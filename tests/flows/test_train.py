@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 import mlflow
 import polars as pl
 import pytest
+from rich.console import Console
 
 from rubricator.flows.evaluate import evaluate
-from rubricator.flows.explain import NoSuchNoteError, explain
+from rubricator.flows.explain import NoSuchNoteError, NoteFailedError, explain
 from rubricator.flows.figures import ReportError
 from rubricator.flows.home import open_home
 from rubricator.flows.settings import SettingError, classifier_settings
@@ -23,6 +25,7 @@ from rubricator.models.classifier import CHECKPOINTS
 from rubricator.models.registry import RegistryError
 from rubricator.nlp.examples import ExampleError
 from rubricator.nlp.synthetic import SyntheticCorpus, write_synthetic_notes
+from rubricator.nlp.weak_labels import LabelledSentence, label_note
 
 CANARY = "zyxcanaryword"
 
@@ -182,6 +185,58 @@ def test_a_note_is_explained_by_both_models_on_one_private_page(
     assert "Essential (primary) hypertension" in page.read_text()
     with pytest.raises(NoSuchNoteError, match="no note 'nobody'"):
         explain(str(corpus.new_notes), note_id="nobody", model=models, out=str(page), home=str(home))
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch, corpus: SyntheticCorpus, tmp_path: Path) -> Path:
+    """Notes, one of them, `bad`, with a canary on which sentence splitting panics as a library in Rust does."""
+
+    class PanicException(BaseException):
+        pass
+
+    def label(text: str, *rest: object) -> list[LabelledSentence]:
+        if CANARY in text:
+            raise PanicException(f"byte index 12 is not a char boundary of `{text}`")
+        return label_note(text, *rest)  # type: ignore[arg-type]
+
+    for module in ("nlp.examples", "flows.predict"):
+        monkeypatch.setattr(f"rubricator.{module}.label_note", label)
+    rows = pl.read_ndjson(corpus.new_notes).rows(named=True)
+    rows[3] = {**rows[3], "note_id": "bad", "text": rows[3]["text"] + f"\n\nPLAN:\nAsk {CANARY}."}
+    file = tmp_path / "failing.jsonl"
+    file.write_text("\n".join(json.dumps(row) for row in rows))
+    return file
+
+
+def test_notes_that_fail_are_left_out_of_training_and_evaluation_and_named(
+    plan: Trained, failing: Path, home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "figures.json"
+    name = "plan-of-failing"
+    trained = train("plan", str(failing), name=name, folds=2, bootstrap=0, report=str(report), home=str(home))
+    written = [json.loads(report.read_text())]
+    evaluated = evaluate("plan-sentences/1", str(failing), bootstrap=0, report=str(report), home=str(home))
+    written.append(json.loads(report.read_text()))
+    for figures in written:
+        assert figures["dead_letters"] == {"failed: PanicException": 1}
+        assert figures["failed_notes"] == {"bad": "PanicException"}
+    console = Console(width=400)
+    for said in (trained, evaluated):
+        with console.capture() as capture:
+            console.print(said)
+        assert "not used: 1 (failed: PanicException); failed: bad" in capture.get()
+    captured = capfd.readouterr()
+    assert CANARY not in captured.out + captured.err + json.dumps(written)
+
+
+def test_a_note_that_fails_is_not_explained_but_named(
+    plan: Trained, codes: Trained, failing: Path, home: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "note.html"
+    with pytest.raises(NoteFailedError, match="note 'bad' cannot be worked on: PanicException") as error:
+        explain(str(failing), note_id="bad", model=["plan-sentences/1"], out=str(page), home=str(home))
+    assert CANARY not in "".join(traceback.format_exception(error.value))
+    assert not page.exists()
 
 
 def test_wrong_settings_say_what_there_is(corpus: SyntheticCorpus, home: Path, tmp_path: Path) -> None:

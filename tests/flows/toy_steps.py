@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import pyarrow as pa
 
@@ -35,6 +35,8 @@ class CountWords:
         return {"version": self.version}
 
     def prepare(self) -> Callable[[pa.Table], ShardTables]:
+        if self.setting == "panic":
+            panic(f"cannot start after {os.environ.get('TOY_NOTE', '')}")
         return self.count
 
     def count(self, notes: pa.Table) -> ShardTables:
@@ -42,8 +44,18 @@ class CountWords:
         for text in texts:
             if "[fail]" in text:
                 raise ValueError(f"cannot count {text}")
+            if "[panic]" in text:
+                panic(text)
+            if "[local error]" in text:
+                raise local_error(text)
+            if "[recursion]" in text:
+                recurse(text)
+            if "[memory]" in text:
+                raise MemoryError(text)
             if "[kill]" in text:
                 os.kill(os.getpid(), signal.SIGKILL)
+            if "[exit]" in text:
+                os._exit(3)
             time.sleep(self.seconds_per_note)
         words = [len(text.split()) for text in texts]
         note_ids = notes["note_id"]
@@ -54,3 +66,28 @@ class CountWords:
             },
             {"notes": len(texts), "words": sum(words)},
         )
+
+
+def panic(text: str) -> NoReturn:
+    """As a library in Rust does: no Exception, of a class that no other process can import, and it quotes the note."""
+
+    class PanicException(BaseException):
+        pass
+
+    try:
+        raise ValueError(text)
+    except ValueError as error:
+        raise PanicException(f"byte index 12 is not a char boundary of `{text}`") from error
+
+
+def local_error(text: str) -> Exception:
+    class LocalError(Exception):
+        def __init__(self, text: str, *, row: int) -> None:
+            super().__init__(text)
+            self.unpicklable = lambda: row
+
+    return LocalError(text, row=1)
+
+
+def recurse(text: str) -> int:
+    return recurse(text) + 1

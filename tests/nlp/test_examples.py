@@ -21,7 +21,7 @@ from rubricator.nlp.examples import (
 )
 from rubricator.nlp.headings import Lexicon
 from rubricator.nlp.notes import NOTES_SCHEMA
-from rubricator.nlp.weak_labels import WeakLabelSettings
+from rubricator.nlp.weak_labels import LabelledSentence, WeakLabelSettings, label_note
 
 HEADED = "PHYSICAL EXAM:\nThe lungs are clear. The {0} is soft.\n\nPLAN:\nContinue {1} for the {0}. Return in two weeks."
 WORDS = ["abdomen lisinopril", "neck metformin", "calf heparin", "scalp ketoconazole", "ankle ibuprofen"]
@@ -77,6 +77,37 @@ def test_notes_of_a_patient_are_one_group_and_leave_together(lexicon: Lexicon) -
     assert len(set(all_of_them.groups)) == 2
     without = section_examples(notes, settings=WeakLabelSettings(), lexicon=lexicon, exclude={"n1"})
     assert {example.split(":")[0] for example in without.ids} == {"n2"}
+
+
+def test_a_note_on_which_the_work_raises_is_left_out_and_told_of(
+    lexicon: Lexicon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class PanicError(BaseException):
+        pass
+
+    def label(text: str, *rest: object) -> list[LabelledSentence]:
+        if "neck" in text:
+            raise PanicError(text)
+        return label_note(text, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("rubricator.nlp.examples.label_note", label)
+    notes = batches(headed(0, "p0"), headed(1, "p1"), headed(2, "p1"))
+    told: dict[str, str] = {}
+
+    def failed(note_id: str, error: BaseException) -> None:
+        told[note_id] = type(error).__name__
+
+    examples = section_examples(notes, settings=WeakLabelSettings(), lexicon=lexicon, failed=failed)
+    assert told == {"n1": "PanicError"}
+    assert {example.split(":")[0] for example in examples.ids} == {"n0", "n2"}
+    without = section_examples(
+        notes, settings=WeakLabelSettings(), lexicon=lexicon, exclude={"n1"}, failed=failed
+    )
+    assert {example.split(":")[0] for example in without.ids} == {"n0"}, (
+        "its patient's notes are left out too"
+    )
+    with pytest.raises(PanicError):
+        section_examples(notes, settings=WeakLabelSettings(), lexicon=lexicon)
 
 
 def test_notes_without_plans_say_how_to_go_on(lexicon: Lexicon) -> None:

@@ -1,0 +1,143 @@
+"""Lines of a note that are no part of what it says: signatures, boilerplate, rules, heads and feet of pages.
+
+The rules are data (note_lines.toml). A closing ends the section that it stands in; a page line does not.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+
+def is_closing(line: str, start: int) -> bool:
+    """Does the line, whose first word begins at `start`, sign the note, tell who dictated it, or say what every note says?"""
+    closing, _ = _rules()
+    if len(line) < _LONGEST_INITIALS and _INITIALS.match(line):
+        return True
+    if closing.match(line, start) is not None and _MARKS.fullmatch(line, 0, start) is not None:
+        return True
+    return (
+        ends_as_signed(line) and _SIGNED_NAME.match(line) is not None
+    )  # of a name without a comma only what is no word of a plan: "Jane Roe MD", not "Consult PT"
+
+
+def is_page_line(line: str, start: int) -> bool:
+    """Is the line, whose first word begins at `start`, the head or foot of a page: its number, or who the patient is?"""
+    _, page = _rules()
+    return (
+        len(line) < _LONGEST_PAGE_LINE
+        and page.match(line, start) is not None
+        and _MARKS.fullmatch(line, 0, start) is not None
+    )
+
+
+@cache
+def first_words() -> tuple[frozenset[str], frozenset[str]]:
+    """The words that closings and page lines begin with, in small letters, capitalised and in capitals."""
+    content = _content()
+    closings, pages = (
+        frozenset(
+            form
+            for entry in content[table]
+            for word in entry["words"]
+            for form in (word, word.capitalize(), word.upper())
+        )
+        for table in ("closings", "page_lines")
+    )
+    return closings, pages
+
+
+def ends_as_signed(line: str) -> bool:
+    """Does the line end as a signature does ("Jane Roe, MD"), or is it the initials of who dictated and who typed?"""
+    width = len(line)
+    if (
+        line[-1] in _LAST_OF_CREDENTIALS
+        and width < _LONGEST_SIGNATURE
+        and line.rstrip(" .)").endswith(_CREDENTIALS)
+    ):
+        return True
+    return width < _LONGEST_INITIALS and _INITIALS.match(line) is not None
+
+
+def is_rule(line: str) -> bool:
+    """Does the line only draw?"""
+    return line[-1:] in _DRAWN and _RULE.match(line) is not None
+
+
+def underlines(rule: str, above: str) -> bool:
+    """Does a rule set off the words on the line above, as under a title or the head of a table?"""
+    title, drawn = above.strip(), rule.strip()
+    if not title or len(title) > _LONGEST_TITLE or title[-1] in ".,;!?" or is_rule(title):
+        return False
+    alike = abs(len(title) - len(drawn)) <= max(3, len(title) // 3)
+    return alike or drawn[0] in "=~" or (drawn[0] == "-" and len(title) < len(drawn))
+
+
+@cache
+def _content() -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name("note_lines.toml").read_text(encoding="utf-8"))
+
+
+@cache
+def _rules() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """What closings and page lines look like."""
+    content = _content()
+    closing, page = (
+        re.compile("|".join(f"(?:{entry['line']})" for entry in content[table]), re.IGNORECASE)
+        for table in ("closings", "page_lines")
+    )
+    return closing, page
+
+
+_LONGEST_SIGNATURE = 60
+_LONGEST_PAGE_LINE = 160
+_LONGEST_TITLE = 70
+_MARKS = re.compile(r"(?:[\s/*_~—–=\[(<>\"]|-{2,}|\d{1,3}\+?[ -]|-(?=-|\s?[A-Z]))*")
+_DRAWN = frozenset("-_=*~ \t")
+_RULE = re.compile(r"\s*(?:[-_=*~]\s?){4,}\s*$")
+_CREDENTIALS = (
+    *(
+        "MD",
+        "M.D",
+        "DO",
+        "D.O",
+        "NP",
+        "PA",
+        "PA-C",
+        "RN",
+        "PhD",
+        "Ph.D",
+        "DPM",
+        "CRNP",
+        "FNP",
+        "FACP",
+        "FACS",
+    ),
+    *(
+        "MBBS",
+        "DNP",
+        "ARNP",
+        "APRN",
+        "LCSW",
+        "DDS",
+        "DMD",
+        "PharmD",
+        "PT",
+        "DPT",
+        "CNM",
+        "LPN",
+        "FRCP",
+        "MRCP",
+        "FNP-C",
+    ),
+)
+_LAST_OF_CREDENTIALS = frozenset("ACDMNOPRSTW .)")
+_LONGEST_INITIALS = 14
+_INITIALS = re.compile(r"[A-Z]{2,4}/(?:[a-z]{2,4}|[A-Z]{2,4}\d*)(?: ?\d{1,6})?\s*$")
+_SIGNED_NAME = re.compile(
+    r"(?:[-–—~]{1,3}\s*)?(?:Dr\.? )?[A-Z][\w.'-]*(?: [A-Z][\w.'-]*){0,3}"
+    r"(?:, [A-Z][A-Za-z.,/ -]{1,20}| (?:M\.?D|Ph\.?D|D\.O|PA-C|MBBS|PharmD|FACP|FACS|[A-Z]{3,4})(?:[.,/ ]+[A-Z][A-Za-z.,/ -]{1,20})?)[ .)]*$"
+)
