@@ -7,6 +7,7 @@ ones, so that one line-by-line pass serves all styles and every offset stays wha
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from rubricator.nlp.headings import UNKNOWN, Guards, Lexicon, Match
@@ -48,6 +49,51 @@ NO_GUARDS = Guards(())
 Candidate = tuple[HeadingPhrase, int, bool, bool]
 
 
+@dataclass(slots=True)
+class _Scan:
+    """What the lines of a note have told so far."""
+
+    found: list[Candidate] = field(default_factory=list)
+    closings: list[int] = field(default_factory=list)
+    after_blank: bool = True
+    above: str = ""  # the line above, without what precedes its first word
+    rule: int = -1  # the offset of a rule that ends a section unless the head of a page follows
+    titles: set[str] = field(default_factory=set)  # lines that named no section
+
+    def add_rule(self, content: str, start: int) -> None:
+        """A rule marks the line that it underlines, or ends the section."""
+        if not underlines(content, self.above):
+            self.rule = start if self.rule < 0 else self.rule
+        elif self.found:
+            phrase, line, alone, after_blank = self.found[-1]
+            if alone and start - line <= len(self.above) + 1:
+                self.found[-1] = phrase._replace(marked=True), line, alone, after_blank
+        self.above = content
+
+    def end_at_rule(self) -> None:
+        """No head of a page followed: the section ends where the rule is drawn."""
+        self.closings.append(self.rule)
+        self.rule = -1
+
+    def close(self, start: int) -> None:
+        """A signature or boilerplate ends the section, at the rule above it if there is one."""
+        self.closings.append(start if self.rule < 0 else self.rule)
+        self.rule, self.after_blank, self.above = -1, False, ""
+
+    def turn_page(self) -> None:
+        """The head or foot of a page is part of no section and ends none."""
+        self.rule, self.after_blank, self.above = -1, True, ""
+
+    def repeats_title(self, content: str) -> bool:
+        """Did a title that names no section stand before, as on the head of another page?"""
+        if content[-1] in ".,;:" or len(content) < _SHORTEST_TITLE:
+            return False
+        if content in self.titles and self.found:
+            return True
+        self.titles.add(content)
+        return False
+
+
 class HeadingReader:
     """Finds what looks like a heading. Remembers the beginnings of lines that it has read, up to a bound."""
 
@@ -69,29 +115,21 @@ class HeadingReader:
         """Heading candidates in order, and the offsets of signatures, boilerplate and rules that end a section."""
         if not view.isascii() and _ACCENTED.search(view):
             view = view.translate(_WITHOUT_ACCENTS)
-        found: list[Candidate] = []
-        closings: list[int] = []
+        scan = _Scan()
+        found = scan.found
         known = self._phrases
-        heading_words = self.lexicon.first_words
         closing_words, page_words = self._closing_words, self._page_words
         flat = len(view) > _FLAT_LINE * (view.count("\n") + 1)
         one_line = flat or "\n" not in view.strip()
         shouting = _is_all_capitals(view)
-        titles: set[str] = (
-            set()
-        )  # lines that named no section: at the head of a further page they stand again
         start = -1
         length = 0
-        after_blank = True
-        above = ""  # the line above
-        rule = -1  # a rule that ends a section unless the head of a page follows
         for line in view.split("\n"):
             start += length + 1
             length = len(line)
             content = line.lstrip()
             if not content:
-                after_blank = True
-                above = ""
+                scan.after_blank, scan.above = True, ""
                 continue
             width = len(content)
             begin = start + length - width
@@ -109,68 +147,64 @@ class HeadingReader:
                 word = _FIRST_WORD.match(content)
                 if word is None:
                     if is_rule(content):
-                        if underlines(content, above):
-                            if found and found[-1][2] and start - found[-1][1] <= len(above) + 1:
-                                found[-1] = (found[-1][0]._replace(marked=True), *found[-1][1:])
-                        elif rule < 0:
-                            rule = start
-                        above = content
+                        scan.add_rule(content, start)
                         continue
                 else:
-                    first = word[1]
-                    if first in page_words and found and is_page_line(content, word.start(1)):
-                        rule, after_blank, above = -1, True, ""
+                    first, first_start = word[1], word.start(1)
+                    if first in page_words and found and is_page_line(content, first_start):
+                        scan.turn_page()
                         continue
-                    if phrase is None and (
-                        first in heading_words
-                        or (content[0] in _LETTER_STARTS and _LETTER_LEAD.match(content))
-                        or (
-                            width < _LONGEST_TITLE
-                            and (content.isupper() or (content[-1] != "." and _TITLE_LINE.match(content)))
-                        )
+                    if phrase is None and self._may_begin_heading(content, width, first):
+                        phrase = self._parse_line(content, width, first_start)
+                    if (
+                        (phrase is None or phrase.begins_mark)
+                        and width < _LONGEST_CLOSING_LINE
+                        and (first in closing_words or ends_as_signed(content))
+                        and is_closing(content, first_start)
                     ):
-                        phrase = self._parse_line(content, width, word.start(1))
-                    if phrase is None or phrase.begins_mark:
-                        if (first in closing_words or ends_as_signed(content)) and is_closing(
-                            content, word.start(1)
-                        ):
-                            closings.append(start if rule < 0 else rule)
-                            rule, after_blank, above = -1, False, content
-                            continue
+                        scan.close(start)
+                        continue
                     if (
                         width < _LONGEST_TITLE
                         and (phrase is None or phrase.category is None)
-                        and content[-1] not in ".,;:"
+                        and scan.repeats_title(content)
                     ):
-                        if content in titles and found and width >= _SHORTEST_TITLE:
-                            rule, after_blank, above = -1, True, ""
-                            continue
-                        titles.add(content)
-            if rule >= 0:
-                closings.append(rule)
-                rule = -1
+                        scan.turn_page()
+                        continue
+            if scan.rule >= 0:
+                scan.end_at_rule()
             if phrase is not None:
                 position = phrase.after
                 alone = position >= width or not content[position : position + 9].strip(EDGE)
                 if alone and position < width:
                     alone = not content[position:].strip(EDGE)
-                found.append((phrase, begin, alone, after_blank))
+                found.append((phrase, begin, alone, scan.after_blank))
             if content.find(":", position) >= 0:
                 self._inline(content, position, begin, found, flat=flat, run_on=one_line, shouting=shouting)
-            if flat and width > _FLAT_LINE:
-                self._inline_capitals(content, position, begin, found)
             if one_line:
+                if flat and width > _FLAT_LINE:
+                    self._inline_capitals(content, position, begin, found)
                 self._inline_columns(content, begin, found)
-                closings += self._inline_closings(content, begin)
-            after_blank = False
-            above = content
-        if rule >= 0:
-            closings.append(rule)
+                scan.closings += self._inline_closings(content, begin)
+            scan.after_blank, scan.above = False, content
+        if scan.rule >= 0:
+            scan.end_at_rule()
         if one_line:
             found = _without_overlaps(found)
         if shouting:
             found = [candidate for candidate in map(_in_plain_capitals, found) if candidate is not None]
-        return found, closings
+        return found, scan.closings
+
+    def _may_begin_heading(self, content: str, width: int, first: str) -> bool:
+        """Is a line without a heading before a colon worth a closer look?"""
+        return (
+            first in self.lexicon.first_words
+            or (content[0] in _LETTER_STARTS and _LETTER_LEAD.match(content) is not None)
+            or (
+                width < _LONGEST_TITLE
+                and (content.isupper() or (content[-1] != "." and _TITLE_LINE.match(content) is not None))
+            )
+        )
 
     def _remember(self, key: str) -> HeadingPhrase | None:
         if len(self._phrases) > _CACHE_SIZE:
@@ -217,7 +251,11 @@ class HeadingReader:
         for clause in _CLAUSE.finditer(line):
             words = line[clause.end() : clause.end() + _LONGEST_CLOSING]
             word = _FIRST_WORD.match(words)
-            if word is not None and word[1] in self._closing_words and is_closing(words, word.start(1)):
+            if (
+                word is not None
+                and word[1] in self._closing_words
+                and is_closing(words, word.start(1), run_on=True)
+            ):
                 found.append(start + clause.end())
         return found
 
@@ -602,6 +640,7 @@ _LONGEST_LEAD = 100  # characters of a line in which a heading before a colon is
 _LONGEST_TITLE = 90  # characters of a line that may be a heading as a whole
 _SHORTEST_TITLE = 8
 _LONGEST_CLOSING = 200
+_LONGEST_CLOSING_LINE = 400
 _LONGEST_PHRASE = 80
 _MOST_TITLE_WORDS = 7
 _MOST_BLANKS = 14
@@ -663,7 +702,8 @@ _SMALL_WORDS = frozenset(
 )
 _LEAD = re.compile(
     r"(?P<blank>\s*)(?:\[[\d/:.,\s-]{4,24}(?:[AaPp][Mm])?\]\s*|"  # a time stamp
-    r"(?:\d{1,2}/\d{1,2}/\d{2,4}|\d{4}-\d\d-\d\d)(?:[ ,@T-]+\d{1,2}:?\d\d(?::\d\d)?(?: ?[AaPp][Mm])?)?(?:\s*[-–:])?\s+(?=[A-Z*#<]))?"
+    r"(?:\d{1,2}/\d{1,2}/\d{2,4}|\d{4}-\d\d-\d\d)(?:[ ,@T-]+\d{1,2}:?\d\d(?::\d\d)?(?: ?[AaPp][Mm])?)?"
+    r"(?:\s*[-–:])?\s+(?=[A-Z*#<]))?"
     r"(?P<bullet>(?:(?:[-–—+*|]|>+)(?=\s)\s*|[•·●▪◦○■□►➢➤▶▸‣⁃∙✓✔✗☐☑☒◆◇→⇒]\s*)*)(?P<markup>[#*_=~+\-<{\[\"“'‘(|.]*)\s*"
     r"(?P<number>(?:[SOAPIERDBFG]\s?[-–—/=:]\s?(?=[A-Z][a-z]{3})|"
     r"\(?(?:\d{1,2}(?:\.\d{1,2})*|[ivxIVX]{1,5}|[A-Za-z])[.)](?!\w)\s*|\d{1,2}(?:\s?[-–:])?\s+(?=[A-Z\W])"

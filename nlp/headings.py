@@ -496,7 +496,8 @@ class Lexicon:
 
 @lru_cache(maxsize=_CACHE_SIZE)
 def normalise(phrase: str, *, keep_the: bool = False) -> str:
-    """The form in which headings are compared: lower case, words only, no accents, "&" "+" "/" "," as "and", no inner "the"."""
+    """The form in which headings are compared: small letters without accents, words only, "&" "+" "/" "," as "and", no
+    inner "the"."""
     phrase = phrase.lower()
     if not phrase.replace(" ", "").isalpha():
         if "." in phrase:

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 
-def is_closing(line: str, start: int) -> bool:
-    """Does the line, whose first word begins at `start`, sign the note, tell who dictated it, or say what every note says?"""
-    closing, _ = _rules()
+def is_closing(line: str, start: int, *, run_on: bool = False) -> bool:
+    """Does the line, whose first word begins at `start`, sign the note, or say what every note says?
+
+    run_on: the line is what follows a sentence in a note that lost its line ends.
+    """
+    rules = _rules()
+    closing = rules.run_on if run_on else rules.closing
     if len(line) < _LONGEST_INITIALS and _INITIALS.match(line):
         return True
     if closing.match(line, start) is not None and _MARKS.fullmatch(line, 0, start) is not None:
@@ -25,11 +30,10 @@ def is_closing(line: str, start: int) -> bool:
 
 
 def is_page_line(line: str, start: int) -> bool:
-    """Is the line, whose first word begins at `start`, the head or foot of a page: its number, or who the patient is?"""
-    _, page = _rules()
+    """Is the line, whose first word begins at `start`, the head of a page: its number, or who the patient is?"""
     return (
         len(line) < _LONGEST_PAGE_LINE
-        and page.match(line, start) is not None
+        and _rules().page.match(line, start) is not None
         and _MARKS.fullmatch(line, 0, start) is not None
     )
 
@@ -81,15 +85,23 @@ def _content() -> dict[str, Any]:
     return tomllib.loads(Path(__file__).with_name("note_lines.toml").read_text(encoding="utf-8"))
 
 
+class _Rules(NamedTuple):
+    closing: re.Pattern[str]
+    run_on: re.Pattern[str]
+    page: re.Pattern[str]
+
+
 @cache
-def _rules() -> tuple[re.Pattern[str], re.Pattern[str]]:
+def _rules() -> _Rules:
     """What closings and page lines look like."""
-    content = _content()
-    closing, page = (
-        re.compile("|".join(f"(?:{entry['line']})" for entry in content[table]), re.IGNORECASE)
-        for table in ("closings", "page_lines")
+    closings, pages = _content()["closings"], _content()["page_lines"]
+    return _Rules(
+        _any_of(closings), _any_of(entry for entry in closings if entry.get("run_on")), _any_of(pages)
     )
-    return closing, page
+
+
+def _any_of(entries: Iterable[dict[str, Any]]) -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{entry['line']})" for entry in entries), re.IGNORECASE)
 
 
 _LONGEST_SIGNATURE = 60
@@ -139,5 +151,6 @@ _LONGEST_INITIALS = 14
 _INITIALS = re.compile(r"[A-Z]{2,4}/(?:[a-z]{2,4}|[A-Z]{2,4}\d*)(?: ?\d{1,6})?\s*$")
 _SIGNED_NAME = re.compile(
     r"(?:[-–—~]{1,3}\s*)?(?:Dr\.? )?[A-Z][\w.'-]*(?: [A-Z][\w.'-]*){0,3}"
-    r"(?:, [A-Z][A-Za-z.,/ -]{1,20}| (?:M\.?D|Ph\.?D|D\.O|PA-C|MBBS|PharmD|FACP|FACS|[A-Z]{3,4})(?:[.,/ ]+[A-Z][A-Za-z.,/ -]{1,20})?)[ .)]*$"
+    r"(?:, [A-Z][A-Za-z.,/ -]{1,20}| (?:M\.?D|Ph\.?D|D\.O|PA-C|MBBS|PharmD|FACP|FACS|[A-Z]{3,4})"
+    r"(?:[.,/ ]+[A-Z][A-Za-z.,/ -]{1,20})?)[ .)]*$"
 )

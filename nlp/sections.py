@@ -16,13 +16,13 @@ import pyarrow as pa
 
 from rubricator.nlp.heading_candidates import (
     EDGE,
-    LETTER_CATEGORY,
     NO_GUARDS,
     Candidate,
     HeadingPhrase,
     HeadingReader,
 )
 from rubricator.nlp.headings import UNKNOWN, Lexicon
+from rubricator.nlp.letter_sets import letters_of_sets
 from rubricator.nlp.note_lines import is_rule
 from rubricator.nlp.plain_text import PlainText, read_plain
 
@@ -153,7 +153,7 @@ class SectionFinder:
             category = phrase.category
             if phrase.rule == "soap_letter":
                 if letters is None:
-                    letters = _soap_letters(view, candidates)
+                    letters = letters_of_sets(view, candidates)
                 if begin not in letters:
                     continue
                 category = letters[begin]
@@ -335,73 +335,6 @@ def _is_part_of(
     return parent.has_topics or category not in _AFTER_PLAN
 
 
-class _Letter(NamedTuple):
-    """A letter on the margin, or a heading that stands for one; `phrase` is None for the latter."""
-
-    name: str
-    phrase: HeadingPhrase | None
-    start: int
-    under: str | None  # the category of the section that it stands in
-
-
-def _soap_letters(view: str, candidates: list[Candidate]) -> dict[int, str]:
-    """Offsets of the single letters that make an ordered set, S/O/A/P or another one, with their categories."""
-    letters: list[_Letter] = []
-    under: str | None = None
-    for phrase, line, _, _ in candidates:
-        name, letter = _CATEGORY_LETTER.get(phrase.category or ""), None
-        if phrase.rule == "soap_letter":
-            if phrase.text in "Pp" and _NUMBER.match(view, line + phrase.after):  # a pulse
-                continue
-            name, letter = phrase.text.upper(), phrase
-        elif phrase.category and not name:
-            under = phrase.category
-        if name is None and phrase.text.lower() == "focus":
-            name = "F"
-        if name is not None:
-            letters.append(_Letter(name, letter, line + phrase.start, under))
-    accepted: dict[int, str] = {}
-    run: list[_Letter] = []
-    before = ""  # the names of the run before
-    at = 0
-    while at < len(letters):
-        names = "".join(letter.name for letter in letters[at : at + _LONGEST_SET])
-        other = next((known for known in _OTHER_SETS if names.startswith(known)), None)
-        if other is not None:
-            _close_run(run, before, accepted)
-            for letter, category in zip(letters[at:], _OTHER_SETS[other], strict=False):
-                if letter.phrase is not None:
-                    accepted[letter.start] = category
-            at += len(other)
-            continue
-        letter = letters[at]
-        at += 1
-        if letter.name not in _SOAP_NAMES:
-            continue
-        if run and "SOAP".index(letter.name[0]) <= "SOAP".index(run[-1].name[-1]):
-            before = _close_run(run, before, accepted)
-        run.append(letter)
-    _close_run(run, before, accepted)
-    return accepted
-
-
-def _close_run(run: list[_Letter], before: str, accepted: dict[int, str]) -> str:
-    """Accepts the letters of a run in the order of S, O, A, P if they are enough to be no accident; returns its names."""
-    names = "".join(letter.name for letter in run)
-    # "A. ... P. ..." may be items of a list, and small letters anything: they need a third
-    sure = all(letter.phrase is None or (letter.phrase.caps and not letter.phrase.item) for letter in run)
-    listed = not set(names) & set("SO") and any(letter.under in _LISTED_BY_LETTER for letter in run)
-    assessed_first = names == "SO" and before.endswith("AP")  # A/P/S/O
-    if len(set(names)) >= 3 or (sure and ("AP" in names or assessed_first) and not listed):
-        accepted.update(
-            (letter.start, LETTER_CATEGORY[letter.phrase.text.upper()])
-            for letter in run
-            if letter.phrase is not None
-        )
-    run.clear()
-    return names
-
-
 def _line_end(text: str, start: int, limit: int | None = None) -> int:
     end = text.find("\n", start, limit)
     return end if end >= 0 else len(text) if limit is None else limit
@@ -462,13 +395,6 @@ _NO_PHRASE = HeadingPhrase(
 _DRAWN = frozenset("-_=*~")
 _UNDERLINES = frozenset("-=~")
 _LONGEST_ABBREVIATION = 3  # "A/P" and "HPI" are in capitals whatever the style of the note
-_CATEGORY_LETTER = {
-    "subjective": "S",
-    "objective": "O",
-    "assessment": "A",
-    "plan": "P",
-    "assessment_and_plan": "AP",
-}
 _EXAMINATION = frozenset({"physical_exam", "vital_signs", "mental_status_exam", "review_of_systems"})
 _PARTS_OF_EXAM = _EXAMINATION - {"review_of_systems"}
 _WITHOUT_TOPICS = frozenset(
@@ -483,38 +409,7 @@ _WITHOUT_TOPICS = frozenset(
         "disposition",
     }
 )
-_SOAP_NAMES = frozenset({"S", "O", "A", "P", "AP"})
-# Sets of letters beside S/O/A/P. Of the letters that name what was seen or done only the end of a section is known.
-_OTHER_SETS = {
-    letters: tuple(named.get(letter, UNKNOWN) for letter in letters)
-    for letters, named in (
-        ("FDARP", {"P": "plan"}),
-        ("FDAR", {}),
-        ("DARP", {"P": "plan"}),
-        ("DAR", {}),
-        ("DAP", {"A": "assessment", "P": "plan"}),
-        (
-            "SBAR",
-            {
-                "S": "reason_for_visit",
-                "B": "history_of_present_illness",
-                "A": "assessment",
-                "R": "recommendations",
-            },
-        ),
-        ("BIRP", {"P": "plan"}),
-        ("GIRP", {"P": "plan"}),
-        ("PIE", {}),
-        ("APIE", {"A": "assessment", "P": "plan"}),
-        ("SOEP", {**LETTER_CATEGORY, "E": "assessment"}),  # of Dutch general practice
-        ("SOAPIER", {**LETTER_CATEGORY}),
-        ("SOAPIE", {**LETTER_CATEGORY}),
-        ("SOAPER", {**LETTER_CATEGORY}),
-    )
-}
 _INSTRUCTIONS = frozenset({"discharge_instructions", "patient_instructions"})
-_LONGEST_SET = max(map(len, _OTHER_SETS))
-_LISTED_BY_LETTER = frozenset({"specimens", "diagnosis", "findings", "procedure", "postoperative_diagnosis"})
 _OUTSIDE_PLAN = frozenset(
     {
         *(
@@ -560,7 +455,4 @@ _AFTER_PLAN = frozenset(
 )
 _JUDGEMENTS = frozenset({"assessment", "impression"})
 _PARTS_OF_MIXED = frozenset({"plan", "assessment", "assessment_and_plan"})
-_NUMBER = re.compile(
-    r"\s*\d{2,3}\b(?!\.\s|\s*(?:m?c?g|m?L|units?|%|tabs?|min|hours?|days?|weeks?|months?)\b)"
-)
 _BLANK_LINE = re.compile(r"\n\s*\n")

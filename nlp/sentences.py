@@ -63,7 +63,7 @@ def split_plain_parts(plain: PlainText, parts: Iterable[Span]) -> list[list[Span
 
 
 def _view(text: str) -> str:
-    """The text with odd blanks, line ends and pictures rewritten at the same length; pictures before an item are bullets."""
+    """The text with odd blanks, line ends and pictures plain, at the same length; a picture before an item is a bullet."""
     if "\r" in text:
         text = text.replace("\r\n", " \n").replace("\r", "\n")
     if "\x0b" in text or "\x0c" in text:
@@ -78,8 +78,8 @@ def _view(text: str) -> str:
 
 _KEYCAP = re.compile("([0-9])\ufe0f?\u20e3")
 _PICTURES = re.compile(  # arrows, dingbats, private use and emoji where a line begins
-    "(?m)(^[ \t]*)((?:[\u2190-\u2191\u2193-\u21d1\u21d3-\u21ff\u2300-\u23ff\u2600-\u260f\u2613-\u27a1\u27a3-\u27bf\u2900-\u297f"
-    "\u2b00-\u2bff\ue000-\uf8ff\U0001f000-\U0001faff\U000f0000-\U0010ffff][\ufe0f\u200d ]*)+)"
+    "(?m)(^[ \t]*)((?:[\u2190-\u2191\u2193-\u21d1\u21d3-\u21ff\u2300-\u23ff\u2600-\u260f\u2613-\u27a1\u27a3-\u27bf"
+    "\u2900-\u297f\u2b00-\u2bff\ue000-\uf8ff\U0001f000-\U0001faff\U000f0000-\U0010ffff][\ufe0f\u200d ]*)+)"
 )
 
 
@@ -133,7 +133,7 @@ def _blocks(text: str, start: int, end: int) -> Iterator[list[_Line]]:
 
 
 def _with_dashes(block: list[_Line]) -> list[_Line]:
-    """In a list of dashes joined to their items ("-rest"), one before a digit is a dash too, and no minus ("-2 tabs")."""
+    """In a list of dashes joined to their items ("-rest"), one before a digit is a dash too: no minus in "-2 tabs"."""
     joined = [line for line in block if line.content[0] in "-–" and line.content[1:2].isalnum()]
     if len(joined) > 1 and any(line.marker for line in joined):
         for line in joined:
@@ -177,7 +177,8 @@ _RUNNING_ON = _words(
 )
 _INNER_END = re.compile(r"\.\s")
 _DOSE = re.compile(
-    r"\d+(?:[.,]\d+)?(?:\s?-\s?\d+)? ?(?:m?c?g|m[lL]|units?|%|tablets?|capsules?|puffs?|hours?|days?|weeks?|months?|years?)\b"
+    r"\d+(?:[.,]\d+)?(?:\s?-\s?\d+)? ?"
+    r"(?:m?c?g|m[lL]|units?|%|tablets?|capsules?|puffs?|hours?|days?|weeks?|months?|years?)\b"
 )
 _LABEL = re.compile(r"[A-Z][\w/&() -]{0,40}:(?:\s|$)")
 
@@ -289,7 +290,7 @@ _NUMBERED_THING = re.compile(
 
 
 def _inline_items(text: str, unit: tuple[int, int, _Line]) -> Iterator[Span]:
-    """Cuts a unit at markers inside it: "1. Aspirin. 2. Follow up.", "• aspirin • follow up", "[x] Aspirin [ ] Statin"."""
+    """Cuts a unit at markers inside it: "1. Aspirin. 2. Follow up.", "• aspirin • rest", "[x] Aspirin [ ] Statin"."""
     start, end, line = unit
     cuts = [] if text.isascii() else [match.span() for match in _INLINE_BULLET.finditer(text, start, end)]
     if (dash := text.find(" - ", start, end)) >= 0 or (line.marker and line.content[0] in "-–*"):
@@ -387,12 +388,13 @@ _MAY_END = re.compile(r"[.!?…](?:[\"'”’)\]]*\s|[A-Z])")
 _TITLE = _words("dr drs mr mrs ms prof st vs v approx ca cf e.g i.e incl esp s/p r/o")
 _BEFORE_NUMBER = _words("no nos fig figs wt ht temp resp bp hr rr vol gr")
 _OPENING = _words(
-    "tab tabs cap caps inj syr susp oint soln supp neb nebs amp gtt gtts cr lot drp cont hx rx tx dx sx fx pt pts f/u c/o d/c w"
+    "tab tabs cap caps inj syr susp oint soln supp neb nebs amp gtt gtts cr lot drp cont hx rx tx dx sx fx pt pts "
+    "f/u c/o d/c w"
 )
 _SHORTENED = _OPENING | _words(
-    "hist abd neg pos est eval ref diff ext neuro card mod sev bilat lt rt sup inf ant post lat prox dist inc dec req rec recs "
-    "sched appt disch adm amb assoc avg bx cult freq gen hosp immed irreg jt mgmt occ orig poss prev prob prog reg surg cx "
-    "max min med meds resp temp wk mo yr hr sec rom wnl w/ w/o re b/c s/s h/o p/w y/o exam incr decr"
+    "hist abd neg pos est eval ref diff ext neuro card mod sev bilat lt rt sup inf ant post lat prox dist inc dec "
+    "req rec recs sched appt disch adm amb assoc avg bx cult freq gen hosp immed irreg jt mgmt occ orig poss prev prob "
+    "prog reg surg cx max min med meds resp temp wk mo yr hr sec rom wnl w/ w/o re b/c s/s h/o p/w y/o exam incr decr"
 )
 _CLOSING = _words(
     "p.o b.i.d t.i.d q.i.d q.d q.h q.s q.o.d q.h.s q.a.m q.p.m q.wk q.week p.r.n h.s a.c p.c i.v i.m s.c s.q b.d "

@@ -171,7 +171,7 @@ def _heads_page(text: str, start: int, end: int) -> bool:
 
 
 def _parts(plain: PlainText, sections: Sequence[Section]) -> tuple[list[tuple[int, int]], list[str | None]]:
-    """Section bodies and the text between them, in order, as spans of the plain text; headings and their markup left out."""
+    """Section bodies and the text between them, in order, as spans of the plain text; headings left out."""
     text = plain.text
     parts: list[tuple[int, int]] = []
     categories: list[str | None] = []
