@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from rubricator.nlp.headings import UNKNOWN, Guards, Lexicon, Match
 from rubricator.nlp.note_lines import (
+    LONGEST_INITIALS,
+    SIGNED_ENDS,
     ends_as_signed,
     first_words,
     is_closing,
@@ -159,7 +161,13 @@ class HeadingReader:
                     if (
                         (phrase is None or phrase.begins_mark)
                         and width < _LONGEST_CLOSING_LINE
-                        and (first in closing_words or ends_as_signed(content))
+                        and (
+                            first in closing_words
+                            or (
+                                (content[-1] in SIGNED_ENDS or width < LONGEST_INITIALS)
+                                and ends_as_signed(content)
+                            )
+                        )
                         and is_closing(content, first_start)
                     ):
                         scan.close(start)

@@ -33,7 +33,7 @@ _SHORTEST_TYPO_ALONE = 7  # letters; a shorter word with another letter is too o
 _SHORTEST_TYPO = 5  # beside words that are right
 _SHORTEST_DOUBLE_TYPO = 12
 _LONGEST_PHRASE = 100  # characters; a longer phrase is prose
-_SEEN_AROUND = 160  # characters before and after a heading that guards look at
+_SEEN_BEFORE, _SEEN_AFTER = 100, 160  # characters before and after a heading that guards look at
 _LONGEST_ABBREVIATION = 6  # characters, of what a bracket after it may spell out
 _MOST_WORDS_AFTER = 6  # of "for tonight", "by Jane Roe, MD"
 _LONGEST_VARIANT = 80  # characters; what is longer is not looked at as a heading, nor is what has more words
@@ -88,7 +88,7 @@ class Guard:
             return False
         return (
             self.body is None
-            or self.body.match(text, _blanks_end(text, after), after + _SEEN_AROUND) is not None
+            or self.body.match(text, _blanks_end(text, after), after + _SEEN_AFTER) is not None
         ) and (self.before is None or self.before.search(_line_before(text, start)) is not None)
 
 
@@ -107,7 +107,7 @@ class Guards:
             self._always
             or (
                 self._body is not None
-                and self._body.match(text, _blanks_end(text, after), after + _SEEN_AROUND)
+                and self._body.match(text, _blanks_end(text, after), after + _SEEN_AFTER)
             )
             or (self._before is not None and self._before.search(_line_before(text, start)))
         ):
@@ -593,7 +593,7 @@ def _blanks_end(text: str, start: int) -> int:
 
 def _line_before(text: str, start: int) -> str:
     """The last line with words that ends before `start`, and what follows it."""
-    before = text[max(0, start - _SEEN_AROUND) : start]
+    before = text[max(0, start - _SEEN_BEFORE) : start]
     return before[before.rfind("\n", 0, len(before.rstrip())) + 1 :]
 
 

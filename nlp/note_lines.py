@@ -12,6 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+SIGNED_ENDS = frozenset("ACDMNOPRSTW .)")  # what a line that is signed with credentials ends with
+LONGEST_INITIALS = 14  # characters of a line that is signed with initials
+
 
 def is_closing(line: str, start: int, *, run_on: bool = False) -> bool:
     """Does the line, whose first word begins at `start`, sign the note, or say what every note says?
@@ -20,7 +23,7 @@ def is_closing(line: str, start: int, *, run_on: bool = False) -> bool:
     """
     rules = _rules()
     closing = rules.run_on if run_on else rules.closing
-    if len(line) < _LONGEST_INITIALS and _INITIALS.match(line):
+    if len(line) < LONGEST_INITIALS and _INITIALS.match(line):
         return True
     if closing.match(line, start) is not None and _MARKS.fullmatch(line, 0, start) is not None:
         return True
@@ -57,13 +60,9 @@ def first_words() -> tuple[frozenset[str], frozenset[str]]:
 def ends_as_signed(line: str) -> bool:
     """Does the line end as a signature does ("Jane Roe, MD"), or is it the initials of who dictated and who typed?"""
     width = len(line)
-    if (
-        line[-1] in _LAST_OF_CREDENTIALS
-        and width < _LONGEST_SIGNATURE
-        and line.rstrip(" .)").endswith(_CREDENTIALS)
-    ):
+    if width < _LONGEST_SIGNATURE and line.rstrip(" .)").endswith(_CREDENTIALS):
         return True
-    return width < _LONGEST_INITIALS and _INITIALS.match(line) is not None
+    return width < LONGEST_INITIALS and _INITIALS.match(line) is not None
 
 
 def is_rule(line: str) -> bool:
@@ -146,8 +145,6 @@ _CREDENTIALS = (
         "FNP-C",
     ),
 )
-_LAST_OF_CREDENTIALS = frozenset("ACDMNOPRSTW .)")
-_LONGEST_INITIALS = 14
 _INITIALS = re.compile(r"[A-Z]{2,4}/(?:[a-z]{2,4}|[A-Z]{2,4}\d*)(?: ?\d{1,6})?\s*$")
 _SIGNED_NAME = re.compile(
     r"(?:[-–—~]{1,3}\s*)?(?:Dr\.? )?[A-Z][\w.'-]*(?: [A-Z][\w.'-]*){0,3}"

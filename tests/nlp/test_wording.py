@@ -2,7 +2,7 @@
 
 import pytest
 
-from rubricator.nlp.wording import says_where_next, worded_as_plan
+from rubricator.nlp.wording import is_boilerplate, says_where_next, worded_as_plan
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,33 @@ def test_both_or_neither_is_left_open(text: str) -> None:
 def test_the_end_of_a_procedure_says_where_the_patient_goes() -> None:
     assert says_where_next("She tolerated it well and was taken to the recovery room in stable condition.")
     assert not says_where_next("The wound was taken down in layers.")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Total time spent on this visit: 35 minutes, over half of it in counseling.",
+        "This note was made with voice recognition software and may contain errors.",
+        "Electronically signed by Pat Lee, MD",
+        "I have reviewed the PDMP.",
+        "Portions of this record may have been copied from prior notes.",
+        "Thank you for allowing me to take part in her care.",
+        "The patient voiced understanding and all questions were answered.",
+    ],
+)
+def test_what_is_about_the_note_or_the_visit_is_boilerplate(text: str) -> None:
+    assert is_boilerplate(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Walk 30 minutes a day.",
+        "We will check the PDMP before each refill.",
+        "Thank you for the referral, I will see him again in May.",
+        "She was told to call if worse and verbalized understanding.",
+        "The skin was copied with a transfer film.",
+    ],
+)
+def test_a_plan_or_a_finding_is_no_boilerplate(text: str) -> None:
+    assert not is_boilerplate(text)

@@ -1,0 +1,171 @@
+"""Marks of list items: at the beginning of a line, and inside one ("1. Aspirin. 2. Rest.", "[x] Statin [ ] Diet")."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+Span = tuple[int, int]
+
+
+def leading_mark(content: str) -> tuple[int, int | None]:
+    """Length of the mark that a stripped line begins with, bullet or enumerator with its blanks; its number, if any."""
+    if content[0].isalpha() and "." not in (head := content[1:5]) and ")" not in head and content[0] != "o":
+        return 0, None
+    if not (match := _MARK.match(content)) or not match.end():
+        return 0, None
+    letter = match["letter2"]
+    after = content[match.end() : match.end() + 1]
+    if letter and letter.isupper() and after.islower():  # "E. coli", "A. fib"
+        return 0, None
+    if number := match["number"] or match["hash"]:
+        return match.end(), int(number)
+    if digit := match["circled"]:
+        return match.end(), "①②③④⑤⑥⑦⑧⑨⑩⑪⑫⑬⑭⑮⑯⑰⑱⑲⑳".index(digit) + 1
+    letter = letter or match["letter"]
+    return match.end(), ord(letter.lower()) - 96 if letter and len(letter) == 1 else None
+
+
+def inner_marks(text: str, start: int, end: int, lead: str, number: int | None) -> list[Span]:
+    """Marks inside text[start:end], in order, each the start of a further item.
+
+    lead: what stood before the text on its line, a mark or nothing; number: that of the mark.
+    """
+    found: list[Span] = []
+    if not text.isascii():
+        found += [match.span() for match in _BULLET_INSIDE.finditer(text, start, end)]
+        found += [match.span() for match in _BOX_INSIDE.finditer(text, start, end)]
+    if (
+        lead[:1] in "-→·" and lead and (arrow := _ARROW.match(lead))
+    ):  # "-> aspirin -> statin"; elsewhere a change of value
+        found += _every(text, start, end, arrow[0].strip())
+    if lead[:1] in _DASHES or text.find(" - ", start, end) >= 0 or text.find(" * ", start, end) >= 0:
+        found += _dashes(text, start, end, listed=lead[:1] in _DASHES)
+    if lead[:1] in _BOXES or text.find("]", start, end) >= 0:
+        boxes = [match.span() for match in _BOX_INSIDE.finditer(text, start, end)]
+        found += boxes if len(boxes) > 1 or _BOX_INSIDE.match(lead) else []
+    if lead[:1] == "#" or text.find("#", start, end) >= 0:
+        found += _hashes(text, start, end, lead, number)
+    counts = lead != "" and (lead[0].isalnum() or lead[0] == "(")
+    for second, pattern, ordinal in _SERIES:
+        if counts or text.find(second, start, end) >= 0:
+            found += _series(text, start, end, lead, pattern, ordinal)
+    expected = 1 if number is None else number + 1
+    if text.find(f"{expected}.", start, end) >= 0 or text.find(f"{expected})", start, end) >= 0:
+        found += _numbers(text, start, end, expected)
+    return sorted(found)
+
+
+def _every(text: str, start: int, end: int, mark: str) -> list[Span]:
+    return [
+        match.span() for match in re.compile(rf"(?<!\S){re.escape(mark)}\s*(?=\S)").finditer(text, start, end)
+    ]
+
+
+def _dashes(text: str, start: int, end: int, *, listed: bool) -> list[Span]:
+    """Dashes before capitals: in an item of dashes all of them, elsewhere two or more that set off whole phrases."""
+    found = [match.span() for match in _DASH_INSIDE.finditer(text, start, end)]
+    if listed:
+        return found
+    edges = [start, *(edge for span in found for edge in span), end]
+    phrases = [text[low:high].split() for low, high in zip(edges[2::2], edges[3::2], strict=True)]
+    return found if len(found) > 1 and all(len(phrase) > 1 for phrase in phrases) else []
+
+
+def _hashes(text: str, start: int, end: int, lead: str, number: int | None) -> list[Span]:
+    """The marks of problems, "#HTN: … #DM: …", and those that count, "#1 … #2 …"."""
+    counted: list[Span] = []
+    expected = 1 if number is None else number + 1
+    for match in _HASH_NUMBER.finditer(text, start, end):
+        if int(match[1]) == expected:
+            counted.append(match.span())
+            expected += 1
+    listed = lead[:1] == "#"
+    if len(counted) < 2 and not listed:
+        counted = []
+    named = [match.span() for match in _HASH_NAME.finditer(text, start, end)]
+    return counted + (named if listed or len(named) > 1 else [])
+
+
+def _series(
+    text: str, start: int, end: int, lead: str, pattern: re.Pattern[str], ordinal: Callable[[str], int]
+) -> list[Span]:
+    """Marks that count on from the leading one; without it from the first, and then only if there is a second."""
+    leading = pattern.fullmatch(lead) if lead else None
+    if lead and not leading:
+        return []
+    expected = ordinal(leading[1]) + 1 if leading else 1
+    found = []
+    for match in pattern.finditer(text, start, end):
+        if match.end() < end and ordinal(match[1]) == expected:
+            found.append(match.span())
+            expected += 1
+    return found if leading or len(found) > 1 else []
+
+
+def _numbers(text: str, start: int, end: int, first: int) -> list[Span]:
+    """Numbers that count on from `first`; from 1, they are a list only when there is a second."""
+    found = []
+    expected = first
+    for match in _NUMBER_INSIDE.finditer(text, start, end):
+        number = int(match[1])
+        if number not in (expected, 1):
+            continue
+        at = match.start() - 1 if text[match.start() - 1] == "(" else match.start()
+        before = text[max(start, at - 30) : at]
+        if (
+            before and not before[-1].isspace() and before[-2:] not in (".,", ":,")
+        ):  # ".,2." where commas joined lines
+            continue
+        before = before.rstrip()
+        if number != expected and before[-1:] != ":":
+            continue
+        closed = not before or before[-1] in ".;:,)?!"
+        if closed or (number > 1 and text[match.end()].isupper() and not _NUMBERED_THING.search(before)):
+            found.append((at, match.end()))
+            expected = number + 1
+    return found if first > 1 or len(found) > 1 else []
+
+
+def _letter(mark: str) -> int:
+    return ord(mark.lower()) - 96
+
+
+def _roman(mark: str) -> int:
+    return {"i": 1, "ii": 2, "iii": 3, "iv": 4, "v": 5, "vi": 6, "vii": 7, "viii": 8}.get(mark.lower(), 0)
+
+
+_RULE = r"[-=_*~#.•+|<>]{2,}\s*$"  # a line that only draws
+_BULLET = (
+    r"[-–—*•·‣⁃▪▫◦●○■□▢☐☑☒✓➢►▶→❶-❿]+(?:\s+|(?=[^\W\d_])|$)|[-=~]+>\s*|[•●▪■]\s*(?=\d)|\*\*(?=\d)"
+    r"|>+\s+(?=[^\W\d_])|o\s+(?=[A-Z])|\+\s+(?=\S)"
+    r"|\[[ xX✓_]?\]\s*|\(\s\)\s*"
+)
+_NUMBER = (
+    r"\(?(?P<number>\d{1,2})(?:[.:]?\)|\s?\.(?!\d)|/(?=\s)|\s*[-–](?=\s+[A-Z]))\s*|\[\d{1,2}\]\s+|(?P<circled>[①-⑳])\s*"
+    r"|\#\s*(?P<hash>\d{1,2})?(?:[.):](?!\d)|(?=\s|[^\W\d_]|$))\s*"
+)
+_LETTER = r"\((?P<letter>[A-Za-z]|[ivx]{2,4})\)\s+|(?P<letter2>[A-Za-z]|[ivx]{2,4}|[IVX]{2,4})[.)](?:\s+|$)"
+_MARK = re.compile(rf"(?:{_RULE}|(?:{_BULLET})*(?:{_NUMBER}|{_LETTER})?(?:{_BULLET})*)")
+_DASHES = frozenset("-–*")
+_BOXES = frozenset("[(☐☑☒")
+_ARROW = re.compile(r"(?:-+>|→|·)\s*")
+_BULLET_INSIDE = re.compile(r"[•‣⁃▪●■➢►]\s*")
+_DASH_INSIDE = re.compile(r"(?<=\s)[-–*]\s+(?=[A-Z])")
+_BOX_INSIDE = re.compile(r"(?:\[[ xX✓_]?\]|\([ xX]\)|[☐☑☒])\s*")
+_HASH_NAME = re.compile(r"(?<!\S)#\s?(?=[A-Z])")
+_HASH_NUMBER = re.compile(r"(?<!\S)#\s?([0-9][0-9]?)[.):]?\s+(?=[^\W\d_])")
+_NUMBER_INSIDE = re.compile(r"([0-9][0-9]?)(?:\.|\.?\))\s+(?=[^\W\d_]|[\"“(\[])")
+_SERIES: tuple[tuple[str, re.Pattern[str], Callable[[str], int]], ...] = (
+    ("b)", re.compile(r"(?<!\S)\(?([a-h])\)\s+"), _letter),
+    ("B)", re.compile(r"(?<!\S)\(?([A-H])\)\s+"), _letter),
+    ("B.", re.compile(r"(?<!\S)([A-H])\.\s+(?=[A-Z]|$)"), _letter),
+    ("ii", re.compile(r"(?<!\S)\(?([ivx]{1,4})[.)]\s+"), _roman),
+    ("2-", re.compile(r"(?<!\S)([0-9][0-9]?)-\s+(?=[^\W\d_]|$)"), int),
+    ("2/", re.compile(r"(?<!\S)([0-9][0-9]?)/\s+(?=[^\W\d_]|$)"), int),
+)
+_NUMBERED_THING = re.compile(
+    r"\b(?:of|to|is|was|at|by|than|about|day|days|grade|stage|type|level|number|no|score|class|para|gravida|phase|"
+    r"times|x|and|or|over|age|week|step|dose|from|plus)$",
+    re.IGNORECASE,
+)
