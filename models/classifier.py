@@ -18,6 +18,7 @@ from scipy.sparse import csr_matrix
 from rubricator.models.calibration import Calibration
 from rubricator.nlp.contexts import Context, LabelSpan, whole_sentence
 from rubricator.nlp.errors import RubricatorError
+from rubricator.nlp.wording import PLAN, is_boilerplate
 
 # Import paths, so that naming one classifier does not import the libraries of the others.
 CLASSIFIERS = {
@@ -72,6 +73,11 @@ class HeldIn:
 
     rows: NDArray[np.int64]  # that the predictions are for
     probabilities: NDArray[np.float32]  # (rows, labels)
+
+    def first(self, rows: int) -> "HeldIn":
+        """Those of the first so many training rows."""
+        kept = self.rows < rows
+        return HeldIn(self.rows[kept], self.probabilities[kept])
 
 
 class TextClassifier(Protocol):
@@ -178,8 +184,8 @@ class TrainedModel:
         self, texts: Sequence[str], *, contexts: Sequence[Context] | None = None
     ) -> NDArray[np.float32]:
         """Calibrated probabilities (n, labels); exactly 0 for a label that the classifier cannot tell (no positives, no
-        name that it reads), and for a text without a word. contexts: what stands around each text, where it is a part
-        of a note; fragments are read with the sentence that they continue.
+        name that it reads), for a text without a word, and of a plan for boilerplate. contexts: what stands around each
+        text, where it is a part of a note; fragments are read with the sentence that they continue.
         """
         read, around = texts, contexts
         if contexts is not None:
@@ -187,6 +193,8 @@ class TrainedModel:
             read, around = [text for text, _ in whole], [context for _, context in whole]
         probabilities = self.calibration.apply(self.classifier.predict_proba(read, contexts=around))
         probabilities[[row for row, text in enumerate(texts) if not _WORD.search(text)]] = 0
+        if PLAN in self.labels:
+            probabilities[list(map(is_boilerplate, texts)), self.labels.index(PLAN)] = 0
         return probabilities
 
     def decide(self, probabilities: NDArray[np.float32]) -> NDArray[np.str_]:

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from scipy.sparse import csr_matrix, hstack
 
+from rubricator.nlp.abbreviations import abbreviations
+
 Int = NDArray[np.int64]
 Float = NDArray[np.float32]
 
@@ -60,6 +62,7 @@ class NgramSettings(BaseModel):
         default=1.0, ge=0, le=1
     )  # 1: a long text weighs as much as a short one, 0: more by its norm
     assertions: bool = False  # a word that is negated or uncertain is another word than the same one asserted
+    abbreviations: bool = False  # an abbreviation is read as the words that it stands for
 
     @field_validator("char_ngrams")
     @classmethod
@@ -104,7 +107,7 @@ class NgramFeatures:
         few of the texts have them.
         """
         settings = self.settings
-        tokens = tokenize([*texts, *names], assertions=settings.assertions)
+        tokens = self._tokenize([*texts, *names])
         distinct, group_of_text = np.unique(groups, return_inverse=True)
         group = np.append(group_of_text, np.full(len(names), _NAMED))[tokens.row]
         self.words = _numbered(sorted(tokens.forms[form] for form in self._frequent(tokens.form, group)))
@@ -134,7 +137,7 @@ class NgramFeatures:
     def transform(self, texts: Sequence[str]) -> csr_matrix:
         """Features of these texts, float32 (texts, columns); an unknown word counts by its known character
         n-grams."""
-        return self._weigh(self._counts(tokenize(texts, assertions=self.settings.assertions)))
+        return self._weigh(self._counts(self._tokenize(texts)))
 
     def contributions(
         self, texts: Sequence[str], coefficients: Sequence[Float]
@@ -144,7 +147,7 @@ class NgramFeatures:
 
         coefficients: per text (columns, labels). Summed over tokens this is the decision without its intercept.
         """
-        tokens = tokenize(texts, assertions=self.settings.assertions)
+        tokens = self._tokenize(texts)
         kinds = self._counts(tokens)
         features, counts = (
             self._weigh(kinds),
@@ -176,7 +179,10 @@ class NgramFeatures:
                 cut = grams[tokens.form[here]]
                 found = np.searchsorted(columns, first + cut.indices)
                 parts += csr_matrix((cut.data, found, cut.indptr), shape=(len(parts), len(columns))) @ once
-            yield offsets[here], parts
+            first_words = np.flatnonzero(np.diff(offsets[here, 0], prepend=-1))  # of abbreviations, or words
+            if len(first_words) < len(parts):
+                parts = np.add.reduceat(parts, first_words)
+            yield offsets[here][first_words], parts
 
     def vocabulary(self) -> dict[str, list[str]]:
         """The strings of the vocabulary, in column order; the rest of what was learnt is in tensors()."""
@@ -192,6 +198,10 @@ class NgramFeatures:
         self.words, self.chars = _numbered(vocabulary["words"]), _numbered(vocabulary["chars"])
         self.idf, self.norms = tensors["idf"], tensors["norms"]
         self.runs = [tensors[f"runs_{length}"] for length in range(2, self.settings.word_ngrams + 1)]
+
+    def _tokenize(self, texts: Sequence[str]) -> Tokens:
+        chosen = self.settings
+        return tokenize(texts, assertions=chosen.assertions, expand=chosen.abbreviations)
 
     def _token_features(self, tokens: Tokens) -> Iterator[tuple[int, Int, int]]:
         """(words in a feature, its column in the block for the token it starts at or -1, columns) of each
@@ -280,23 +290,24 @@ class NgramFeatures:
         return counts
 
 
-def tokenize(texts: Sequence[str], *, assertions: bool = False) -> Tokens:
-    """Words and numbers with their offsets; assertions: mark what is not asserted."""
+def tokenize(texts: Sequence[str], *, assertions: bool = False, expand: bool = False) -> Tokens:
+    """Words and numbers with their offsets; assertions: mark what is not asserted. expand: for an abbreviation the
+    words that it stands for, all with its offsets."""
     numbers: dict[str, int] = {}
     rows: list[int] = []
     starts: list[int] = []
     ends: list[int] = []
     forms: list[int] = []
     for row, text in enumerate(texts):
-        found = list(_TOKEN.finditer(text))
-        here = [match.start() for match in found]
-        words = [match.group().lower().translate(_DIGITS) for match in found]
+        found = _expanded(text) if expand else _words(text)
+        here = [start for start, _, _ in found]
+        words = [word.lower().translate(_DIGITS) for *_, word in found]
         if assertions:
             marks = _marks(here, _assertion_scopes(text))
             words = [mark + word for mark, word in zip(marks, words, strict=True)]
         rows += [row] * len(here)
         starts += here
-        ends += [match.end() for match in found]
+        ends += [end for _, end, _ in found]
         forms += [numbers.setdefault(word, len(numbers)) for word in words]
     return Tokens(
         rows=len(texts),
@@ -306,6 +317,23 @@ def tokenize(texts: Sequence[str], *, assertions: bool = False) -> Tokens:
         form=np.array(forms, np.int64),
         forms=list(numbers),
     )
+
+
+def _words(text: str) -> list[tuple[int, int, str]]:
+    return [(match.start(), match.end(), match.group()) for match in _TOKEN.finditer(text)]
+
+
+def _expanded(text: str) -> list[tuple[int, int, str]]:
+    found, at = _words(text), 0
+    words: list[tuple[int, int, str]] = []
+    for start, end, meaning in abbreviations(text):
+        while at < len(found) and found[at][0] < start:
+            words.append(found[at])
+            at += 1
+        words += [(start, end, word) for *_, word in _words(meaning)]
+        while at < len(found) and found[at][0] < end:
+            at += 1
+    return words + found[at:]
 
 
 def _assertion_scopes(text: str) -> list[tuple[int, int, str]]:

@@ -44,13 +44,14 @@ def _module(bundle: Path, name: str) -> ModuleType:
 class Snapshot(MetaPathFinder, InspectLoader):
     """Imports the modules of one folder as a package of the folder's name.
 
-    The source is read once, here, and never from bytecode: what was checked is what runs, also after the
+    The source and its data are read once, here, and never from bytecode: what was checked is what runs, also after the
     folder is gone, and nothing is written beside it.
     """
 
     def __init__(self, folder: Path) -> None:
         self.files = {self._module(folder, path): path for path in folder.rglob("*.py")}
         self.sources = {name: path.read_text("utf-8") for name, path in self.files.items()}
+        self.data = {str(path): path.read_bytes() for path in folder.rglob("*.toml")}
         self.packages = {name.rsplit(".", 1)[0] for name in self.sources} | {folder.name}
 
     @staticmethod
@@ -72,6 +73,10 @@ class Snapshot(MetaPathFinder, InspectLoader):
 
     def get_source(self, fullname: str) -> str:
         return self.sources.get(fullname, "")
+
+    def get_data(self, path: str) -> bytes:
+        """What stood in a file of data beside a module."""
+        return self.data[path]
 
 
 class RubricatorModel(PythonModel):

@@ -262,13 +262,17 @@ def write_bundle(model: TrainedModel, folder: Path) -> None:
 
 @cache
 def snapshot() -> tuple[str, Mapping[str, str]]:
-    """The source that prediction needs, importable under a name made from its hash: (name, text by path)."""
+    """The source that prediction needs, importable under a name made from its hash: (name, text by path).
+
+    With the data of its modules, each in a TOML file of the module's name.
+    """
     paths, waiting = set(), [Path("models/classifier.py")]
     while waiting:
         path = waiting.pop()
         if path not in paths:
             paths.add(path)
             waiting += _mentioned(_source(path))
+    paths |= {data for path in paths if (_ROOT / (data := path.with_suffix(".toml"))).exists()}
     plain = {path.as_posix(): _source(path) for path in sorted(paths)}
     package = f"rubricator_{hashlib.sha256(json.dumps(plain).encode()).hexdigest()[:12]}"
     return package, {path: _OURS.sub(rf"{package}.\1", text) for path, text in plain.items()}

@@ -86,9 +86,9 @@ class SvmClassifier:
                 label_features=(400, 4_000, 40_000),
             )
         return SvmSettings(
-            features=NgramSettings(char_ngrams=(2, 5), char_weight=0.7),
-            context=NgramSettings(word_weight=0.75, char_weight=0),
-            adjoining=NgramSettings(word_weight=0.35, char_weight=0),
+            features=NgramSettings(char_ngrams=(2, 5), char_weight=0.7, abbreviations=True),
+            context=NgramSettings(word_weight=0.75, char_weight=0, abbreviations=True),
+            adjoining=NgramSettings(word_weight=0.35, char_weight=0, abbreviations=True),
             cost=0.2,
         )
 

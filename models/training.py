@@ -14,6 +14,7 @@ from scipy.sparse import csr_matrix
 
 from rubricator.models.calibration import Calibration, CalibrationSettings
 from rubricator.models.classifier import TextClassifier, TrainedModel, classifier_class
+from rubricator.models.context_copies import with_context_copies
 from rubricator.models.evaluation import Evaluation, evaluate
 from rubricator.models.folds import assign_folds
 from rubricator.models.held_out import HeldOut
@@ -71,26 +72,31 @@ def train_model(
     settings: BaseModel | None = None,
     calibration: CalibrationSettings = CalibrationSettings(),
     denoise: Denoise = "none",
+    context_copies: bool = True,
 ) -> TrainedModel:
     """Fit the classifier, then calibration and thresholds on what it held in; further examples are learnt from too.
 
     settings: the classifier's own, None for its defaults for the task. denoise: examples whose labels are doubtful by
-    this method are not learnt from. Raises UnknownClassifierError and FoldError.
+    this method are not learnt from. context_copies: learn plan sentences in foreign contexts too. Raises
+    UnknownClassifierError and FoldError.
     """
     examples = without_doubtful(examples.with_further(), denoise, task=task)
+    learnt = with_context_copies(examples) if context_copies else examples
     kind = classifier_class(classifier)
     chosen = kind.default_settings(task) if settings is None else settings
     fitted = kind(examples.labels, chosen, descriptions=_descriptions(examples, task)).fit(
-        examples.texts,
-        examples.targets,
-        groups=examples.groups,
-        contexts=examples.contexts,
-        evidence=examples.evidence,
+        learnt.texts,
+        learnt.targets,
+        groups=learnt.groups,
+        contexts=learnt.contexts,
+        evidence=learnt.evidence,
     )
+    if fitted.held_in is not None:
+        fitted.held_in = fitted.held_in.first(len(examples))
     model = calibrated_model(
         fitted, examples, task=task, classifier=classifier, settings=chosen, calibration=calibration
     )
-    model.settings["denoise"] = denoise
+    model.settings |= {"denoise": denoise, "context_copies": len(learnt) - len(examples)}
     return model
 
 

@@ -153,7 +153,11 @@ class HeadingReader:
                         continue
                 else:
                     first, first_start = word[1], word.start(1)
-                    if first in page_words and found and is_page_line(content, first_start):
+                    if (
+                        found
+                        and (first in page_words or content[-1].isdigit())
+                        and is_page_line(content, first_start)
+                    ):
                         scan.turn_page()
                         continue
                     if phrase is None and self._may_begin_heading(content, width, first):
@@ -182,6 +186,8 @@ class HeadingReader:
             if scan.rule >= 0:
                 scan.end_at_rule()
             if phrase is not None:
+                if phrase.rule == "soap_letter" and width - phrase.after < _LONGEST_PHRASE:
+                    phrase = self._with_its_name(phrase, content)
                 position = phrase.after
                 alone = position >= width or not content[position : position + 9].strip(EDGE)
                 if alone and position < width:
@@ -190,7 +196,7 @@ class HeadingReader:
             if content.find(":", position) >= 0:
                 self._inline(content, position, begin, found, flat=flat, run_on=one_line, shouting=shouting)
             if one_line:
-                if flat and width > _FLAT_LINE:
+                if not shouting:
                     self._inline_capitals(content, position, begin, found)
                 self._inline_columns(content, begin, found)
                 scan.closings += self._inline_closings(content, begin)
@@ -202,6 +208,23 @@ class HeadingReader:
         if shouting:
             found = [candidate for candidate in map(_in_plain_capitals, found) if candidate is not None]
         return found, scan.closings
+
+    def _with_its_name(self, letter: HeadingPhrase, content: str) -> HeadingPhrase:
+        """A letter together with the name that alone follows it: "S: Subjective"."""
+        name = content[letter.after :].strip(EDGE)
+        match = self.lexicon.match(name, loose=False) if name.isalpha() else None
+        if match is None or match.category != LETTER_CATEGORY.get(letter.text):
+            return letter
+        begin = content.index(name, letter.after)
+        return self._phrase(
+            name,
+            lead=letter.lead,
+            begin=begin,
+            after=len(content),
+            category=match.category,
+            rule="line_colon",
+            colon=True,
+        )
 
     def _may_begin_heading(self, content: str, width: int, first: str) -> bool:
         """Is a line without a heading before a colon worth a closer look?"""
@@ -248,6 +271,9 @@ class HeadingReader:
             phrase = self._parse_weak(line[: separated.end("phrase")], separated.end(), visible=not blanks)
             if phrase is not None:
                 return phrase
+        named = _NAME_LEAD.match(line)
+        if named is not None:
+            return self._parse_weak(named["name"] or named["title"], named.end(), visible=True)
         capitals = _CAPITALS_LEAD.match(line)
         if capitals is not None:
             return self._parse_weak(capitals[1], capitals.end(), visible=None)
@@ -301,7 +327,7 @@ class HeadingReader:
         markup = lead["markup"]
         after = len(key)
         if (
-            markup and (closing := key.find(markup[:2], begin)) >= 0
+            markup and (closing := key.find(_CLOSERS.get(markup[:2], markup[:2]), begin)) >= 0
         ):  # "**Plan** Continue": the phrase ends with its markup
             marks = _MARKS.match(key, closing)
             after = marks.end() if marks else after
@@ -355,6 +381,8 @@ class HeadingReader:
                 if found.how == "exact"
                 else found.how
             )
+        elif colon and (opened := self.lexicon.lead_in(phrase)) is not None:
+            category, rule = opened, "lead_in"
         elif "  " not in phrase and (
             _looks_like_heading(phrase, colon=colon, marked=marked, caps=caps)
             or (colon and self.lexicon.refusal(phrase))
@@ -387,7 +415,12 @@ class HeadingReader:
         ):
             return None
         short = len(phrase.text) < 4 and phrase.text not in _SHORT_NAMES
-        if not visible and (phrase.rule == "soap_letter" or short or not (phrase.caps or phrase.marked)):
+        set_off = (
+            phrase.caps
+            or phrase.marked
+            or (visible is False and _SEVERAL_WORDS.search(phrase.text) is not None)
+        )
+        if not visible and (phrase.rule == "soap_letter" or short or not set_off):
             return None
         if self.lexicon.needs_colon(phrase.text) and not phrase.caps:
             return None
@@ -504,7 +537,9 @@ class HeadingReader:
             return None
         for word in _WORD.finditer(chunk, begin, inner):  # the longest end of the run that is a heading
             match = self.lexicon.match(chunk[word.start() : inner], loose=word.start() == begin)
-            if match is not None and inner - word.start() > 2:
+            if match is not None and (
+                inner - word.start() > 2 or chunk[word.start() : inner] in _SHORT_NAMES
+            ):
                 return heading(word.start(), inner, match.category, "inline", colon + 1)
         return None
 
@@ -657,7 +692,9 @@ EDGE = " \t\n:*_"
 LETTER_CATEGORY = {"S": "subjective", "O": "objective", "A": "assessment", "P": "plan"}
 LETTERS = frozenset("SOAPIERDBFGsoapierdbfg")  # of S/O/A/P, B/I/R/P, D/A/R notes and the like
 _LETTER_STARTS = frozenset("SOAPIERDBFG[(")
-_SHORT_NAMES = frozenset({"A/P", "A&P", "A+P", "I/P", "HPI", "PMH", "PSH", "ROS", "CC", "PE", "FH", "SH"})
+_SHORT_NAMES = frozenset(
+    {"A/P", "A&P", "A+P", "I/P", "HPI", "PMH", "PSH", "ROS", "CC", "PE", "FH", "SH", "IMP"}
+)
 _DETERMINERS = frozenset(
     [
         "the",
@@ -721,8 +758,10 @@ _MARKS = re.compile(r"[*_=~#>\]})\"”|+-]+[\s:]*")
 _TAIL = re.compile(r"[\s:;.,*_=~#+/\\\-–—|<>}\])\"”'’…]+$")
 _ENDS_OF_DATES = frozenset("0123456789Mm")
 _DATE_AT_END = re.compile(
-    r"\b\d{1,4}[/.:-]\d{1,2}(?:[/.:-]\d{2,4})?(?:[ ,@]+\d{1,2}:?\d{2})?(?: ?[AaPp][Mm])?$"
+    r"(?:\b\d{1,4}[/.:-]\d{1,2}(?:[/.:-]\d{2,4})?(?:[ ,@]+\d{1,2}:?\d{2})?(?: ?[AaPp][Mm])?|#\s?\d{1,2}"
+    r"|\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)[a-z]*\.? \d{1,2}(?:,? \d{4})?)$"
 )
+_CLOSERS = {"[": "]", "<<": ">>", "{": "}"}
 _STRONG_MARKS = frozenset({"**", "__", "==", "--", "[", "<<", "{", "~~", "++", "_", "*"})
 _SPACED_LETTER = re.compile(r"\b[A-Z] [A-Z]$")
 _FIRST_WORD = re.compile(r"[^A-Za-z]{0,80}(?:\(?(?:\d{1,2}|[ivxIVX]{1,5}|[A-Za-z])[.)]\W{0,4})?([A-Za-z]+)")
@@ -736,13 +775,20 @@ _SEPARATED = re.compile(  # at most eight words, never given back, and what sets
     r"|(?:-[ ]|[=|>]+|--+|\.[ ]?\.[ ]?\.[. ]*|_{3,}|…[….]*|[–—])[ ]*|[ ]?;[ ]*(?=\S))"
 )
 _LETTER_LEAD = re.compile(
-    r"(?:[\[(](?=\w[\])]))?(?P<letter>[SOAPIERDBFG])(?:\]|\)(?<=\(\w\))|(?P<item>[.)])|[ ]?[-–—=/;])[ ]+"
+    r"(?:[\[(](?=\w[\])]))?(?P<letter>[SOAPIERDBFG])"
+    r"(?:(?:\]|\)(?<=\(\w\))|[ ]?[-–—=/;])[ ]+|(?P<item>[.)][ ]+|[ ]?[-–—](?=[A-Za-z])))"
 )
 _CAPITALS_LEAD = re.compile(
     r"([^a-z]{0,8}(?:[A-Z]{3}[A-Z/&,\- ]*[A-Z]|[A-Z][/&+][A-Z]|PLAN))(?:\.? (?=[A-Z][a-z]|\d|-|\(|#))"
 )
 _SENTENCE_BEFORE = re.compile(r"[a-z]{3}[.!?;]\s")
 _CLAUSE = re.compile(r"(?:^|(?<=[.!?)])\s+|\s{2,})(?=[A-Za-z/*_–—-])")
+# names that begin a line without a separator that could be one of anything else
+_NAME_LEAD = re.compile(
+    r"(?P<name>\W{0,4}(?:HPI|PMHx?|PSHx?|ROS|A[/&+]P|FHx|SHx|CC(?= [a-z])|PE(?= [a-z]+ [a-z]|: )))\)? (?=\S)"
+    r"|(?P<title>\W{0,4}(?:Subjective|Objective|Assessment|Plan|Impression))(?:\. +(?=[A-Z])| (?=#))"
+)
+_SEVERAL_WORDS = re.compile(r"\w[ /&+]+\w")
 _COLUMN = re.compile(r"(?:(?<=\s\s)|^)[^\s:][^\s:]*(?: [^\s:]+){0,6}:?(?=\s\s|$)")
 _LAST_LETTERS = re.compile(r"([A-Za-z]+)[^A-Za-z]*$")
 _BOUNDARY = re.compile(r"[.!?;)\]>|•*_]\s*(?:[-–—•]\s+)?|--+\s*|\s{2,}|\t|\s[-–—/]\s+")

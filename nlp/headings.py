@@ -139,6 +139,7 @@ class Lexicon:
         self.variants: dict[str, str] = {}
         self.guards: list[Guard] = []
         self.topics: set[str] = set()
+        self._lead_ins: list[tuple[str, re.Pattern[str]]] = []
         self._problem_nouns: set[str] = set()
         self._real_words: set[str] = set()
         self._with_colon: set[str] = set()
@@ -159,8 +160,8 @@ class Lexicon:
         spelt = (self._phrases() - others) | self._named
         self._squashed = {key.replace(" ", ""): key for key in self.variants if len(key) > 3 and key in spelt}
         self._words = {word for phrase in spelt for word in phrase.split()}
-        self._long_words = [word for word in self._words if len(word) >= _SHORTEST_TYPO]
-        self._undoubled = {_undouble(word): word for word in self._long_words}
+        self._long_words = sorted(word for word in self._words if len(word) >= _SHORTEST_TYPO)
+        self._undoubled = {_undouble(word): word for word in sorted(self._long_words, key=len, reverse=True)}
         # a word one letter away shares with it a form that has one letter less
         self._by_initial: dict[str, list[str]] = {}
         self._shortened: dict[str, list[str]] = {}
@@ -238,9 +239,9 @@ class Lexicon:
             plain = _BRACKETS.sub(" ", plain)
         dated = False
         if any(map(str.isdigit, plain)):
-            undated = _DATES.sub(" ", plain)
-            plain = _BEFORE_DATE.sub("", undated)  # "ED course as of 3/4/20"
-            dated = plain is not undated and plain != undated
+            plain, dated_by = _DATED_BY.subn(" ", _DATES.sub("\0", plain))  # "ED course as of 3/4/20"
+            dated = dated_by > 0
+            plain = plain.replace("\0", " ")
         if plain is not phrase:
             key = normalise(plain)
             if (category := self.variants.get(key)) is not None:
@@ -292,6 +293,11 @@ class Lexicon:
     def is_named(self, phrase: str) -> bool:
         """Is the phrase a variant of the user's own files?"""
         return normalise(phrase) in self._named
+
+    def lead_in(self, phrase: str) -> str | None:
+        """The category that a sentence opens, as "The plan is as follows" does; else None."""
+        words = normalise(phrase, keep_the=True)
+        return next((category for category, sentence in self._lead_ins if sentence.fullmatch(words)), None)
 
     def guards_of(self, category: str, phrase: str) -> Guards:
         """The guards that may refuse a heading of this category by what stands around it."""
@@ -350,6 +356,13 @@ class Lexicon:
                     named=self._named_variant if self.extra_sources and not own else None,
                 )
             )
+        for lead_in in content.lead_ins:
+            if lead_in.category not in self.categories:
+                raise LexiconError(
+                    f"{file}: lead_ins: there is no category {lead_in.category!r}"
+                    f"{_meant(lead_in.category, self.categories)}"
+                )
+            self._lead_ins.append((lead_in.category, re.compile(lead_in.sentence)))
         self._real_words.update(content.typos.real_words)
         self.topics.update(normalise(word) for word in _umlauts_too(content.topics.words))
         self._problem_nouns.update(content.topics.problem_nouns)
@@ -531,11 +544,14 @@ _NOT_WORD = re.compile(r"[\W_]+")
 _DASH = re.compile(r"\s[-–—]\s|\s?--+\s?|\s?[–—]\s?")
 _BRACKETS = re.compile(r"[(\[{][^()\[\]{}]*(?:[(\[{][^()\[\]{}]*[)\]}][^()\[\]{}]*)*[)\]}]?")
 _IN_BRACKETS = re.compile(r"[(\[{]([^()\[\]{}]+)[)\]}]?")
-_BEFORE_DATE = re.compile(r"(?:\s+(?:as of|at|on|from|dated|of|date))+[\s.,:@-]*$", re.IGNORECASE)
+_DATED_BY = re.compile(
+    r"(?:\s+(?:as of|at|on|from|dated|of|date|for|updated|reviewed|,|-)|,)+[\s.,:@-]*\0(?:[\s.,:@\0-]|\bat\b)*",
+    re.IGNORECASE,
+)
 _SPACED_CAPITALS = re.compile(r"[A-Za-z&/](?:[ \t.-]{1,4}[A-Za-z&/]){2,}\.?")
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec)[a-z]*\.?"
 _DATES = re.compile(
-    rf"\b\d{{1,4}}[/.-]\d{{1,2}}(?:[/.-]\d{{2,4}})?\b|\b{_MONTH}\s+\d{{1,2}}(?:st|nd|rd|th)?(?:,?\s*\d{{4}})?\b"
+    rf"\b(?:mon|tues|wednes|thurs|fri|satur|sun)day\b,?|\b\d{{1,4}}[/.-]\d{{1,2}}(?:[/.-]\d{{2,4}})?\b|\b{_MONTH}\s+\d{{1,2}}(?:st|nd|rd|th)?(?:,?\s*\d{{4}})?\b"
     rf"|\b\d{{1,2}}(?:st|nd|rd|th)?\s+{_MONTH}(?:,?\s*\d{{4}})?\b|\b\d{{1,2}}:\d{{2}}(?::\d\d)?(?:\s*[ap]\.?m\b\.?)?"
     rf"|\b\d{{3,4}}\s?(?:h|hrs?|hours)\b|(?<=\d\s)\d{{4}}\b|#\s?\d+|\b(?:19|20)\d\d\b",
     re.IGNORECASE,
@@ -683,6 +699,14 @@ class _CategoryEntry(_Model):
     with_colon: list[str] = []  # variants that are headings only before a colon, in capitals or when marked
 
 
+def _regular_expression(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return pattern
+
+
 class _GuardEntry(_Model):
     reason: str = Field(pattern=r"^\w+$")
     categories: list[str] = []
@@ -701,12 +725,17 @@ class _GuardEntry(_Model):
     @field_validator("heading", "body", "before")
     @classmethod
     def _compiles(cls, pattern: str | None) -> str | None:
-        if pattern is not None:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(f"not a regular expression: {error}") from None
-        return pattern
+        return None if pattern is None else _regular_expression(pattern)
+
+
+class _LeadInEntry(_Model):
+    category: str
+    sentence: str
+
+    @field_validator("sentence")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        return _regular_expression(pattern)
 
 
 class _Qualifiers(_Model):
@@ -727,6 +756,7 @@ class _Typos(_Model):
 class _File(_Model):
     categories: dict[str, _CategoryEntry] = {}
     guards: list[_GuardEntry] = []
+    lead_ins: list[_LeadInEntry] = []
     qualifiers: _Qualifiers = _Qualifiers()
     topics: _Topics = _Topics()
     typos: _Typos = _Typos()
@@ -771,6 +801,7 @@ def _meant(name: str, known: Iterable[str]) -> str:
 _KEYS: dict[str, type[BaseModel]] = {
     "categories": _CategoryEntry,
     "guards": _GuardEntry,
+    "lead_ins": _LeadInEntry,
     "qualifiers": _Qualifiers,
     "topics": _Topics,
     "typos": _Typos,

@@ -42,7 +42,7 @@ def letters_of_sets(view: str, candidates: list[Candidate]) -> dict[int, str]:
     while at < len(letters):
         names = "".join(each.name if len(each.name) == 1 else "+" for each in letters[at : at + _LONGEST_SET])
         other = next((known for known in _OTHER_SETS if names.startswith(known)), None)
-        if other is not None:
+        if other is not None and not (run and other == _PLAN_FIRST):  # "S O A P S O A P" is two notes
             _close_run(run, before, accepted)
             for each, category in zip(letters[at:], _OTHER_SETS[other], strict=False):
                 if each.phrase is not None:
@@ -65,9 +65,13 @@ def _close_run(run: list[_Letter], before: str, accepted: dict[int, str]) -> str
     names = "".join(letter.name for letter in run)
     # "A. ... P. ..." may be items of a list, and small letters anything: they need a third
     sure = all(letter.phrase is None or (letter.phrase.caps and not letter.phrase.item) for letter in run)
-    listed = not set(names) & set("SO") and any(letter.under in _LISTED_BY_LETTER for letter in run)
+    specimens = any(letter.under == "specimens" for letter in run)
+    listed = specimens or (
+        not set(names) & set("SO") and any(letter.under in _LISTED_BY_LETTER for letter in run)
+    )
     assessed_first = names == "SO" and before.endswith("AP")  # A/P/S/O
-    if len(set(names)) >= 3 or (sure and ("AP" in names or assessed_first) and not listed):
+    enough = len(set(names)) >= 3 and not specimens
+    if len(set(names)) == 4 or enough or (sure and ("AP" in names or assessed_first) and not listed):
         accepted.update(
             (letter.start, LETTER_CATEGORY[letter.phrase.text.upper()])
             for letter in run
@@ -87,6 +91,7 @@ _CATEGORY_LETTER = {
 _NUMBER = re.compile(
     r"\s*\d{2,3}\b(?!\.\s|\s*(?:m?c?g|m?L|units?|%|tabs?|min|hours?|days?|weeks?|months?)\b)"
 )
+_PLAN_FIRST = "APSO"
 _SOAP_NAMES = frozenset({"S", "O", "A", "P", "AP"})
 # Sets of letters beside S/O/A/P. Of the letters that name what was seen or done only the end of a section is known.
 _OTHER_SETS = {
@@ -109,6 +114,7 @@ _OTHER_SETS = {
         ("BIRP", {"P": "plan"}),
         ("GIRP", {"P": "plan"}),
         ("PIE", {}),
+        ("APSO", {**LETTER_CATEGORY}),
         ("APIE", {"A": "assessment", "P": "plan"}),
         ("SOEP", {**LETTER_CATEGORY, "E": "assessment"}),  # of Dutch general practice
         ("SOAPIER", {**LETTER_CATEGORY}),

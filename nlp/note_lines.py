@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-SIGNED_ENDS = frozenset("ACDMNOPRSTW .)")  # what a line that is signed with credentials ends with
+SIGNED_ENDS = frozenset("ABCDLMNOPRSTW .)0123456789")  # what a line that is signed with credentials ends with
 LONGEST_INITIALS = 14  # characters of a line that is signed with initials
 
 
@@ -27,13 +27,15 @@ def is_closing(line: str, start: int, *, run_on: bool = False) -> bool:
         return True
     if closing.match(line, start) is not None and _MARKS.fullmatch(line, 0, start) is not None:
         return True
-    return (
-        ends_as_signed(line) and _SIGNED_NAME.match(line) is not None
-    )  # of a name without a comma only what is no word of a plan: "Jane Roe MD", not "Consult PT"
+    # of a name without a comma only what is no word of a plan: "Jane Roe MD", not "Consult PT"
+    name = _name_alone(line)
+    return ends_as_signed(name) and _SIGNED_NAME.match(name) is not None
 
 
 def is_page_line(line: str, start: int) -> bool:
     """Is the line, whose first word begins at `start`, the head of a page: its number, or who the patient is?"""
+    if len(line) < _LONGEST_TITLE and _PAGE_AT_END.search(line) is not None:
+        return True
     return (
         len(line) < _LONGEST_PAGE_LINE
         and _rules().page.match(line, start) is not None
@@ -59,10 +61,16 @@ def first_words() -> tuple[frozenset[str], frozenset[str]]:
 
 def ends_as_signed(line: str) -> bool:
     """Does the line end as a signature does ("Jane Roe, MD"), or is it the initials of who dictated and who typed?"""
+    line = _name_alone(line)
     width = len(line)
     if width < _LONGEST_SIGNATURE and line.rstrip(" .)").endswith(_CREDENTIALS):
         return True
     return width < LONGEST_INITIALS and _INITIALS.match(line) is not None
+
+
+def _name_alone(line: str) -> str:
+    """A line that signs without the date, the pager or the year of training after the name."""
+    return _AFTER_NAME.sub("", line) if line[-1:].isdigit() and len(line) < 2 * _LONGEST_SIGNATURE else line
 
 
 def is_rule(line: str) -> bool:
@@ -107,9 +115,34 @@ _LONGEST_SIGNATURE = 60
 _LONGEST_PAGE_LINE = 160
 _LONGEST_TITLE = 70
 _MARKS = re.compile(r"(?:[\s/*_~—–=\[(<>\"]|-{2,}|\d{1,3}\+?[ -]|-(?=-|\s?[A-Z]))*")
+_PAGE_AT_END = re.compile(
+    r"(?:\s{2,}|\t|[|•·,-]\s*)[Pp](?:age|AGE)\s*:?\s*\d{1,3}(?:\s*(?:of|OF|/)\s*\d{1,3})?\s*$"
+)
+# a date and a time, a pager, the year of training
+_AFTER_NAME = re.compile(
+    r"[ ,/|-]{1,4}(?:(?:[Pp]ager|[Pp]gr|[Ee]xt|[Pp]hone|x|#)\.?\s?[:#]?\s?)?(?:PGY-?\s?)?"
+    r"\d[\d/.-]{0,12}(?: {1,2}\d\d:?\d\d)?(?:\s?[AaPp][Mm])?$"
+)
 _DRAWN = frozenset("-_=*~ \t")
 _RULE = re.compile(r"\s*(?:[-_=*~]\s?){4,}\s*$")
 _CREDENTIALS = (
+    *(
+        "BSN",
+        "MSN",
+        "FACC",
+        "FAAP",
+        "FACOG",
+        "FAAFP",
+        "CCRN",
+        "CRNA",
+        "OTR/L",
+        "SLP",
+        "CCC-SLP",
+        "RD",
+        "MSW",
+        "PsyD",
+        "OD",
+    ),
     *(
         "MD",
         "M.D",

@@ -87,11 +87,10 @@ class PlainText:
 def read_plain(given: str) -> PlainText:
     """The plain text of a note; never raises. The last few notes are remembered, as each step asks for its own."""
     plain = PlainText(given)
-    if "\\" in given:
-        if given.lstrip("\ufeff \t\r\n").startswith("{\\rtf"):
-            plain._rewrite(_rtf(plain.text))
-        if "\\" in plain.text:
-            plain._rewrite(_escapes(plain.text))
+    if "\\" in given and given.lstrip("\ufeff \t\r\n").startswith("{\\rtf"):
+        plain._rewrite(_rtf(plain.text))
+    if "\\" in plain.text or "_x000" in plain.text:
+        plain._rewrite(_escapes(plain.text))
     if ("<" in plain.text and _MARKUP.search(plain.text)) or (
         "&" in plain.text and _REFERENCE.search(plain.text)
     ):
@@ -99,8 +98,12 @@ def read_plain(given: str) -> PlainText:
     if "\n" not in plain.text:
         if "~" in plain.text:
             plain._rewrite((match.start(), match.end(), "\n") for match in _REPETITION.finditer(plain.text))
-        if "aragraph" in plain.text or "ARAGRAPH" in plain.text:
+        if _NEW_PARAGRAPH.search(plain.text):
             plain._rewrite(_dictation(plain.text))
+    if "(S)u" in plain.text or "(P)l" in plain.text:
+        plain._rewrite(
+            (match.start(), match.end(), match[0][1]) for match in _BRACKETED_INITIAL.finditer(plain.text)
+        )
     if ("*" in plain.text and "**" in plain.text) or ("_" in plain.text and "__" in plain.text):
         plain._rewrite((match.start(), match.end(), match[2]) for match in _BOLD_INITIAL.finditer(plain.text))
     return plain
@@ -231,6 +234,7 @@ class _HtmlReader(HTMLParser):
         self._has_heads: list[bool] = []  # of each table that is open: were there column heads?
         self._hidden = 0
         self._row = False  # a cell of this row was written
+        self._titled = "</title>" in text  # C-CDA: titles name the sections, and nothing below them does
 
     def _here(self) -> int:
         line, column = self.getpos()
@@ -242,7 +246,7 @@ class _HtmlReader(HTMLParser):
         end = start + len(raw)
         named = next((value for key, value in attrs if key in _NAMING_ATTRIBUTES and value), None)
         edits = self.edits
-        if named and tag not in ("a", "img") and _is_heading(named):
+        if named and tag not in ("a", "img", "code") and _is_heading(named):
             edits.title(start, end, named)
         elif tag in _HIDDEN_TAGS:
             self._hidden += 1
@@ -258,14 +262,16 @@ class _HtmlReader(HTMLParser):
         elif tag in ("th", "td"):
             if tag == "th" and self._has_heads:
                 self._has_heads[-1] = True
-            if tag == "td" and not (self._has_heads and self._has_heads[-1]):
+            if tag == "td" and not self._titled and not (self._has_heads and self._has_heads[-1]):
                 edits.end_line(start, end)
             elif self._row:
                 edits.replace(start, end, _CELL)
             else:
-                edits.end_line(start, end, then=_CELL.lstrip() if tag == "th" else "")
+                edits.end_line(
+                    start, end, then=_CELL.lstrip() if tag == "th" else "- " if self._titled else ""
+                )
             self._row = True
-        elif tag in ("li", "item"):
+        elif tag in ("li", "item") or (self._titled and tag in ("text", "paragraph")):
             edits.end_line(start, end, then="- ")
         elif tag == "br":
             edits.replace(start, end, "\n")
@@ -494,7 +500,7 @@ def _decoded(pair: str, codec: str) -> str:
 # ---- escapes -------------------------------------------------------------------------------------
 
 _ESCAPE = re.compile(
-    r"\\(?P<hl7>\.br|\.sp\d*|\.ce|\.(?:in|ti|sk|fi|nf)[+-]?\d*|[FSTREHN]|X[0-9A-Fa-f]{2,8})\\|\\(?P<end>r\\n|n|r)|\\(?P<tab>t)"
+    r"\\(?P<hl7>\.br|\.sp\d*|\.ce|\.(?:in|ti|sk|fi|nf)[+-]?\d*|[FSTREHN]|X[0-9A-Fa-f]{2,8})\\|\\{1,2}(?P<end>r\\{1,2}n|n|r)|(?P<excel>_x000[dDaA]_)|\\(?P<tab>t)"
 )
 _HL7_CHARACTERS = {"F": "|", "S": "^", "T": "&", "R": "~", "E": "\\", "H": "", "N": ""}
 _PATH = re.compile(
@@ -519,8 +525,8 @@ def _escapes(text: str) -> Iterable[tuple[int, int, str]]:
     for match in found:
         if (escape := match["hl7"]) is not None:
             yield *match.span(), _hl7(escape)
-        elif lost or match["end"] == "r\\n":
-            yield *match.span(), "\n" if match["end"] else "\t"
+        elif lost or match["excel"] or (match["end"] and len(match["end"]) > 1):
+            yield *match.span(), "\t" if match["tab"] else "\n"
 
 
 def _hl7(escape: str) -> str:
@@ -537,9 +543,10 @@ def _hl7(escape: str) -> str:
 
 # ---- dictation -----------------------------------------------------------------------------------
 
-_NEW_PARAGRAPH = re.compile(r"[ \t]*\b(?:next|new) paragraph\b[.,]?[ \t]*", re.IGNORECASE)
+_NEW_PARAGRAPH = re.compile(r"\b(?:next|new) (?:paragraph|line)\b[.,]?[ \t]*", re.IGNORECASE)
+_SPOKEN_COLON = re.compile(r"\w colon\b", re.IGNORECASE)
 _SPOKEN_MARK = re.compile(
-    r"[ \t]+(?P<name>colon|period|comma|full stop|new line|next line)\b[ \t]*", re.IGNORECASE
+    r"[ \t]{1,3}(?P<name>colon|period|comma|full stop|new line|next line)\b[ \t]*", re.IGNORECASE
 )
 _SPOKEN = {
     "colon": ": ",
@@ -553,7 +560,14 @@ _SPOKEN = {
 
 def _dictation(text: str) -> Iterable[tuple[int, int, str]]:
     """Punctuation that was dictated and typed as words, in a text that says where its paragraphs begin."""
-    marks = [(*match.span(), "\n\n") for match in _NEW_PARAGRAPH.finditer(text)]
+    breaks = list(_NEW_PARAGRAPH.finditer(text))
+    if (
+        all("line" in match[0].lower() for match in breaks)
+        and len(breaks) < 2
+        and not _SPOKEN_COLON.search(text)
+    ):
+        return  # "a new line was placed"
+    marks = [(*match.span(), "\n\n") for match in breaks]
     if marks and ":" not in text:
         marks += [(*match.span(), _SPOKEN[match["name"].lower()]) for match in _SPOKEN_MARK.finditer(text)]
     at = 0
@@ -564,13 +578,14 @@ def _dictation(text: str) -> Iterable[tuple[int, int, str]]:
 
 
 _BOLD_INITIAL = re.compile(r"(\*\*|__)([A-Za-z])\1(?=[a-z])")
+_BRACKETED_INITIAL = re.compile(r"\((?:S\)(?=ubjective)|O\)(?=bjective)|A\)(?=ssessment)|P\)(?=lan))")
 
 # ---- characters ----------------------------------------------------------------------------------
 
 # Blanks of any width, line ends that are none in ASCII, characters without width, private use, arrows and pictures
 # (bullets of text and check boxes are none of them).
 ODD_CHARACTER = re.compile(
-    "[\x85\xa0\xad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u20e3\u2190-\u2191\u2193-\u21d1\u21d3-\u21ff\u2300-\u23ff"
+    "[\u2500-\u257f\u2215\u2236\u3010\u3011\x85\xa0\xad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u20e3\u2190-\u2191\u2193-\u21d1\u21d3-\u21ff\u2300-\u23ff"
     "\u2600-\u260f\u2613-\u2712\u2714\u2716\u2719-\u27a1\u27a3-\u27bf\u2900-\u297f\u2b00-\u2bff\u3000\ue000-\uf8ff"
     "\ufe00-\ufe0f\ufeff\uff1a\U0001f000-\U0001faff\U000f0000-\U0010ffff]"
 )
@@ -581,4 +596,9 @@ def plain_character(match: re.Match[str]) -> str:
     character = match[0]
     if character in "\x85\u2028\u2029":
         return "\n"
-    return ":" if character == "：" else " "
+    if "\u2500" <= character <= "\u257f":  # drawn in characters
+        return "|" if character in "│┃║" else "="
+    return _PLAIN.get(character, " ")
+
+
+_PLAIN = {"：": ":", "\u2236": ":", "\u2215": "/", "【": "[", "】": "]"}

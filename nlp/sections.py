@@ -84,6 +84,7 @@ CONFIDENCE = {
     "item": 0.85,  # "- Medical Treatment:" under a mixed heading
     "inline": 0.8,  # "... Plan: ..." inside a line
     "typo": 0.75,  # "ASSESMENT AND PLAN:"
+    "lead_in": 0.8,  # "The plan is as follows:" alone on its line
     "caps_lead": 0.7,  # "PLAN Continue aspirin" without any separator
     "inline_caps": 0.6,  # the same inside a line of a note that lost its line breaks
     "unknown": 0.6,  # looks like a heading and is not in the lexicon
@@ -166,6 +167,8 @@ class SectionFinder:
             if phrase.refused:
                 rejected.append(RejectedHeading(begin, end, phrase.refused))
             rule = phrase.rule
+            if rule == "lead_in" and not alone:
+                continue
             if category is None or (category == UNKNOWN and _is_problem(phrase, parent)):
                 if not may_begin or not _begins_unknown(phrase, parent, alone=alone, after_blank=after_blank):
                     parent.has_topics |= phrase.topic
@@ -233,7 +236,26 @@ class SectionFinder:
                     CONFIDENCE[rule],
                 )
             )
+        if sections and _is_title(sections[0], headings[0], view):
+            del sections[0]
         return sections
+
+
+def _is_title(first: Section, heading: _Heading, view: str) -> bool:
+    """Is the first heading only the title of the note: "OPERATIVE NOTE" above its sections?"""
+    if first.body_start < first.body_end or heading.rule not in (
+        "line_alone",
+        "markup",
+        "qualified",
+        "joined",
+    ):
+        return False
+    end = _line_end(view, heading.end)
+    return (
+        not view[: heading.lead].strip()
+        and ":" not in view[heading.end : end]
+        and view[heading.start : heading.end].rsplit(None, 1)[-1].lower() in _TITLE_NOUNS
+    )
 
 
 def _as_given(plain: PlainText, section: Section) -> Section:
@@ -261,7 +283,7 @@ def _without_next_title(body: str) -> str:
 
 def _is_problem(phrase: HeadingPhrase, parent: _Open) -> bool:
     """Is it a problem or a system of the section that is open, marked by a single "#"?"""
-    return phrase.depth == 1 and not parent.phrase.depth and bool(parent.category)
+    return phrase.depth > 0 and not parent.phrase.depth and bool(parent.category)
 
 
 def _begins_unknown(phrase: HeadingPhrase, parent: _Open, *, alone: bool, after_blank: bool) -> bool:
@@ -282,7 +304,7 @@ def _begins_unknown(phrase: HeadingPhrase, parent: _Open, *, alone: bool, after_
         )
     if parent.role in ("plan", "mixed"):  # the titles of problems stay in the plan
         return after_blank and phrase.caps and parent.phrase.caps and phrase.ends_as_heading
-    if parent.category in _EXAMINATION and not after_blank:
+    if parent.category in _WITH_SUBHEADINGS and not after_blank:
         return False
     return phrase.caps or phrase.marked or alone
 
@@ -314,9 +336,9 @@ def _is_part_of(
     if phrase.text[-1] == "?" and parent.category in _INSTRUCTIONS:  # of a letter to the patient
         return True
     weaker = _is_weaker(phrase, parent.phrase)
-    if category == "problem_list" and (
-        parent.category == "hospital_course" or (weaker and parent.role != "not-plan")
-    ):
+    if category == "problem_list" and parent.category == "hospital_course":
+        return True
+    if phrase.item and parent.phrase.depth and not (phrase.colon or phrase.marked):  # a list under a title
         return True
     if parent.category == "physical_exam" and category in _PARTS_OF_EXAM:
         return weaker or not after_blank
@@ -396,6 +418,7 @@ _DRAWN = frozenset("-_=*~")
 _UNDERLINES = frozenset("-=~")
 _LONGEST_ABBREVIATION = 3  # "A/P" and "HPI" are in capitals whatever the style of the note
 _EXAMINATION = frozenset({"physical_exam", "vital_signs", "mental_status_exam", "review_of_systems"})
+_WITH_SUBHEADINGS = _EXAMINATION | {"findings"}
 _PARTS_OF_EXAM = _EXAMINATION - {"review_of_systems"}
 _WITHOUT_TOPICS = frozenset(
     {
@@ -449,6 +472,9 @@ _OUTSIDE_PLAN = frozenset(
 )
 _OF_A_PROBLEM = frozenset({"assessment", "plan", "assessment_and_plan", "subjective", "findings"})
 _LONGEST_TITLE = 70
+_TITLE_NOUNS = frozenset(
+    {"note", "report", "evaluation", "assessment", "summary", "consultation", "contrast", "views", "exam"}
+)
 _NEVER_PARTS = frozenset({"addendum", "signature"})
 _AFTER_PLAN = frozenset(
     {"follow_up", "disposition", "recommendations", "patient_instructions", "discharge_instructions", "goals"}

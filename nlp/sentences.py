@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -73,13 +74,13 @@ def _view(text: str) -> str:
     if "\u20e3" in text:
         text = _KEYCAP.sub(lambda keycap: (keycap[1] + ".").ljust(len(keycap[0])), text)
     for picture in {pictures[2][0] for pictures in _PICTURES.finditer(text)}:  # also further on the line
-        text = re.sub(
-            rf"(?m)(?<=^{re.escape(picture)})(.*)$",
-            lambda rest, mark=picture: rest[0].replace(mark, "•"),
-            text,
-        )
+        text = re.compile(rf"(?m)(?<=^{re.escape(picture)})(.*)$").sub(partial(_as_bullets, picture), text)
     text = _PICTURES.sub(lambda pictures: pictures[1] + "•".ljust(len(pictures[2])), text)
     return ODD_CHARACTER.sub(plain_character, text)
+
+
+def _as_bullets(picture: str, line: re.Match[str]) -> str:
+    return line[0].replace(picture, "•")
 
 
 _KEYCAP = re.compile("([0-9])\ufe0f?\u20e3")
@@ -134,7 +135,7 @@ def _with_joined_marks(block: list[_Line]) -> list[_Line]:
 
 
 def _settle_letters(lines: Sequence[_Line]) -> None:
-    """A capital and a full stop mark an item only beside another that counts on; else they begin a name: "M. Dupont"."""
+    """A capital and a full stop mark an item only beside another that counts on; else it begins a name: "M. Dupont"."""
     lettered = [
         line for line in lines if line.marker and line.content[0].isupper() and line.content[1:2] == "."
     ]

@@ -4,10 +4,12 @@ The rules are data (wording.toml): plain English of clinical notes, no terms of 
 """
 
 import re
-import tomllib
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
+
+from rubricator.nlp.module_data import toml_of
+
+PLAN = "plan"  # the label of plan sentences
 
 
 def worded_as_plan(text: str) -> int | None:
@@ -24,12 +26,25 @@ def says_where_next(text: str) -> bool:
     return bool(_rules()[2].search(text))
 
 
+def is_boilerplate(text: str) -> bool:
+    """Whether the sentence is about the note or the visit ("Total time spent: 35 minutes.") and says nothing of what
+    will be done."""
+    boilerplate, to_be_done = _rules()[3:]
+    return bool(boilerplate.search(text)) and not to_be_done.search(text)
+
+
 @lru_cache(maxsize=1)
-def _rules() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
-    """What speaks for a plan, what for something else, and what names the next place."""
-    rules = tomllib.loads(Path(__file__).with_name("wording.toml").read_text(encoding="utf-8"))
-    plan, other = rules["plan"].values(), rules["other"].values()
-    return _any_of(*plan), _any_of(*other), _any_of(rules["plan"]["disposition"])
+def _rules() -> tuple[re.Pattern[str], ...]:
+    """What speaks for a plan, what for something else, what names the next place; boilerplate, and what it is not."""
+    rules = toml_of(__name__)
+    plan, other = rules["plan"], rules["other"]
+    return (
+        _any_of(*plan.values()),
+        _any_of(*other.values()),
+        _any_of(plan["disposition"]),
+        _any_of(other["boilerplate"]),
+        _any_of(plan["obligation"], plan["follow_up"]),
+    )
 
 
 def _any_of(*rules: dict[str, Any]) -> re.Pattern[str]:

@@ -182,7 +182,10 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path):
     [
         ("[catgories.plan]", "catgories: there is no such table; did you mean 'categories'?"),
         ("[plan]\nvariants = ['x']", "plan: there is no such table; did you mean [categories.plan]?"),
-        ("[colours]", "there is no such table; there are: categories, guards, qualifiers, topics, typos"),
+        (
+            "[colours]",
+            "there is no such table; there are: categories, guards, lead_ins, qualifiers, topics, typos",
+        ),
         (
             "[categories.plan]\nvarients = ['x']",
             "plan.varients: there is no such key; did you mean 'variants'?",

@@ -126,7 +126,9 @@ PIECES = st.sampled_from(
         "_",
     ]
 )
-MARKER = re.compile(r"<b?>?|b?>|[\s\-–*•>|#=_~.+()\[\]<xX]|[A-Za-z0-9]{1,4}(?=[.):]|\s*[-–])|#\s*\d+|\bo(?=\s)")
+MARKER = re.compile(
+    r"<b?>?|b?>|[\s\-–*•>|#=_~.+()\[\]<xX]|[A-Za-z0-9]{1,4}(?=[.):]|\s*[-–])|#\s*\d+|\bo(?=\s)"
+)
 
 
 @given(st.lists(PIECES, max_size=60).map("".join), st.data())

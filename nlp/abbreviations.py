@@ -1,0 +1,52 @@
+"""Abbreviations of clinical notes, read as the words that they stand for. The list is data (abbreviations.toml)."""
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+
+from rubricator.nlp.module_data import toml_of
+
+_DIGITS = re.compile(r"\d+")
+# Words with what joins parts of an abbreviation: "p.r.n.", "f/u", "A&Ox3", "q4-6h", "w/"
+_PART = r"[^\W_]+"
+_CANDIDATE = re.compile(rf"(?<![\w/.&-]){_PART}(?:[./&'’-]{_PART})*(?:/(?!\w))?(?![\w&])")
+_LONGEST = 3  # words of an abbreviation
+
+
+def abbreviations(text: str) -> Iterator[tuple[int, int, str]]:
+    """(start, end, what it stands for) of each abbreviation in the text, from left to right, apart from each other.
+
+    Digits in what it stands for are those of the list, not those of the text.
+    """
+    any_case, as_written, first_words = _table()
+    found = list(_CANDIDATE.finditer(text))
+    at = 0
+    while at < len(found):
+        step = 1
+        written = [_plain(found[at].group())]
+        meaning = as_written.get(written[0]) or any_case.get(written[0].lower())
+        if written[0].lower() in first_words:
+            for number in range(1, _LONGEST):
+                if (
+                    at + number >= len(found)
+                    or text[found[at + number - 1].end() : found[at + number].start()] != " "
+                ):
+                    break
+                written.append(_plain(found[at + number].group()))
+                if longer := any_case.get(" ".join(written).lower()):
+                    meaning, step = longer, number + 1
+        if meaning:
+            yield found[at].start(), found[at + step - 1].end(), meaning
+        at += step
+
+
+def _plain(written: str) -> str:
+    return _DIGITS.sub("0", written.replace(".", "").replace("’", "'"))
+
+
+@lru_cache(maxsize=1)
+def _table() -> tuple[dict[str, str], dict[str, str], frozenset[str]]:
+    """Meanings in any case of letters, meanings as written, and the first words of those of several words."""
+    lists = toml_of(__name__)
+    any_case, as_written = lists["any_case"], lists["as_written"]
+    return any_case, as_written, frozenset(key.split(" ")[0] for key in any_case if " " in key)
