@@ -69,7 +69,7 @@ def throughput(texts: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    for cases in ("sentences_development.txt", "sentences_blind.txt"):
+    for cases in ("sentences_development.txt", "sentences_blind.txt", "sentences_exports.txt"):
         marked_up_cases(cases, errors="--errors" in sys.argv)
     with gzip.open(DATA / "mtsamples.jsonl.gz", "rt") as rows:
         notes = {note["note_id"]: note["text"] for note in map(json.loads, rows)}

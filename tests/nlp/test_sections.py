@@ -16,7 +16,9 @@ GOLD = Path(__file__).parent / "gold"
 sys.path.insert(0, str(GOLD))
 from marked_notes import MarkedNote, read_marked_notes  # noqa: E402
 
-NOTES = {name: read_marked_notes(GOLD / f"headings_{name}.txt") for name in ("open", "blind", "fresh")}
+NOTES = {
+    name: read_marked_notes(GOLD / f"headings_{name}.txt") for name in ("open", "blind", "fresh", "exports")
+}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def wanted_in(note: MarkedNote) -> dict[tuple[int, int], str]:
 
 
 @pytest.mark.parametrize(
-    "note", [*NOTES["open"], *NOTES["blind"], *NOTES["fresh"]], ids=lambda note: note.name
+    "note", [note for notes in NOTES.values() for note in notes], ids=lambda note: note.name
 )
 def test_gold_note(finder: SectionFinder, note: MarkedNote):
     found, wanted = found_in(finder, note), wanted_in(note)
@@ -46,7 +48,7 @@ def test_gold_note(finder: SectionFinder, note: MarkedNote):
     assert found == wanted
 
 
-@pytest.mark.parametrize("half", ["open", "blind", "fresh"])
+@pytest.mark.parametrize("half", list(NOTES))
 def test_gold_notes_taken_together_reach_the_bar(finder: SectionFinder, half: str):
     right = found = wanted = 0
     for note in NOTES[half]:

@@ -1,7 +1,7 @@
 """split_sentences on marked-up notes, and what must hold of any text.
 
-In the two case files each expected sentence or item stands in [[ ]]; "=== name" opens a case. The blind file was
-written before the rules were tuned on the other one.
+In the case files each expected sentence or item stands in [[ ]]; "=== name" opens a case. The blind file was written
+before the rules were tuned on the first one; the third one holds what exports and typists do to lists and full stops.
 """
 
 import pickle
@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rubricator.nlp.plain_text import read_plain
 from rubricator.nlp.sentences import split_sentences
 
 Span = tuple[int, int]
@@ -70,7 +71,9 @@ def tally(case: Case, found: list[Span]) -> Counter[str]:
     return counts
 
 
-@pytest.mark.parametrize("file", ["sentences_development.txt", "sentences_blind.txt"])
+@pytest.mark.parametrize(
+    "file", ["sentences_development.txt", "sentences_blind.txt", "sentences_exports.txt"]
+)
 def test_items_and_lines_are_kept_apart_and_wraps_joined(file: str) -> None:
     counts: Counter[str] = Counter()
     for case in load_cases(file):
@@ -169,3 +172,33 @@ def test_spacy_component_sets_the_sentences_in_worker_processes_and_survives_ser
     for doc in [*nlp.pipe([text] * 4, n_process=2), loaded(text), pickle.loads(pickle.dumps(nlp))(text)]:
         assert [sent.text.strip() for sent in doc.sents] == expected
     assert list(nlp("").sents) == []
+
+
+@pytest.mark.parametrize("blank", ["\u00a0", "\u2009", "\u2028", "\u2029", "\u3000", "\u0085"])
+def test_no_blank_before_a_full_stop_makes_the_splitter_panic(blank: str) -> None:
+    text = f"hepatitis B{blank}. He is well."
+    found = [text[start:end] for start, end in split_sentences(text)]
+    assert found[-1] == "He is well."
+    assert "hepatitis B" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "<ul><li>Start colchicine</li><li>Stop <b>thiazide</b></li></ul>",
+            ["Start colchicine", "Stop thiazide"],
+        ),
+        ("Start colchicine\\.br\\Stop thiazide", ["Start colchicine", "Stop thiazide"]),
+        (
+            "{\\rtf1\\ansi {\\fonttbl{\\f0 Arial;}}\\b Plan\\b0\\par Na\\'efve to statins.\\par}",
+            ["Plan", "Naïve to statins."],
+        ),
+        ("Start colchicine\vStop thiazide\u2028Return", ["Start colchicine", "Stop thiazide", "Return"]),
+    ],
+)
+def test_markup_is_no_word_and_offsets_point_into_what_was_given(text: str, expected: list[str]) -> None:
+    plain = read_plain(text)
+    spans = split_sentences(text)
+    assert [plain.of(*span) for span in spans] == expected
+    assert all(text[start:end].strip() for start, end in spans)

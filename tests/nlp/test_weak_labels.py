@@ -4,12 +4,18 @@ Each expected sentence stands in [[ ]]; a sign before it gives its label: + for 
 """
 
 import re
+import sys
+from pathlib import Path
 
 import pytest
 
 from rubricator.nlp.headings import Lexicon
 from rubricator.nlp.sections import SectionFinder
 from rubricator.nlp.weak_labels import LabelError, LabelledSentence, WeakLabelSettings, label_note
+
+GOLD = Path(__file__).parent / "gold"
+sys.path.insert(0, str(GOLD))
+from marked_notes import MarkedNote, read_marked_notes  # noqa: E402
 
 LEXICON = Lexicon.load()
 FINDER = SectionFinder(LEXICON)
@@ -95,3 +101,10 @@ def test_every_sentence_is_given_with_the_category_of_its_section() -> None:
 def test_wrong_categories_are_refused_by_name(settings: dict[str, frozenset[str]], message: str) -> None:
     with pytest.raises(LabelError, match=message):
         labelled("PLAN: Rest.", WeakLabelSettings(**settings))
+
+
+@pytest.mark.parametrize("note", read_marked_notes(GOLD / "plans_exports.txt"), ids=lambda note: note.name)
+def test_plan_sentences_of_exported_notes(note: MarkedNote) -> None:
+    found = {(unit.start, unit.end) for unit in labelled(note.text, WeakLabelSettings()) if unit.label == 1}
+    assert {note.text[slice(*span)] for span in found} == {note.text[slice(*span)] for span in note.headings}
+    assert found == note.headings.keys()
