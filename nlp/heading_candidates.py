@@ -351,14 +351,19 @@ class HeadingReader:
         if found is None and phrase not in LETTERS:
             short = phrase.count(" ") < _MOST_TITLE_WORDS
             dated = capitalised and phrase[-1] in _ENDS_OF_DATES and _DATE_AT_END.search(phrase) is not None
-            if not (colon or marked or caps or dated) and (not short or key.endswith(_ENDS_OF_PROSE)):
+            bracketed = capitalised and phrase[-1] == ")" and 0 < phrase.find("(") < _LONGEST_BEFORE_BRACKET
+            if not (colon or marked or caps or dated or bracketed) and key.endswith(_ENDS_OF_PROSE):
                 return None
+            if not (colon or marked or caps or dated or bracketed or short):
+                found = self.lexicon.match(phrase, loose=False) if capitalised else None
+                if found is None:
+                    return None
             loose = (
                 caps
                 or marked
                 or (short and (colon or (capitalised and _TITLE_LINE.match(phrase) is not None)))
             )
-            found = self.lexicon.match(phrase, loose=loose or dated)
+            found = self.lexicon.match(phrase, loose=loose or dated or bracketed)
             if found is not None and found.how not in ("exact", "dated") and not loose:
                 return None
         if phrase in LETTERS:
@@ -682,6 +687,7 @@ _CACHE_SIZE = 50_000
 _LONGEST_LEAD = 100  # characters of a line in which a heading before a colon is looked for
 _LONGEST_TITLE = 90  # characters of a line that may be a heading as a whole
 _SHORTEST_TITLE = 8
+_LONGEST_BEFORE_BRACKET = 40
 _LONGEST_CLOSING = 200
 _LONGEST_CLOSING_LINE = 400
 _LONGEST_PHRASE = 80

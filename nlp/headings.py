@@ -254,7 +254,8 @@ class Lexicon:
                     return Match(category, "qualified")
         found = self._qualified_or_joined(key, plain)
         if found is not None:
-            return Match(found.category, "dated") if dated and found.how == "qualified" else found
+            beside_date = dated or key.endswith(_CONTINUED)
+            return Match(found.category, "dated") if beside_date and found.how == "qualified" else found
         corrected = self._correct(key)
         if corrected == key:
             return None
@@ -544,6 +545,7 @@ _NOT_WORD = re.compile(r"[\W_]+")
 _DASH = re.compile(r"\s[-–—]\s|\s?--+\s?|\s?[–—]\s?")
 _BRACKETS = re.compile(r"[(\[{][^()\[\]{}]*(?:[(\[{][^()\[\]{}]*[)\]}][^()\[\]{}]*)*[)\]}]?")
 _IN_BRACKETS = re.compile(r"[(\[{]([^()\[\]{}]+)[)\]}]?")
+_CONTINUED = (" continued", " cont", " contd", " cont d")
 _DATED_BY = re.compile(
     r"(?:\s+(?:as of|at|on|from|dated|of|date|for|updated|reviewed|,|-)|,)+[\s.,:@-]*\0(?:[\s.,:@\0-]|\bat\b)*",
     re.IGNORECASE,

@@ -27,7 +27,7 @@ def lexicon():
         ("Assessment and Plan (with cardiology)", "assessment_and_plan", "dated"),
         ("Plan for tonight", "plan", "qualified"),
         ("Neurosurgery plan", "plan", "qualified"),
-        ("Medications, continued", "medications", "qualified"),
+        ("Medications, continued", "medications", "dated"),
         ("Recommendations - plan of treatment", "plan", "joined"),
         ("Impression, plan and follow-up", "assessment_and_plan", "joined"),
         ("SHx/FHx", "social_history", "exact"),
