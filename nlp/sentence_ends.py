@@ -175,7 +175,7 @@ _EVERY_HOURS = re.compile(r"(?:q\.?)?\d{1,2}h")
 _CAPITALISED = re.compile(r"[\"'“(]?[A-Z]")
 _RATHER_GOES_ON = re.compile(  # after a dose, whatever its case
     r"(?:daily|twice|once|every|each|per|for|with|and|or|to|x|"
-    r"(?:[bt]\.?i\.?d|[bot]\.?d(?:\.?s)?|q\.?i\.?d|p\.?r\.?n|p\.?o|i\.?[vm]|q(?:hs|d|am|pm)?)\b(?!\s[a-z]))\b",
+    r"(?:[bt]\.?i\.?d|[bot]\.?d(?:\.?s)?|q\.?i\.?d|p\.?r\.?n|p\.?o|i\.?[vm]|q(?:hs|d|am|pm)?)\b(?!\s[a-z]|-))\b",
     re.IGNORECASE,
 )
 _PREPOSITION = re.compile(
