@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from rubricator.nlp.headings import UNKNOWN, Guards, Lexicon, Match
 from rubricator.nlp.note_lines import (
-    LONGEST_INITIALS,
+    LONGEST_SIGNED,
     SIGNED_ENDS,
     ends_as_signed,
     first_words,
@@ -168,7 +168,8 @@ class HeadingReader:
                         and (
                             first in closing_words
                             or (
-                                (content[-1] in SIGNED_ENDS or width < LONGEST_INITIALS)
+                                width < LONGEST_SIGNED
+                                and content[-1] in SIGNED_ENDS
                                 and ends_as_signed(content)
                             )
                         )
@@ -230,7 +231,11 @@ class HeadingReader:
         """Is a line without a heading before a colon worth a closer look?"""
         return (
             first in self.lexicon.first_words
-            or (content[0] in _LETTER_STARTS and _LETTER_LEAD.match(content) is not None)
+            or (
+                content[0] in _LETTER_STARTS
+                and (content[0] in "[(" or not content[1:2].isalpha())
+                and _LETTER_LEAD.match(content) is not None
+            )
             or (
                 width < _LONGEST_TITLE
                 and (content.isupper() or (content[-1] != "." and _TITLE_LINE.match(content) is not None))

@@ -12,8 +12,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-SIGNED_ENDS = frozenset("ABCDLMNOPRSTW .)0123456789")  # what a line that is signed with credentials ends with
-LONGEST_INITIALS = 14  # characters of a line that is signed with initials
+SIGNED_ENDS = frozenset(
+    "ABCDLMNOPRSTW .)0123456789abcdefghijklmnopqrstuvwxyz"
+)  # what a line that is signed may end with
+LONGEST_SIGNED = 90  # characters of such a line, with the date and the pager after the name
+_LONGEST_INITIALS = 14
 
 
 def is_closing(line: str, start: int, *, run_on: bool = False) -> bool:
@@ -23,7 +26,7 @@ def is_closing(line: str, start: int, *, run_on: bool = False) -> bool:
     """
     rules = _rules()
     closing = rules.run_on if run_on else rules.closing
-    if len(line) < LONGEST_INITIALS and _INITIALS.match(line):
+    if len(line) < _LONGEST_INITIALS and _INITIALS.match(line):
         return True
     if closing.match(line, start) is not None and _MARKS.fullmatch(line, 0, start) is not None:
         return True
@@ -65,12 +68,12 @@ def ends_as_signed(line: str) -> bool:
     width = len(line)
     if width < _LONGEST_SIGNATURE and line.rstrip(" .)").endswith(_CREDENTIALS):
         return True
-    return width < LONGEST_INITIALS and _INITIALS.match(line) is not None
+    return width < _LONGEST_INITIALS and _INITIALS.match(line) is not None
 
 
 def _name_alone(line: str) -> str:
     """A line that signs without the date, the pager or the year of training after the name."""
-    return _AFTER_NAME.sub("", line) if line[-1:].isdigit() and len(line) < 2 * _LONGEST_SIGNATURE else line
+    return _AFTER_NAME.sub("", line) if line[-1:].isdigit() and len(line) < LONGEST_SIGNED else line
 
 
 def is_rule(line: str) -> bool:

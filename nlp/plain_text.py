@@ -100,7 +100,7 @@ def read_plain(given: str) -> PlainText:
             plain._rewrite((match.start(), match.end(), "\n") for match in _REPETITION.finditer(plain.text))
         if _NEW_PARAGRAPH.search(plain.text):
             plain._rewrite(_dictation(plain.text))
-    if "(S)u" in plain.text or "(P)l" in plain.text:
+    if _BRACKETED_INITIAL.search(plain.text):
         plain._rewrite(
             (match.start(), match.end(), match[0][1]) for match in _BRACKETED_INITIAL.finditer(plain.text)
         )
