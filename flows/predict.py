@@ -17,12 +17,13 @@ from rubricator.flows.home import open_home
 from rubricator.flows.shards import JobResult, ShardTables, read_manifest, run_job
 from rubricator.models import registry
 from rubricator.models.registry import ResolvedModel
-from rubricator.nlp.contexts import Context, sentence_contexts
+from rubricator.nlp.contexts import Context
 from rubricator.nlp.headings import Lexicon
 from rubricator.nlp.icd import code_warnings, describe
 from rubricator.nlp.notes import NoteReader, NoteSettings
 from rubricator.nlp.plain_text import PlainText, read_plain
 from rubricator.nlp.sections import SectionFinder
+from rubricator.nlp.sentences import sentence_contexts
 from rubricator.nlp.weak_labels import WeakLabelSettings, label_note
 
 if TYPE_CHECKING:

@@ -4,8 +4,6 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rubricator.nlp.plain_text import read_plain
-
 SENTENCES_AROUND = 5  # on either side
 
 
@@ -55,16 +53,6 @@ class LabelSpan(NamedTuple):
     label: int
     start: int
     end: int
-
-
-def sentence_contexts(text: str, spans: Sequence[tuple[int, int]]) -> list[Context]:
-    """The context of each sentence, given as spans of one note in order.
-
-    The window looks across section ends, so that it does not tell where a section begins; headings are no sentences
-    and never in it.
-    """
-    plain = read_plain(text)
-    return neighbours([plain.of(start, end) for start, end in spans])
 
 
 def neighbours(sentences: Sequence[str]) -> list[Context]:

@@ -20,12 +20,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, vstack
 
-from rubricator.nlp.contexts import Context, LabelSpan, neighbours, sentence_contexts
+from rubricator.nlp.contexts import Context, LabelSpan, neighbours
 from rubricator.nlp.duplicates import group_notes
 from rubricator.nlp.errors import RubricatorError
 from rubricator.nlp.headings import Lexicon
 from rubricator.nlp.plain_text import PlainText, read_plain
 from rubricator.nlp.sections import SectionFinder
+from rubricator.nlp.sentences import sentence_contexts
 from rubricator.nlp.weak_labels import WeakLabelSettings, label_note
 
 _WORD = re.compile(r"[^\W_]")

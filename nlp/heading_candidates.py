@@ -21,7 +21,7 @@ from rubricator.nlp.note_lines import (
     is_rule,
     underlines,
 )
-from rubricator.nlp.plain_text import ODD_CHARACTER, plain_character
+from rubricator.nlp.plain_text import ODD_CHARACTER, plain_character, plain_lines
 
 
 class HeadingPhrase(NamedTuple):
@@ -107,10 +107,7 @@ class HeadingReader:
 
     def view(self, text: str) -> str:
         """The text with odd blanks, line ends and pictures rewritten at the same length."""
-        if "\r" in text:
-            text = text.replace("\r\n", " \n").replace("\r", "\n")
-        if "\x0b" in text or "\x0c" in text:
-            text = text.replace("\x0b", "\n").replace("\x0c", "\n")
+        text = plain_lines(text)
         return text if text.isascii() else ODD_CHARACTER.sub(plain_character, text)
 
     def candidates(self, view: str) -> tuple[list[Candidate], list[int]]:

@@ -6,11 +6,11 @@ The rules are data (note_lines.toml). A closing ends the section that it stands 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
+
+from rubricator.nlp.module_data import toml_of
 
 SIGNED_ENDS = frozenset(
     "ABCDLMNOPRSTW .)0123456789abcdefghijklmnopqrstuvwxyz"
@@ -49,7 +49,7 @@ def is_page_line(line: str, start: int) -> bool:
 @cache
 def first_words() -> tuple[frozenset[str], frozenset[str]]:
     """The words that closings and page lines begin with, in small letters, capitalised and in capitals."""
-    content = _content()
+    content = toml_of(__name__)
     closings, pages = (
         frozenset(
             form
@@ -90,11 +90,6 @@ def underlines(rule: str, above: str) -> bool:
     return alike or drawn[0] in "=~" or (drawn[0] == "-" and len(title) < len(drawn))
 
 
-@cache
-def _content() -> dict[str, Any]:
-    return tomllib.loads(Path(__file__).with_name("note_lines.toml").read_text(encoding="utf-8"))
-
-
 class _Rules(NamedTuple):
     closing: re.Pattern[str]
     run_on: re.Pattern[str]
@@ -104,7 +99,7 @@ class _Rules(NamedTuple):
 @cache
 def _rules() -> _Rules:
     """What closings and page lines look like."""
-    closings, pages = _content()["closings"], _content()["page_lines"]
+    closings, pages = toml_of(__name__)["closings"], toml_of(__name__)["page_lines"]
     return _Rules(
         _any_of(closings), _any_of(entry for entry in closings if entry.get("run_on")), _any_of(pages)
     )

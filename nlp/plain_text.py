@@ -8,6 +8,7 @@ character references are found by the standard library's parser.
 
 from __future__ import annotations
 
+import contextlib
 import html
 import re
 from array import array
@@ -156,7 +157,10 @@ class _Edits:
 
     def title(self, start: int, end: int, name: str) -> None:
         """text[start:end] is a tag that names a section: the name becomes a heading on a line of its own."""
-        at = max(start, self.text.find(name, start, end))
+        at = self.text.find(name, start, end)
+        if at < 0:  # written with character references
+            self.end_line(start, end)
+            return
         self.end_line(start, at, blank_line=True, then="## ")
         for blank in re.finditer("_", name):
             self.replace(at + blank.start(), at + blank.end(), " ")
@@ -328,10 +332,13 @@ class _HtmlReader(HTMLParser):
         self._hide(start, self.edits.text.find(">", start + length) + 1 or len(self.edits.text))
 
     def unknown_decl(self, data: str) -> None:
-        """<![CDATA[ words ]]>: the words stay."""
+        """The words of <![CDATA[ words ]]> stay; a condition, <![if !vml]>, goes."""
         start = self._here()
+        if not data.upper().startswith("CDATA["):
+            self._hide_declaration(len("<![") + len(data))
+            return
         words = self.edits.text.find(data, start)
-        if data.upper().startswith("CDATA[") and words >= 0:
+        if words >= 0:
             self.edits.replace(start, words + len("CDATA["), "")
             closing = self.edits.text.find("]]>", words)
             if closing >= 0:
@@ -357,8 +364,11 @@ class _HtmlReader(HTMLParser):
 
 def _html(text: str) -> Sequence[tuple[int, int, str]]:
     reader = _HtmlReader(text)
-    reader.feed(text)
-    reader.close()
+    with contextlib.suppress(
+        AssertionError
+    ):  # of a declaration that is none, which stays with all that follows
+        reader.feed(text)
+        reader.close()
     return reader.edits.edits
 
 
@@ -589,6 +599,15 @@ ODD_CHARACTER = re.compile(
     "\u2600-\u260f\u2613-\u2712\u2714\u2716\u2719-\u27a1\u27a3-\u27bf\u2900-\u297f\u2b00-\u2bff\u3000\ue000-\uf8ff"
     "\ufe00-\ufe0f\ufeff\uff1a\U0001f000-\U0001faff\U000f0000-\U0010ffff]"
 )
+
+
+def plain_lines(text: str) -> str:
+    """The text with every kind of line end as a line feed, at the same length."""
+    if "\r" in text:
+        text = text.replace("\r\n", " \n").replace("\r", "\n")
+    if "\x0b" in text or "\x0c" in text:
+        text = text.replace("\x0b", "\n").replace("\x0c", "\n")
+    return text
 
 
 def plain_character(match: re.Match[str]) -> str:

@@ -282,7 +282,7 @@ def _without_next_title(body: str) -> str:
 
 
 def _is_problem(phrase: HeadingPhrase, parent: _Open) -> bool:
-    """Is it a problem or a system of the section that is open, marked by a single "#"?"""
+    """Is it a problem or a system of the section that is open, marked by "#" under a heading that is not?"""
     return phrase.depth > 0 and not parent.phrase.depth and bool(parent.category)
 
 

@@ -140,36 +140,36 @@ def _ascii_letter(match: re.Match[str]) -> str:
     return ("X" if match[0].isupper() else "x") if match[0].isalpha() else "-"
 
 
-def _words(listing: str) -> frozenset[str]:
+def words(listing: str) -> frozenset[str]:
     return frozenset(listing.split())
 
 
 # Abbreviations that the next word completes: always; before a number; where they open a phrase ("Tab. Amlodipine",
 # but "2 tab. Then"); before a small letter, in a text that has capitals.
-_TITLE = _words(
+_TITLE = words(
     "dr drs mr mrs ms prof st vs v approx ca cf e.g i.e incl esp s/p r/o mt ft dra sra sr srta mme mlle ggf "
     "bzw z.b u.a inkl evtl mon tue tues wed thu thur thurs fri jan feb mar apr aug sept sep oct nov dec strep "
     "staph"
 )
-_BEFORE_NUMBER = _words("no nos nr fig figs wt ht temp resp bp hr rr vol gr")
-_OPENING = _words(
+_BEFORE_NUMBER = words("no nos nr fig figs wt ht temp resp bp hr rr vol gr")
+_OPENING = words(
     "tab tabs cap caps inj syr susp oint soln sol supp neb nebs amp gtt gtts cr lot drp inh inf ung cont "
     "cont'd hx rx tx dx sx fx pt pts f/u c/o d/c w ddx"
 )
-_SHORTENED = _OPENING | _words(
+_SHORTENED = _OPENING | words(
     "hist abd neg pos est eval ref diff ext neuro card cardiol mod sev bilat lt rt sup inf ant post lat prox "
     "dist inc dec req rec recs rpt sched appt disch disc dc adm amb assoc avg bx cult freq gen hosp immed "
     "irreg jt mgmt occ orig poss prev prob prog reg surg cx max min med meds resp temp wk mo yr hr sec rom "
     "wnl w/ w/o re b/c s/s h/o p/w y/o exam incr decr sig pulm vanc contd addl diag neurol gastro psych ortho "
     "endo derm onc hem heme ophth uro nephro rheum gyn obs peds fam soc"
 )
-_CLOSING = _words(
+_CLOSING = words(
     "p.o b.i.d t.i.d q.i.d q.d q.h q.s q.o.d q.h.s q.a.m q.p.m q.wk q.week p.r.n h.s a.c p.c i.v i.m s.c s.q "
     "s.l b.d t.d.s s.o.s o.m o.n bd tds sos mane nocte stat bid tid qid qd qhs prn po subq a.m p.m y.o yr yrs "
     "o.d o.s o.u a.d a.s a.u mg mcg gm ml cc kg oz lb lbs ft in cm mm tab tabs cap caps tsp tbsp gtt sec min "
     "mins hr hrs wk wks mo mos etc"
 )
-_PER = _words("h hr hour min s sec d day wk week mo l dl ml kg m2 mm3 ul hpf hg")
+_PER = words("h hr hour min s sec d day wk week mo l dl ml kg m2 mm3 ul hpf hg")
 _LONGEST_ABBREVIATION = 7
 _EVERY_HOURS = re.compile(r"(?:q\.?)?\d{1,2}h")
 _CAPITALISED = re.compile(r"[\"'“(]?[A-Z]")

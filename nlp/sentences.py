@@ -15,9 +15,10 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from rubricator.nlp.contexts import Context, neighbours
 from rubricator.nlp.list_items import inner_marks, leading_mark
-from rubricator.nlp.plain_text import ODD_CHARACTER, PlainText, plain_character, read_plain
-from rubricator.nlp.sentence_ends import may_end, sentence_starts
+from rubricator.nlp.plain_text import ODD_CHARACTER, PlainText, plain_character, plain_lines, read_plain
+from rubricator.nlp.sentence_ends import may_end, sentence_starts, words
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -45,6 +46,16 @@ def split_parts(text: str, parts: Iterable[Span]) -> list[list[Span]]:
     return [[plain.span_given(*sentence) for sentence in part] for part in sentences]
 
 
+def sentence_contexts(text: str, spans: Sequence[Span]) -> list[Context]:
+    """The context of each sentence, given as spans of one note in order.
+
+    The window looks across section ends, so that it does not tell where a section begins; headings are no sentences
+    and never in it.
+    """
+    plain = read_plain(text)
+    return neighbours([plain.of(start, end) for start, end in spans])
+
+
 def split_plain_parts(plain: PlainText, parts: Iterable[Span]) -> list[list[Span]]:
     """As split_parts, with parts and sentences as spans of the plain text."""
     view = _view(plain.text)
@@ -65,10 +76,7 @@ def split_plain_parts(plain: PlainText, parts: Iterable[Span]) -> list[list[Span
 
 def _view(text: str) -> str:
     """The text with odd blanks, line ends and pictures made plain, at the same length. Pictures become bullets."""
-    if "\r" in text:
-        text = text.replace("\r\n", " \n").replace("\r", "\n")
-    if "\x0b" in text or "\x0c" in text:
-        text = text.replace("\x0b", "\n").replace("\x0c", "\n")
+    text = plain_lines(text)
     if text.isascii():
         return text
     if "\u20e3" in text:
@@ -147,22 +155,18 @@ def _settle_letters(lines: Sequence[_Line]) -> None:
             line.marker, line.number = 0, None
 
 
-def _words(listing: str) -> frozenset[str]:
-    return frozenset(listing.split())
-
-
 # ---- hard wraps ----------------------------------------------------------------------------------
 
 _LONGEST_WRAP = 130
 _SHORTEST_WRAP = 40
 _RAGGED = 8
 _TERMINAL = frozenset(".!?:;")
-_DANGLING = _words(  # a line that ends with one of these runs on
+_DANGLING = words(  # a line that ends with one of these runs on
     "a an the of and or nor but with without to for from in on at by as than that which who whose is are was "
     "were be been has have had will would should may can could his her their this these if when while into "
     "through between about until since because including per after before due not no x dr mr mrs ms"
 )
-_RUNNING_ON = _words(
+_RUNNING_ON = words(
     "of and or nor than that which who until unless with without for to in on at by from because as"
 )
 _INNER_END = re.compile(r"\.\s")

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from rubricator.flows.predict import PREDICTIONS_SCHEMA, Predicted, predict
 from rubricator.flows.shards import read_manifest
 from rubricator.models.classifier import TrainedModel
-from rubricator.nlp.contexts import sentence_contexts
+from rubricator.nlp.sentences import sentence_contexts
 
 CANARY = "zyxcanaryword"
 TEXTS = [

@@ -16,6 +16,8 @@ GOLD = Path(__file__).parent / "gold"
 sys.path.insert(0, str(GOLD))
 from marked_notes import MarkedNote, read_marked_notes  # noqa: E402
 
+ENGLISH = ("open", "blind", "fresh", "exports")
+OTHER_LANGUAGES = ("es", "fr", "nl", "de")
 NOTES = {
     name: read_marked_notes(GOLD / f"headings_{name}.txt") for name in ("open", "blind", "fresh", "exports")
 }

@@ -202,3 +202,55 @@ def test_markup_is_no_word_and_offsets_point_into_what_was_given(text: str, expe
     spans = split_sentences(text)
     assert [plain.of(*span) for span in spans] == expected
     assert all(text[start:end].strip() for start, end in spans)
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("<p>a</p><![foo[ x ]]>", "a\n\n<![foo[ x ]]>"),
+        ("<p>a<![if !vml]>b<![endif]></p>", "ab\n\n"),
+        ('<div title="Assessment &amp; Plan">rest</div>', "rest\n"),
+    ],
+)
+def test_odd_markup_neither_raises_nor_loses_a_word(text: str, plain: str) -> None:
+    assert read_plain(text).text == plain
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "<",
+                ">",
+                "<b>",
+                "</b>",
+                "<![",
+                "<!",
+                "<?",
+                "&amp;",
+                "&",
+                "{\\rtf1",
+                "{",
+                "}",
+                "\\",
+                "\\par ",
+                "\\'e9",
+                "\\n",
+                "\\X0",
+                "<td title='Plan'>",
+                "**",
+                "x",
+                "\n",
+                "~",
+                "\U0001f4cb",
+                "é",
+            ]
+        ),
+        max_size=30,
+    ).map("".join)
+)
+def test_any_markup_is_read_and_every_character_has_its_place(text: str) -> None:
+    plain = read_plain(text)
+    spans = [plain.span_given(at, at + 1) for at in range(len(plain.text))]
+    assert all(0 <= start <= end <= len(text) for start, end in spans)
+    assert [start for start, _ in spans] == sorted(start for start, _ in spans)
