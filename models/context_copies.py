@@ -15,7 +15,7 @@ from rubricator.nlp.examples import Examples
 from rubricator.nlp.wording import PLAN, worded_as_plan
 
 # Chosen on the development halves of the annotated notes and of tests/benchmarks/terse_plans.toml.
-_OTHERS = 0.2  # of sentences that are no plans, so many are copied; of plans all
+_PLANS, _OTHERS = 0.3, 0.06  # of plans, and of other sentences, so many are copied
 _ALONE = 0.33  # of the copies, so many stand alone
 
 
@@ -31,7 +31,8 @@ def with_context_copies(examples: Examples, *, seed: int = 0) -> Examples:
     random = np.random.default_rng(seed)
     truth = examples.targets.toarray().ravel() > 0
     worded = np.array([worded_as_plan(text) == 1 for text in examples.texts], bool)
-    chosen = np.flatnonzero((truth == worded) & (truth | (random.random(len(truth)) < _OTHERS)))
+    drawn = random.random(len(truth)) < np.where(truth, _PLANS, _OTHERS)
+    chosen = np.flatnonzero((truth == worded) & drawn)
     if not len(chosen):
         return examples
     donors: dict[tuple[int, bool], list[int]] = {}

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from safetensors.numpy import load_file, save_file
 from scipy.sparse import csc_matrix, csr_matrix
+from scipy.special import expit
 
 from rubricator.models.boosted_trees import BoostedTrees
 from rubricator.models.cells import log_odds
 from rubricator.models.classifier import ContextError, EvidenceSpan, HeldIn, read_json, write_json
 from rubricator.models.folds import assign_folds
-from rubricator.models.svm import SvmClassifier, SvmSettings
+from rubricator.models.svm import ContextBound, SvmClassifier, SvmSettings
 from rubricator.nlp.contexts import SENTENCES_AROUND, Context, LabelSpan
 
 
@@ -30,6 +31,9 @@ class StackedSettings(BaseModel):
 
     svm: SvmSettings = SvmSettings()
     neighbours: int = Field(default=3, ge=0, le=SENTENCES_AROUND)  # on either side
+    context_bound: ContextBound | None = (
+        None  # of the log-odds of trees, by the decision on the sentence alone
+    )
     seed: int = 0
 
 
@@ -37,7 +41,8 @@ class StackedClassifier:
     """One set of trees per label.
 
     Their features: the decision of the SVM that reads the sentences around, and the decisions of an SVM that reads one
-    sentence alone on this one and on each neighbour, NaN where there is none.
+    sentence alone on this one and on each neighbour, NaN where there is none. What they say is bounded by the decision
+    on the sentence's own words (ContextBound).
     """
 
     def __init__(
@@ -58,7 +63,8 @@ class StackedClassifier:
     @staticmethod
     def default_settings(task: str) -> StackedSettings:
         """Around the SVM's own settings for the task."""
-        return StackedSettings(svm=SvmClassifier.default_settings(task))
+        bound = ContextBound(most=6, yielding=10)
+        return StackedSettings(svm=SvmClassifier.default_settings(task), context_bound=bound)
 
     def fit(
         self,
@@ -185,8 +191,13 @@ class StackedClassifier:
         ]
 
     def _climb(self, stack: NDArray[np.float32], surrounded: NDArray[np.float32]) -> NDArray[np.float32]:
-        found = [trees.predict_proba(stack[:, :, label]) for label, trees in enumerate(self.trees)]
-        return np.where(surrounded > 0, np.stack(found, axis=1), 0).astype(np.float32)
+        found = np.stack(
+            [trees.predict_proba(stack[:, :, label]) for label, trees in enumerate(self.trees)], axis=1
+        )
+        if self.settings.context_bound is not None:
+            own = stack[:, 1]
+            found = expit(self.settings.context_bound(own, log_odds(found)))
+        return np.where(surrounded > 0, found, 0).astype(np.float32)
 
 
 def _numbered(around: Sequence[Sequence[str | None]]) -> tuple[list[str], NDArray[np.int64]]:
@@ -207,5 +218,5 @@ def _scores(
 
 
 def _stack(surrounded: NDArray[np.float32], own: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Features (rows, 1 + places, labels)."""
+    """Features (rows, 1 + places, labels): with the sentences around, then the sentence alone and each neighbour."""
     return np.concatenate([log_odds(surrounded)[:, None], own], axis=1, dtype=np.float32)

@@ -22,6 +22,26 @@ _TOLERANCE = 0.1  # LIBLINEAR's own; a tenth of it gave +0.001 micro-F1 on CMC f
 _CELLS = 2_000_000  # enough to tell two coefficients from
 
 
+class ContextBound(BaseModel):
+    """How far what stands around a text may turn what its own words say.
+
+    A decision with the context is at most `most` + `yielding` times the decision on the text's own words where that is
+    negative, and at least -`most` + `yielding` times it where it is positive: beyond most / yielding neighbours turn
+    nothing. Both were chosen on the development halves of the annotated notes, ACI-BENCH and
+    tests/benchmarks/terse_plans.toml.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    most: PositiveFloat = 1.2
+    yielding: PositiveFloat = 2.5
+
+    def __call__(self, own: NDArray[np.float32], decisions: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The decisions with the context, bounded by the own ones; both (texts, labels)."""
+        lowest = self.yielding * np.maximum(own, 0) - self.most
+        return np.clip(decisions, lowest, self.yielding * np.minimum(own, 0) + self.most)
+
+
 class SvmSettings(BaseModel):
     """Features, and how they are learnt from."""
 
@@ -33,6 +53,7 @@ class SvmSettings(BaseModel):
         default=SENTENCES_AROUND, ge=1, le=SENTENCES_AROUND
     )  # on either side, in these features
     adjoining: NgramSettings | None = None  # features of one sentence on either side
+    context_bound: ContextBound | None = None  # None: what stands around may outvote the text's own words
     loss: Literal["squared_hinge", "logistic"] = (
         "squared_hinge"  # logistic regression is the baseline to beat
     )
@@ -89,6 +110,7 @@ class SvmClassifier:
             features=NgramSettings(char_ngrams=(2, 5), char_weight=0.7, abbreviations=True),
             context=NgramSettings(word_weight=0.75, char_weight=0, abbreviations=True),
             adjoining=NgramSettings(word_weight=0.35, char_weight=0, abbreviations=True),
+            context_bound=ContextBound(),
             cost=0.2,
         )
 
@@ -139,7 +161,7 @@ class SvmClassifier:
         for cost in costs:
             models = self._learn(features[~test], targets[~test], _tellable(targets), cost, numbers)
             for kept, model in zip(numbers, models, strict=True):
-                probabilities = _probabilities(features[test], *model)
+                probabilities = self._probabilities(features[test], *model)
                 precision = 0.0 if one else _precision(targets[test], probabilities)
                 if precision > best:
                     best, found, self.cost, self.kept = precision, probabilities, cost, kept
@@ -150,7 +172,7 @@ class SvmClassifier:
     ) -> NDArray[np.float32]:
         """Probabilities of some rows by a model of the others, (some, labels)."""
         model = self.solve(features[~test], targets[~test], _tellable(targets))
-        return _probabilities(features[test], *model)
+        return self._probabilities(features[test], *model)
 
     def _match_descriptions(
         self, features: csr_matrix, targets: csr_matrix, held_in: NDArray[np.float32]
@@ -206,7 +228,7 @@ class SvmClassifier:
         features = self.features.transform(texts)
         for block, around in self._around(contexts):
             features = _beside(features, block.transform(around))
-        return _probabilities(features, self.weights, self.intercepts)
+        return self._probabilities(features, self.weights, self.intercepts)
 
     def evidence(
         self, texts: Sequence[str], labels: Sequence[Sequence[int]]
@@ -277,6 +299,19 @@ class SvmClassifier:
         weights_of = [csc_matrix(hstack(some, format="csc")) for some in columns]
         return list(zip(weights_of, intercepts, strict=True))
 
+    def _probabilities(
+        self, features: csr_matrix, weights: csc_matrix, intercepts: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """sigmoid of the decisions, float32 (rows, labels)."""
+        bound, own = self.settings.context_bound, len(self.features.idf)
+        if bound is None or own == features.shape[1]:
+            scores = (features @ weights).toarray() + intercepts
+        else:
+            alone = (features[:, :own] @ weights[:own]).toarray() + intercepts
+            scores = bound(alone, alone + (features[:, own:] @ weights[own:]).toarray())
+        with np.errstate(over="ignore"):
+            return np.asarray(1 / (1 + np.exp(-scores)), np.float32)
+
     def _around(self, contexts: Sequence[Context] | None) -> Iterator[tuple[NgramFeatures, list[str]]]:
         """Each block of features of the context, with the text it is made of."""
         for block, sentences in ((self.context, self.settings.sentences_around), (self.adjoining, 1)):
@@ -337,14 +372,6 @@ class SvmClassifier:
 def _tellable(targets: csr_matrix) -> NDArray[np.int64]:
     """A single positive is either learnt from or held in: no held-in prediction can tell anything of its label."""
     return np.flatnonzero(targets.getnnz(axis=0) > 1)
-
-
-def _probabilities(
-    features: csr_matrix, weights: csc_matrix, intercepts: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    scores = (features @ weights).toarray() + intercepts
-    with np.errstate(over="ignore"):
-        return np.asarray(1 / (1 + np.exp(-scores)), np.float32)
 
 
 def _odds(

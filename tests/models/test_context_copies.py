@@ -6,11 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from rubricator.models.classifier import TrainedModel
 from rubricator.models.context_copies import with_context_copies
-from rubricator.models.svm import SvmClassifier
+from rubricator.models.svm import ContextBound, SvmClassifier
 from rubricator.models.training import train_model
 from rubricator.nlp.contexts import Context, neighbours
 from rubricator.nlp.examples import Examples
@@ -82,14 +86,26 @@ def test_nothing_is_copied_for_other_labels_or_without_contexts() -> None:
         assert with_context_copies(other) is other
 
 
-def test_a_plan_among_findings_is_found_better_than_without_copies(model: TrainedModel) -> None:
-    without = train_model(sorted_notes(60), task="plan", classifier="svm", context_copies=False)
+def test_a_plan_among_findings_is_found_better_than_without_copies_and_bound(model: TrainedModel) -> None:
+    unbound = SvmClassifier.default_settings("plan").model_copy(update={"context_bound": None})
+    without = train_model(
+        sorted_notes(60), task="plan", classifier="svm", settings=unbound, context_copies=False
+    )
     text = "We will continue aspirin."
     assert probability(model, text, FINDINGS) > probability(without, text, FINDINGS)
     assert probability(model, text, FINDINGS) > 0.5
     assert probability(model, "He denies chest pain.", PLANS) < 0.5
     assert model.settings["context_copies"] > 0
     assert without.settings["context_copies"] == 0
+
+
+@given(arrays(np.float32, (5, 2), elements=st.floats(-9, 9, width=32)))
+def test_a_clear_decision_keeps_its_side_whatever_the_context_says(own: NDArray[np.float32]) -> None:
+    bound = ContextBound(most=1.2, yielding=2.5)
+    for context in (-100, 0, 100):
+        decisions = bound(own, np.full_like(own, context))
+        clear = np.abs(own) > 1.2 / 2.5
+        assert (np.sign(decisions) == np.sign(own))[clear].all()
 
 
 def test_calibration_and_fingerprint_are_of_the_examples_alone(model: TrainedModel) -> None:
