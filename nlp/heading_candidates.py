@@ -7,8 +7,7 @@ ones, so that one line-by-line pass serves all styles and every offset stays wha
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
 
 from rubricator.nlp.headings import UNKNOWN, Guards, Lexicon, Match
 from rubricator.nlp.note_lines import (
@@ -24,7 +23,8 @@ from rubricator.nlp.note_lines import (
 from rubricator.nlp.plain_text import ODD_CHARACTER, plain_character, plain_lines
 
 
-class HeadingPhrase(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class HeadingPhrase:
     """What the beginning of a line says; offsets count from the start of the line."""
 
     lead: int  # where the bullet, enumerator or markup begins
@@ -42,11 +42,13 @@ class HeadingPhrase(NamedTuple):
     topic: bool  # a body system or a usual problem
     ends_as_heading: bool  # its last word ends headings of the lexicon too
     begins_mark: bool  # perhaps a signature, boilerplate or the head of a page
-    guards: Guards  # those that may still refuse it, by what stands around it
+    guards: Guards | None  # those that may still refuse it, by what stands around it
     refused: str | None  # a guard's reason code, for a phrase that only ends as a heading does: "Meal plan"
 
 
-NO_GUARDS = Guards(())
+# what a line says by itself: its phrase, is nothing after it, the headings inside the line, by offset in it, and what
+# of "rule", "page", "closing" and "title" it may be
+_Line = tuple[HeadingPhrase | None, bool, tuple["Candidate", ...], tuple[str, ...]]
 # a phrase, the offset its offsets count from, nothing after it on its line, stands after a blank line
 Candidate = tuple[HeadingPhrase, int, bool, bool]
 
@@ -69,7 +71,7 @@ class _Scan:
         elif self.found:
             phrase, line, alone, after_blank = self.found[-1]
             if alone and start - line <= len(self.above) + 1:
-                self.found[-1] = phrase._replace(marked=True), line, alone, after_blank
+                self.found[-1] = replace(phrase, marked=True), line, alone, after_blank
         self.above = content
 
     def end_at_rule(self) -> None:
@@ -86,10 +88,22 @@ class _Scan:
         """The head or foot of a page is part of no section and ends none."""
         self.rule, self.after_blank, self.above = -1, True, ""
 
+    def sets_aside(self, marks: tuple[str, ...], content: str, start: int) -> bool:
+        """Is the line, given what it may be by itself, none of what the note says at this place?"""
+        if "rule" in marks:
+            self.add_rule(content, start)
+        elif "page" in marks and self.found:
+            self.turn_page()
+        elif "closing" in marks:
+            self.close(start)
+        elif "title" in marks and self.repeats_title(content):
+            self.turn_page()
+        else:
+            return False
+        return True
+
     def repeats_title(self, content: str) -> bool:
         """Did a title that names no section stand before, as on the head of another page?"""
-        if content[-1] in ".,;:" or len(content) < _SHORTEST_TITLE:
-            return False
         if content in self.titles and self.found:
             return True
         self.titles.add(content)
@@ -97,11 +111,13 @@ class _Scan:
 
 
 class HeadingReader:
-    """Finds what looks like a heading. Remembers the beginnings of lines that it has read, up to a bound."""
+    """Finds what looks like a heading. Remembers lines and beginnings of lines that it has read, up to a bound."""
 
     def __init__(self, lexicon: Lexicon) -> None:
         self.lexicon = lexicon
         self._closing_words, self._page_words = first_words()
+        self._beginnings = self._closing_words | self._page_words | lexicon.first_words
+        self._lines: dict[str, _Line] = {}
         self._phrases: dict[str, HeadingPhrase | None] = {}
         self._inline_phrases: dict[tuple[str, bool, bool, bool, bool], HeadingPhrase | None] = {}
 
@@ -116,86 +132,37 @@ class HeadingReader:
             view = view.translate(_WITHOUT_ACCENTS)
         scan = _Scan()
         found = scan.found
-        known = self._phrases
-        closing_words, page_words = self._closing_words, self._page_words
         flat = len(view) > _FLAT_LINE * (view.count("\n") + 1)
         one_line = flat or "\n" not in view.strip()
         shouting = _is_all_capitals(view)
-        start = -1
-        length = 0
+        known = self._lines if not (one_line or shouting) else {}
+        after = 0
         for line in view.split("\n"):
-            start += length + 1
-            length = len(line)
+            start, after = after, after + len(line) + 1
             content = line.lstrip()
             if not content:
                 scan.after_blank, scan.above = True, ""
                 continue
-            width = len(content)
-            begin = start + length - width
-            phrase: HeadingPhrase | None = None
-            position = 0
-            colon = content.find(":", 0, _LONGEST_LEAD)
-            if (
-                colon > 0 and content[colon - 1].isdigit() and content[colon + 1 : colon + 3].isdigit()
-            ):  # a time
-                colon = content.find(":", colon + 1, _LONGEST_LEAD)
-            if colon >= 0:
-                key = content[: colon + 1]
-                phrase = known[key] if key in known else self._remember(key)
-            if phrase is None or phrase.begins_mark:
-                word = _FIRST_WORD.match(content)
-                if word is None:
-                    if is_rule(content):
-                        scan.add_rule(content, start)
-                        continue
-                else:
-                    first, first_start = word[1], word.start(1)
-                    if (
-                        found
-                        and (first in page_words or content[-1].isdigit())
-                        and is_page_line(content, first_start)
-                    ):
-                        scan.turn_page()
-                        continue
-                    if phrase is None and self._may_begin_heading(content, width, first):
-                        phrase = self._parse_line(content, width, first_start)
-                    if (
-                        (phrase is None or phrase.begins_mark)
-                        and width < _LONGEST_CLOSING_LINE
-                        and (
-                            first in closing_words
-                            or (
-                                width < LONGEST_SIGNED
-                                and content[-1] in SIGNED_ENDS
-                                and ends_as_signed(content)
-                            )
-                        )
-                        and is_closing(content, first_start)
-                    ):
-                        scan.close(start)
-                        continue
-                    if (
-                        width < _LONGEST_TITLE
-                        and (phrase is None or phrase.category is None)
-                        and scan.repeats_title(content)
-                    ):
-                        scan.turn_page()
-                        continue
+            reading = known.get(content)
+            if reading is None:
+                reading = self._read_line(content, flat=flat, run_on=one_line, shouting=shouting)
+                if len(content) < _LONGEST_KNOWN_LINE:
+                    if len(known) > _CACHE_SIZE:
+                        known.clear()
+                    known[content] = reading
+            phrase, alone, inline, marks = reading
+            if marks and scan.sets_aside(marks, content, start):
+                continue
             if scan.rule >= 0:
                 scan.end_at_rule()
+            begin = after - 1 - len(content)
             if phrase is not None:
-                if phrase.rule == "soap_letter" and width - phrase.after < _LONGEST_PHRASE:
-                    phrase = self._with_its_name(phrase, content)
-                position = phrase.after
-                alone = position >= width or not content[position : position + 9].strip(EDGE)
-                if alone and position < width:
-                    alone = not content[position:].strip(EDGE)
                 found.append((phrase, begin, alone, scan.after_blank))
-            if content.find(":", position) >= 0:
-                self._inline(content, position, begin, found, flat=flat, run_on=one_line, shouting=shouting)
+            for named, offset, _, after_blank in inline:
+                found.append((named, begin + offset, False, after_blank))
             if one_line:
                 if not shouting:
-                    self._inline_capitals(content, position, begin, found)
+                    self._inline_capitals(content, phrase.after if phrase else 0, begin, found)
                 self._inline_columns(content, begin, found)
                 scan.closings += self._inline_closings(content, begin)
             scan.after_blank, scan.above = False, content
@@ -206,6 +173,64 @@ class HeadingReader:
         if shouting:
             found = [candidate for candidate in map(_in_plain_capitals, found) if candidate is not None]
         return found, scan.closings
+
+    def _read_line(self, content: str, *, flat: bool, run_on: bool, shouting: bool) -> _Line:
+        """What a line says by itself, in a note of that kind. run_on: the line holds several sections."""
+        phrase: HeadingPhrase | None = None
+        marks: tuple[str, ...] = ()
+        colon = content.find(":", 0, _LONGEST_LEAD)
+        if colon > 0 and content[colon - 1].isdigit() and content[colon + 1 : colon + 3].isdigit():  # a time
+            colon = content.find(":", colon + 1, _LONGEST_LEAD)
+        if colon >= 0:
+            key = content[: colon + 1]
+            phrase = self._phrases[key] if key in self._phrases else self._remember(key)
+        if phrase is None or phrase.begins_mark:
+            word = _FIRST_WORD.match(content)
+            if word is None:
+                marks = ("rule",) if is_rule(content) else ()
+            elif phrase is not None or word[1] in self._beginnings or not _is_prose(content):
+                phrase, marks = self._look_closely(content, word, phrase)
+        if phrase is None:
+            inline = self._inline(content, 0, flat=flat, run_on=run_on, shouting=shouting)
+            return (None, False, inline, marks) if inline or marks else _PROSE
+        if phrase.rule == "soap_letter" and len(content) - phrase.after < _LONGEST_PHRASE:
+            phrase = self._with_its_name(phrase, content)
+        after = phrase.after
+        alone = not (content[after : after + 9].strip(EDGE) or content[after:].strip(EDGE))
+        inline = self._inline(content, after, flat=flat, run_on=run_on, shouting=shouting)
+        return phrase, alone, inline, marks
+
+    def _look_closely(
+        self, content: str, word: re.Match[str], phrase: HeadingPhrase | None
+    ) -> tuple[HeadingPhrase | None, tuple[str, ...]]:
+        """The heading that a line begins with, if it is one without a colon, and what else the line may be.
+
+        `word`: the first word of the line; `phrase`: what stands before its colon, if that may be a heading.
+        """
+        width = len(content)
+        first, first_start = word[1], word.start(1)
+        marks: tuple[str, ...] = ()
+        if (first in self._page_words or content[-1].isdigit()) and is_page_line(content, first_start):
+            marks += ("page",)
+        if phrase is None and self._may_begin_heading(content, width, first):
+            phrase = self._parse_line(content, width, first, first_start)
+        if (
+            (phrase is None or phrase.begins_mark)
+            and width < _LONGEST_CLOSING_LINE
+            and (
+                first in self._closing_words
+                or (width < LONGEST_SIGNED and content[-1] in SIGNED_ENDS and ends_as_signed(content))
+            )
+            and is_closing(content, first, first_start)
+        ):
+            marks += ("closing",)
+        if (
+            _SHORTEST_TITLE <= width < _LONGEST_TITLE
+            and content[-1] not in ".,;:"
+            and (phrase is None or phrase.category is None)
+        ):
+            marks += ("title",)
+        return phrase, marks
 
     def _with_its_name(self, letter: HeadingPhrase, content: str) -> HeadingPhrase:
         """A letter together with the name that alone follows it: "S: Subjective"."""
@@ -245,7 +270,7 @@ class HeadingReader:
         phrase = self._phrases[key] = self._parse(key)
         return phrase
 
-    def _parse_line(self, line: str, width: int, word_start: int) -> HeadingPhrase | None:
+    def _parse_line(self, line: str, width: int, first: str, first_start: int) -> HeadingPhrase | None:
         """A line with no heading before a colon: a short line as a whole, else its beginning up to a separator."""
         letter = _LETTER_LEAD.match(line)
         if width < _LONGEST_LEAD and (
@@ -266,7 +291,7 @@ class HeadingReader:
                 rule="soap_letter",
                 item=letter["item"] is not None,
             )
-        separated = _SEPARATED.match(line, word_start)
+        separated = _SEPARATED.match(line, first_start)
         if separated is not None:
             separator = separated["separator"]
             blanks = separator.isspace() and "\t" not in separator and len(separator) < 4
@@ -276,7 +301,7 @@ class HeadingReader:
         named = _NAME_LEAD.match(line)
         if named is not None:
             return self._parse_weak(named["name"] or named["title"], named.end(), visible=True)
-        capitals = _CAPITALS_LEAD.match(line)
+        capitals = _CAPITALS_LEAD.match(line) if first.isupper() else None
         if capitals is not None:
             return self._parse_weak(capitals[1], capitals.end(), visible=None)
         return None
@@ -284,20 +309,23 @@ class HeadingReader:
     def _inline_closings(self, line: str, start: int) -> list[int]:
         """Where a signature or boilerplate begins, in a note that lost its line ends."""
         found = []
-        for clause in _CLAUSE.finditer(line):
-            words = line[clause.end() : clause.end() + _LONGEST_CLOSING]
-            word = _FIRST_WORD.match(words)
+        for begin in _places(_CLAUSE, line):
+            words = line[begin : begin + _LONGEST_CLOSING]
+            word = _FIRST_WORD.match(words) if _CLAUSE_START.match(words) else None
             if (
                 word is not None
                 and word[1] in self._closing_words
-                and is_closing(words, word.start(1), run_on=True)
+                and is_closing(words, word[1], word.start(1), run_on=True)
             ):
-                found.append(start + clause.end())
+                found.append(start + begin)
         return found
 
     def _inline_columns(self, line: str, start: int, found: list[Candidate]) -> None:
         """Names of sections between runs of blanks, in a note whose line ends became such."""
-        for column in _COLUMN.finditer(line):
+        for begin in _places(_BLANKS, line):
+            column = _COLUMN.match(line, begin)
+            if column is None:
+                continue
             phrase = column[0].rstrip(":")
             if (
                 phrase[-1] in _ENDS_OF_PROSE
@@ -308,7 +336,6 @@ class HeadingReader:
                 continue
             match = self.lexicon.match(phrase, loose=False)
             if match is not None:
-                begin = column.start()
                 named = self._phrase(
                     phrase,
                     lead=begin,
@@ -432,26 +459,27 @@ class HeadingReader:
         if self.lexicon.needs_colon(phrase.text) and not phrase.caps:
             return None
         if phrase.rule in ("line_alone", "joined"):
-            return phrase._replace(after=after, rule="caps_lead" if visible is None else "separator")
-        return phrase._replace(after=after)
+            return replace(phrase, after=after, rule="caps_lead" if visible is None else "separator")
+        return replace(phrase, after=after)
 
     def _inline(
         self,
         line: str,
         position: int,
-        start: int,
-        found: list[Candidate],
         *,
         flat: bool,
         run_on: bool,
         shouting: bool,
-    ) -> None:
+    ) -> tuple[Candidate, ...]:
         """Headings before the further colons of a line; unknown ones only where line breaks were lost.
 
         run_on: the line holds several sections, so that one begins without a full stop before it.
         """
-        last_words = self.lexicon.last_words
         colon = line.find(":", position)
+        if colon < 0:
+            return ()
+        found: list[Candidate] = []
+        last_words = self.lexicon.last_words
         while colon >= 0:
             end = colon - 1 if line.startswith(" :", colon - 1) else colon
             low = max(position, colon - _LONGEST_PHRASE)
@@ -482,9 +510,10 @@ class HeadingReader:
                     phrase = self._inline_phrases[key] = self._parse_inline(*key)
                 if phrase is not None:
                     after_blank = flat and line.endswith("  ", 0, low + phrase.start)
-                    found.append((phrase, start + low, False, after_blank))
+                    found.append((phrase, low, False, after_blank))
                     position = low + phrase.after
             colon = line.find(":", colon + 1)
+        return tuple(found)
 
     def _parse_inline(
         self, chunk: str, at_start: bool, flat: bool, run_on: bool, shouting: bool
@@ -612,7 +641,7 @@ class HeadingReader:
             ends_as_heading=text.rsplit(None, 1)[-1].lower() in self.lexicon.heading_nouns,
             begins_mark=(category is None or (category == UNKNOWN and not text.isupper()))
             and self._begins_mark(text),
-            guards=self.lexicon.guards_of(named, text) if named else NO_GUARDS,
+            guards=self.lexicon.guards_of(named, text) if named else None,
             refused=None if named else self.lexicon.refusal(text),
         )
 
@@ -621,10 +650,20 @@ class HeadingReader:
         return word is not None and (word[1] in self._closing_words or word[1] in self._page_words)
 
 
+def _places(gaps: re.Pattern[str], line: str) -> list[int]:
+    """Where the line begins, and what follows each gap."""
+    return [0, *(gap.end() for gap in gaps.finditer(line))]
+
+
 def _is_all_capitals(view: str) -> bool:
     """Is the note typed in capitals, so that capitals set nothing off?"""
     word = _SMALL_LETTERS.search(view)
     return word is None or (word.start() > 200 and len(_SMALL_LETTERS.findall(view)) < len(view) / 300)
+
+
+def _is_prose(line: str) -> bool:
+    """Does the line end as a sentence does? No heading, signature or page line, unless its first word is one's."""
+    return line[-1] == "." and line[-2:-1].islower() and (line[0] not in _LETTER_STARTS or line[:2].isalpha())
 
 
 def _in_plain_capitals(candidate: Candidate) -> Candidate | None:
@@ -632,7 +671,7 @@ def _in_plain_capitals(candidate: Candidate) -> Candidate | None:
     phrase, line, alone, after_blank = candidate
     if not (phrase.colon or phrase.marked or phrase.rule in _RULES_OF_CAPITALS):
         return None
-    return phrase._replace(caps=False), line, alone, after_blank
+    return replace(phrase, caps=False) if phrase.caps else phrase, line, alone, after_blank
 
 
 def _without_overlaps(candidates: list[Candidate]) -> list[Candidate]:
@@ -685,7 +724,9 @@ def _skip_to_word(text: str, start: int) -> int:
     return word.start() if word else len(text)
 
 
+_PROSE: _Line = None, False, (), ()
 _CACHE_SIZE = 50_000
+_LONGEST_KNOWN_LINE = 1000  # characters; notes are copied from earlier ones line by line
 _LONGEST_LEAD = 100  # characters of a line in which a heading before a colon is looked for
 _LONGEST_TITLE = 90  # characters of a line that may be a heading as a whole
 _SHORTEST_TITLE = 8
@@ -778,7 +819,8 @@ _TITLE_LINE = re.compile(
 )
 _SEPARATED = re.compile(  # at most eight words, never given back, and what sets them off from the rest of the line
     # atomic groups: possessive quantifiers of groups match too little before Python 3.11.5 (CPython issue 106052)
-    r"(?P<phrase>(?>(?:[^\s;.:…–—_=|>~-]|-(?=\w))+(?:[ ](?>(?:[^\s;.:…–—_=|>~-]|(?<=\w)-(?=\w))+)){0,7}))"
+    r"(?P<phrase>(?>[^\s;.:…–—_=|>~-]+(?:-(?=\w)[^\s;.:…–—_=|>~-]*)*"
+    r"(?:[ ](?>[^\s;.:…–—_=|>~-]+(?:(?<=\w)-(?=\w)[^\s;.:…–—_=|>~-]*)*)){0,7}))"
     r"(?P<separator>[ ]?\t\s*|[ ]+(?:[-–—=|>~]+[ ]+|[-–—](?=\w)|(?:--+|\.[ ]?\.[ ]?\.[. ]*|[–—])[ ]*)|[ ]{2,}"
     r"|(?:-[ ]|[=|>]+|--+|\.[ ]?\.[ ]?\.[. ]*|_{3,}|…[….]*|[–—])[ ]*|[ ]?;[ ]*(?=\S))"
 )
@@ -790,14 +832,17 @@ _CAPITALS_LEAD = re.compile(
     r"([^a-z]{0,8}(?:[A-Z]{3}[A-Z/&,\- ]*[A-Z]|[A-Z][/&+][A-Z]|PLAN))(?:\.? (?=[A-Z][a-z]|\d|-|\(|#))"
 )
 _SENTENCE_BEFORE = re.compile(r"[a-z]{3}[.!?;]\s")
-_CLAUSE = re.compile(r"(?:^|(?<=[.!?)])\s+|\s{2,})(?=[A-Za-z/*_–—-])")
+# a search for what begins with one of a set of characters is the quickest: what stands before it is looked at after
+_CLAUSE = re.compile(r"\s(?:(?<=[.!?)]\s)\s*|\s+)")
+_CLAUSE_START = re.compile("[A-Za-z/*_–—-]")
+_BLANKS = re.compile(r"\s\s+")
 # names that begin a line without a separator that could be one of anything else
 _NAME_LEAD = re.compile(
     r"(?P<name>\W{0,4}(?:HPI|PMHx?|PSHx?|ROS|A[/&+]P|FHx|SHx|CC(?= [a-z])|PE(?= [a-z]+ [a-z]|: )))\)? (?=\S)"
     r"|(?P<title>\W{0,4}(?:Subjective|Objective|Assessment|Plan|Impression))(?:\. +(?=[A-Z])| (?=#))"
 )
 _SEVERAL_WORDS = re.compile(r"\w[ /&+]+\w")
-_COLUMN = re.compile(r"(?:(?<=\s\s)|^)[^\s:][^\s:]*(?: [^\s:]+){0,6}:?(?=\s\s|$)")
+_COLUMN = re.compile(r"[^\s:]+(?: [^\s:]+){0,6}:?(?=\s\s|$)")
 _LAST_LETTERS = re.compile(r"([A-Za-z]+)[^A-Za-z]*$")
 _BOUNDARY = re.compile(r"[.!?;)\]>|•*_]\s*(?:[-–—•]\s+)?|--+\s*|\s{2,}|\t|\s[-–—/]\s+")
 _ENDS_OF_PROSE = (".", ",", ";")
@@ -810,7 +855,8 @@ _WORD_START = re.compile(r"[^\W_]|\(")
 _WORD = re.compile(r"\S+")
 _CAPITALS_BEFORE = re.compile(r"(?<![A-Za-z])[A-Z][A-Z/&,()' \-]*$")
 _CAPITALS_INSIDE = re.compile(
-    r"(?<=[.!?:;)] |  )(?:[A-Z]{3}[A-Z/&]*(?: (?:[A-Z/&]{2,}|&|/))*(?=\s+(?:\d|[A-Z][a-z]|[-–—]))|[SOAP](?=\s?[-–—] ))"
+    r"[A-Z](?:(?<=[.!?:;)] [A-Z])|(?<=  [A-Z]))"
+    r"(?:[A-Z]{2}[A-Z/&]*(?: (?:[A-Z/&]{2,}|&|/))*(?=\s+(?:\d|[A-Z][a-z]|[-–—]))|(?<=[SOAP])(?=\s?[-–—] ))"
 )
 _ACCENTED = re.compile("[À-ÖØ-öø-ÿ]")
 _WITHOUT_ACCENTS = str.maketrans(

@@ -9,7 +9,8 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
@@ -72,9 +73,9 @@ class Guard:
         """Does the heading alone decide?"""
         return self.body is None and self.before is None and self.alone is None
 
-    def concerns(self, category: str, heading: str) -> bool:
-        """May it refuse this normalised heading of this category? Not one that the user named in spite of it."""
-        if (self.categories and category not in self.categories) or not self._says(heading):
+    def concerns(self, heading: str) -> bool:
+        """May it refuse this normalised heading of its categories? Not one that the user named in spite of it."""
+        if not self._says(heading):
             return False
         named = self.named and self.named(heading)
         return not (named and self._says(named))
@@ -103,7 +104,7 @@ class Guards:
 
     def refusing(self, text: str, start: int, after: int) -> Guard | None:
         """The first guard that refuses the heading which stands from `start` to `after`."""
-        if not self._guards or not (
+        if not (
             self._always
             or (
                 self._body is not None
@@ -149,17 +150,17 @@ class Lexicon:
         self._variant_files: dict[str, str] = {}
         self._named: set[str] = set()  # by the user
         self._add(_BUILT_IN.name, _parse(_BUILT_IN.name, _BUILT_IN.read_text("utf-8"), ()), own=False)
-        spelt = self._phrases()
+        # misspellings are of English, or of what the user named: words of other languages are too often near those
+        self._spelt = self._phrases()
         for path in _OTHER_LANGUAGES:
             self._add(path.name, _parse(path.name, path.read_text("utf-8"), ()), own=False)
-        others = self._phrases() - spelt
-        for name, text in self.extra_sources:
-            self._add(name, _parse(name, text, self.categories), own=True)
-        self.topics -= self._named
-        # misspellings are of English, or of what the user named: words of other languages are too often near those
-        spelt = (self._phrases() - others) | self._named
-        self._squashed = {key.replace(" ", ""): key for key in self.variants if len(key) > 3 and key in spelt}
-        self._words = {word for phrase in spelt for word in phrase.split()}
+        if self.extra_sources:
+            built_in = self._phrases()
+            for name, text in self.extra_sources:
+                self._add(name, _parse(name, text, self.categories), own=True)
+            self._spelt |= (self._phrases() - built_in) | self._named
+            self.topics -= self._named
+        self._words = set(" ".join(self._spelt).split())
         self._long_words = sorted(word for word in self._words if len(word) >= _SHORTEST_TYPO)
         self._undoubled = {_undouble(word): word for word in sorted(self._long_words, key=len, reverse=True)}
         # a word one letter away shares with it a form that has one letter less
@@ -169,19 +170,23 @@ class Lexicon:
             self._by_initial.setdefault(word[0], []).append(word)
             for short in (word, *_shorten(word)):
                 self._shortened.setdefault(short, []).append(word)
-        self._first = {key.split(" ", 1)[0] for key in self.variants}
+        self._first = {key.partition(" ")[0] for key in self.variants}
         self._before_starts = {
             key[: blank.start()] for key in self._before for blank in re.finditer(" ", key)
+        }
+        self._guard_numbers = {
+            name: [
+                n for n, guard in enumerate(self.guards) if not guard.categories or name in guard.categories
+            ]
+            for name in self.categories
         }
         self._guards_together: dict[tuple[int, ...], Guards] = {}
         self._corrections: dict[str, str] = {}
         self._exact_matches: dict[str, Match | None] = {}
         self._loose_matches: dict[str, Match | None] = {}
-        self.heading_nouns = {
-            word for word in (key.rsplit(" ", 1)[-1] for key in self.variants) if word.isalpha()
-        }
-        self.heading_nouns -= self._problem_nouns
-        self.last_words = {key.rsplit(" ", 1)[-1] for key in self.variants} | _LETTERS
+        self.last_words = {key.rpartition(" ")[2] for key in self.variants}
+        self.heading_nouns = {word for word in self.last_words if word.isalpha()} - self._problem_nouns
+        self.last_words |= _LETTERS
         starts = self._first | {key.split(" ", 1)[0] for key in self._before}
         # without a colon, a line that begins with "The" or "No" is prose
         self.first_words = {
@@ -283,11 +288,8 @@ class Lexicon:
         for skip in range(1, len(words)):
             category = self.variants.get(" ".join(words[skip:]))
             if category is not None:
-                reasons = (
-                    guard.reason
-                    for guard in self.guards
-                    if guard.is_final and guard.concerns(category, heading)
-                )
+                guards = (self.guards[number] for number in self._guard_numbers[category])
+                reasons = (guard.reason for guard in guards if guard.is_final and guard.concerns(heading))
                 return next(reasons, None)
         return None
 
@@ -300,15 +302,20 @@ class Lexicon:
         words = normalise(phrase, keep_the=True)
         return next((category for category, sentence in self._lead_ins if sentence.fullmatch(words)), None)
 
-    def guards_of(self, category: str, phrase: str) -> Guards:
+    def guards_of(self, category: str, phrase: str) -> Guards | None:
         """The guards that may refuse a heading of this category by what stands around it."""
         heading = normalise(phrase, keep_the=True)
-        numbers = tuple(
-            number for number, guard in enumerate(self.guards) if guard.concerns(category, heading)
-        )
+        numbers = tuple(n for n in self._guard_numbers[category] if self.guards[n].concerns(heading))
+        if not numbers:
+            return None
         if numbers not in self._guards_together:
             self._guards_together[numbers] = Guards([self.guards[number] for number in numbers])
         return self._guards_together[numbers]
+
+    @cached_property
+    def _squashed(self) -> dict[str, str]:
+        """Variants by their letters without blanks."""
+        return {key.replace(" ", ""): key for key in self.variants if len(key) > 3 and key in self._spelt}
 
     def needs_colon(self, phrase: str) -> bool:
         """Is the phrase too common a word to be a heading without a colon, capitals or markup?"""
@@ -331,13 +338,12 @@ class Lexicon:
                 loinc=entry.loinc or (known.loinc if known else None),
                 role=entry.role or (known.role if known else "neutral"),
             )
-            for variant in (*entry.variants, *entry.with_colon):
-                for spelling in _spellings(variant, f"{file}: categories.{name}"):
-                    self._add_variant(file, name, spelling, own=own)
-                    if variant in entry.with_colon:
-                        self._with_colon.add(normalise(spelling))
-                    elif own:
-                        self._with_colon.discard(normalise(spelling))
+            for variant in entry.variants:
+                keys = self._add_variant(file, name, variant, own=own)
+                if own:
+                    self._with_colon -= keys
+            for variant in entry.with_colon:
+                self._with_colon |= self._add_variant(file, name, variant, own=own)
         for guard in content.guards:
             unknown = {*guard.categories, guard.becomes or UNKNOWN} - set(self.categories)
             if unknown:
@@ -371,30 +377,30 @@ class Lexicon:
         self._after.update(normalise(word) for word in _umlauts_too(content.qualifiers.after))
         self._prepositions.update(normalise(word) for word in _umlauts_too(content.qualifiers.prepositions))
 
-    def _add_variant(self, file: str, category: str, spelling: str, *, own: bool) -> None:
-        key = normalise(spelling)
+    def _add_variant(self, file: str, category: str, variant: str, *, own: bool) -> set[str]:
+        """Adds all spellings of a variant; returns them, normalised."""
         where = f"{file}: categories.{category}"
-        if not key:
+        spellings = _spellings(variant, where)
+        if own:
+            _check_spellings(spellings, where)
+        keys = set(map(_normalised, spellings))
+        if "" in keys:
             raise LexiconError(f"{where}: an empty variant")
-        if own and key in _LETTERS:
+        taken = {key for key in keys & self.variants.keys() if self.variants[key] != category}
+        if own:  # what a user's file names, only another one of the user's can have
+            taken &= self._named
+        if taken:
+            key = min(taken)
             raise LexiconError(
-                f"{where}: variant {spelling!r}: the letters S, O, A and P are headings only together, and are known"
-            )
-        if own and (len(key) > _LONGEST_VARIANT or len(key.split()) > _MOST_WORDS):
-            raise LexiconError(
-                f"{where}: variant {spelling!r} is too long: a heading has at most {_LONGEST_VARIANT} characters and "
-                f"{_MOST_WORDS} words"
-            )
-        other = self.variants.get(key, category)
-        if other != category and (key in self._named or not own):
-            raise LexiconError(
-                f"{where}: variant {key!r} already belongs to {other!r} ({self._variant_files[key]}); "
+                f"{where}: variant {key!r} already belongs to {self.variants[key]!r} ({self._variant_files[key]}); "
                 "a heading can have one category only"
             )
-        if key not in self._named:
-            self.variants[key], self._variant_files[key] = category, file
+        new = keys - self._named
+        self.variants.update(dict.fromkeys(new, category))
+        self._variant_files.update(dict.fromkeys(new, file))
         if own:
-            self._named.add(key)
+            self._named |= keys
+        return keys
 
     def _named_variant(self, heading: str) -> str | None:
         """The longest variant of the user's files that a heading holds."""
@@ -512,6 +518,10 @@ class Lexicon:
 def normalise(phrase: str, *, keep_the: bool = False) -> str:
     """The form in which headings are compared: small letters without accents, words only, "&" "+" "/" "," as "and", no
     inner "the"."""
+    return _normalised(phrase, keep_the=keep_the)
+
+
+def _normalised(phrase: str, *, keep_the: bool = False) -> str:
     phrase = phrase.lower()
     if not phrase.replace(" ", "").isalpha():
         if "." in phrase:
@@ -525,15 +535,16 @@ def normalise(phrase: str, *, keep_the: bool = False) -> str:
             " ", "".join(letter for letter in letters if not unicodedata.combining(letter))
         )
     words = phrase.split()
-    if not keep_the and "the" in words[1:]:
+    if not keep_the and "the" in words and "the" in words[1:]:
         words = words[:1] + [word for word in words[1:] if word != "the"]
-    if "and" in words:
+    key = " ".join(words)
+    if "and" in words and ("and and" in key or words[0] == "and" or words[-1] == "and"):
         while words and words[-1] == "and":
             words.pop()
         while words and words[0] == "and":
             words.pop(0)
-        words = [word for n, word in enumerate(words) if word != "and" or words[n - 1] != "and"]
-    return " ".join(words)
+        key = " ".join(word for n, word in enumerate(words) if word != "and" or words[n - 1] != "and")
+    return key
 
 
 # "A/P", "S&P": joiners. Any other mark is a blank.
@@ -662,21 +673,36 @@ def _built_in() -> Lexicon:
 
 def _expand(variant: str, where: str) -> set[str]:
     """All spellings that shell-like braces stand for: "{chief ,}complaint{,s}"."""
-    group = _INNERMOST_BRACES.search(variant)
-    if group is None:
-        if "{" in variant or "}" in variant:
-            raise LexiconError(f"{where}: unbalanced braces in {variant!r}")
-        return {variant}
-    before, after = variant[: group.start()], variant[group.end() :]
-    return {
-        spelling for choice in group[1].split(",") for spelling in _expand(before + choice + after, where)
-    }
+    pieces = _INNERMOST_BRACES.split(variant)  # what stands between groups, and by turns what is in them
+    outside = "".join(pieces[::2])
+    if "{" not in outside and "}" not in outside:
+        choices = [piece.split(",") if number % 2 else [piece] for number, piece in enumerate(pieces)]
+        return set(map("".join, product(*choices)))
+    if len(pieces) == 1:
+        raise LexiconError(f"{where}: unbalanced braces in {variant!r}")
+    before, inner, after = _INNERMOST_BRACES.split(variant, 1)
+    return {spelling for choice in inner.split(",") for spelling in _expand(before + choice + after, where)}
 
 
 def _spellings(variant: str, where: str) -> set[str]:
     """All spellings of a variant; umlauts also as two letters, as in German capitals."""
     spellings = _expand(variant, where)
     return spellings if variant.isascii() else set(_umlauts_too(spellings))
+
+
+def _check_spellings(spellings: Iterable[str], where: str) -> None:
+    """Raises LexiconError for what a user's file cannot name."""
+    for spelling in sorted(spellings):
+        key = _normalised(spelling)
+        if key in _LETTERS:
+            raise LexiconError(
+                f"{where}: variant {spelling!r}: the letters S, O, A and P are headings only together, and are known"
+            )
+        if len(key) > _LONGEST_VARIANT or len(key.split()) > _MOST_WORDS:
+            raise LexiconError(
+                f"{where}: variant {spelling!r} is too long: a heading has at most {_LONGEST_VARIANT} characters and "
+                f"{_MOST_WORDS} words"
+            )
 
 
 def _umlauts_too(phrases: Iterable[str]) -> Iterable[str]:
@@ -701,9 +727,9 @@ class _CategoryEntry(_Model):
     with_colon: list[str] = []  # variants that are headings only before a colon, in capitals or when marked
 
 
-def _regular_expression(pattern: str) -> str:
+def _regular_expression(pattern: str, flags: re.RegexFlag = re.NOFLAG) -> str:
     try:
-        re.compile(pattern)
+        re.compile(pattern, flags)
     except re.error as error:
         raise ValueError(f"not a regular expression: {error}") from None
     return pattern
@@ -727,7 +753,8 @@ class _GuardEntry(_Model):
     @field_validator("heading", "body", "before")
     @classmethod
     def _compiles(cls, pattern: str | None) -> str | None:
-        return None if pattern is None else _regular_expression(pattern)
+        # with the flags of `_compiled`: Python remembers what it compiled
+        return None if pattern is None else _regular_expression(pattern, re.IGNORECASE)
 
 
 class _LeadInEntry(_Model):

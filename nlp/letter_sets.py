@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import NamedTuple
 
 from rubricator.nlp.heading_candidates import LETTER_CATEGORY, Candidate, HeadingPhrase
@@ -42,6 +43,8 @@ def letters_of_sets(view: str, candidates: list[Candidate]) -> dict[int, str]:
     while at < len(letters):
         names = "".join(each.name if len(each.name) == 1 else "+" for each in letters[at : at + _LONGEST_SET])
         other = next((known for known in _OTHER_SETS if names.startswith(known)), None)
+        if other == _PLAN_THEN_ASSESSMENT and not _each_on_its_line(view, letters[at : at + len(other)]):
+            other = None  # "G3 P: 2 A: 0"
         if other is not None and not (run and other == _PLAN_FIRST):  # "S O A P S O A P" is two notes
             _close_run(run, before, accepted)
             for each, category in zip(letters[at:], _OTHER_SETS[other], strict=False):
@@ -60,18 +63,23 @@ def letters_of_sets(view: str, candidates: list[Candidate]) -> dict[int, str]:
     return accepted
 
 
+def _each_on_its_line(view: str, letters: list[_Letter]) -> bool:
+    return all("\n" in view[one.start : other.start] for one, other in pairwise(letters))
+
+
 def _close_run(run: list[_Letter], before: str, accepted: dict[int, str]) -> str:
     """Accepts the letters of a run in the order of S, O, A, P if they are no accident; returns their names."""
     names = "".join(letter.name for letter in run)
     # "A. ... P. ..." may be items of a list, and small letters anything: they need a third
-    sure = all(letter.phrase is None or (letter.phrase.caps and not letter.phrase.item) for letter in run)
+    capital = all(letter.phrase is None or letter.phrase.caps for letter in run)
+    sure = capital and not any(letter.phrase is not None and letter.phrase.item for letter in run)
     specimens = any(letter.under == "specimens" for letter in run)
     listed = specimens or (
         not set(names) & set("SO") and any(letter.under in _LISTED_BY_LETTER for letter in run)
     )
-    assessed_first = names == "SO" and before.endswith("AP")  # A/P/S/O
+    assessed_first = names == "SO" and before.endswith("AP") and capital  # A/P/S/O, also as "S)"
     enough = len(set(names)) >= 3 and not specimens
-    if len(set(names)) == 4 or enough or (sure and ("AP" in names or assessed_first) and not listed):
+    if len(set(names)) == 4 or enough or ((assessed_first or (sure and "AP" in names)) and not listed):
         accepted.update(
             (letter.start, LETTER_CATEGORY[letter.phrase.text.upper()])
             for letter in run
@@ -92,6 +100,7 @@ _NUMBER = re.compile(
     r"\s*\d{2,3}\b(?!\.\s|\s*(?:m?c?g|m?L|units?|%|tabs?|min|hours?|days?|weeks?|months?)\b)"
 )
 _PLAN_FIRST = "APSO"
+_PLAN_THEN_ASSESSMENT = "PASO"
 _SOAP_NAMES = frozenset({"S", "O", "A", "P", "AP"})
 # Sets of letters beside S/O/A/P. Of the letters that name what was seen or done only the end of a section is known.
 _OTHER_SETS = {
@@ -115,11 +124,14 @@ _OTHER_SETS = {
         ("GIRP", {"P": "plan"}),
         ("PIE", {}),
         ("APSO", {**LETTER_CATEGORY}),
+        (_PLAN_THEN_ASSESSMENT, {**LETTER_CATEGORY}),
         ("APIE", {"A": "assessment", "P": "plan"}),
         ("SOEP", {**LETTER_CATEGORY, "E": "assessment"}),  # of Dutch general practice
         ("SOAPIER", {**LETTER_CATEGORY}),
         ("SOAPIE", {**LETTER_CATEGORY}),
         ("SOAPER", {**LETTER_CATEGORY}),
+        ("SOAPI", {**LETTER_CATEGORY}),
+        ("SOAPE", {**LETTER_CATEGORY}),
     )
 }
 _LONGEST_SET = max(map(len, _OTHER_SETS))

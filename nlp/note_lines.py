@@ -19,20 +19,20 @@ LONGEST_SIGNED = 90  # characters of such a line, with the date and the pager af
 _LONGEST_INITIALS = 14
 
 
-def is_closing(line: str, start: int, *, run_on: bool = False) -> bool:
+def is_closing(line: str, word: str, start: int, *, run_on: bool = False) -> bool:
     """Does the line, whose first word begins at `start`, sign the note, or say what every note says?
 
     run_on: the line is what follows a sentence in a note that lost its line ends.
     """
     rules = _rules()
-    closing = rules.run_on if run_on else rules.closing
-    if len(line) < _LONGEST_INITIALS and _INITIALS.match(line):
+    closing = (rules.run_on if run_on else rules.closings).get(word)
+    if closing is not None and closing.match(line, start) and _MARKS.fullmatch(line, 0, start):
         return True
-    if closing.match(line, start) is not None and _MARKS.fullmatch(line, 0, start) is not None:
-        return True
+    if len(line) >= LONGEST_SIGNED:
+        return False
     # of a name without a comma only what is no word of a plan: "Jane Roe MD", not "Consult PT"
     name = _name_alone(line)
-    return ends_as_signed(name) and _SIGNED_NAME.match(name) is not None
+    return _are_initials(line) or (ends_as_signed(name) and _SIGNED_NAME.match(name) is not None)
 
 
 def is_page_line(line: str, start: int) -> bool:
@@ -51,24 +51,27 @@ def first_words() -> tuple[frozenset[str], frozenset[str]]:
     """The words that closings and page lines begin with, in small letters, capitalised and in capitals."""
     content = toml_of(__name__)
     closings, pages = (
-        frozenset(
-            form
-            for entry in content[table]
-            for word in entry["words"]
-            for form in (word, word.capitalize(), word.upper())
-        )
+        frozenset(form for entry in content[table] for form in _forms(entry["words"]))
         for table in ("closings", "page_lines")
     )
     return closings, pages
 
 
+def _forms(words: Iterable[str]) -> Iterable[str]:
+    return (form for word in words for form in (word, word.capitalize(), word.upper()))
+
+
 def ends_as_signed(line: str) -> bool:
     """Does the line end as a signature does ("Jane Roe, MD"), or is it the initials of who dictated and who typed?"""
     line = _name_alone(line)
-    width = len(line)
-    if width < _LONGEST_SIGNATURE and line.rstrip(" .)").endswith(_CREDENTIALS):
-        return True
-    return width < _LONGEST_INITIALS and _INITIALS.match(line) is not None
+    if len(line) >= _LONGEST_SIGNATURE:
+        return False
+    name = line.rstrip(" .)")
+    return (name[-1:].isupper() and name.endswith(_CREDENTIALS)) or _are_initials(line)
+
+
+def _are_initials(line: str) -> bool:
+    return len(line) < _LONGEST_INITIALS and _INITIALS.match(line) is not None
 
 
 def _name_alone(line: str) -> str:
@@ -91,8 +94,8 @@ def underlines(rule: str, above: str) -> bool:
 
 
 class _Rules(NamedTuple):
-    closing: re.Pattern[str]
-    run_on: re.Pattern[str]
+    closings: dict[str, re.Pattern[str]]  # by the first word of the line
+    run_on: dict[str, re.Pattern[str]]
     page: re.Pattern[str]
 
 
@@ -101,8 +104,18 @@ def _rules() -> _Rules:
     """What closings and page lines look like."""
     closings, pages = toml_of(__name__)["closings"], toml_of(__name__)["page_lines"]
     return _Rules(
-        _any_of(closings), _any_of(entry for entry in closings if entry.get("run_on")), _any_of(pages)
+        _by_first_word(closings),
+        _by_first_word(entry for entry in closings if entry.get("run_on")),
+        _any_of(pages),
     )
+
+
+def _by_first_word(entries: Iterable[dict[str, Any]]) -> dict[str, re.Pattern[str]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for entry in entries:
+        for form in _forms(entry["words"]):
+            found.setdefault(form, []).append(entry)
+    return {form: _any_of(chosen) for form, chosen in found.items()}
 
 
 def _any_of(entries: Iterable[dict[str, Any]]) -> re.Pattern[str]:

@@ -90,7 +90,7 @@ def read_plain(given: str) -> PlainText:
     plain = PlainText(given)
     if "\\" in given and given.lstrip("\ufeff \t\r\n").startswith("{\\rtf"):
         plain._rewrite(_rtf(plain.text))
-    if "\\" in plain.text or "_x000" in plain.text:
+    if "\\" in plain.text or ("_" in plain.text and "_x000" in plain.text):
         plain._rewrite(_escapes(plain.text))
     if ("<" in plain.text and _MARKUP.search(plain.text)) or (
         "&" in plain.text and _REFERENCE.search(plain.text)
@@ -587,7 +587,7 @@ def _dictation(text: str) -> Iterable[tuple[int, int, str]]:
             at = end
 
 
-_BOLD_INITIAL = re.compile(r"(\*\*|__)([A-Za-z])\1(?=[a-z])")
+_BOLD_INITIAL = re.compile(r"([*_])\1([A-Za-z])\1\1(?=[a-z])")
 _BRACKETED_INITIAL = re.compile(r"\((?:S\)(?=ubjective)|O\)(?=bjective)|A\)(?=ssessment)|P\)(?=lan))")
 
 # ---- characters ----------------------------------------------------------------------------------

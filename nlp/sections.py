@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +17,6 @@ import pyarrow as pa
 
 from rubricator.nlp.heading_candidates import (
     EDGE,
-    NO_GUARDS,
     Candidate,
     HeadingPhrase,
     HeadingReader,
@@ -91,15 +91,8 @@ CONFIDENCE = {
 }
 
 
-class _Heading(NamedTuple):
-    """A candidate that became a heading; offsets into the note."""
-
-    lead: int
-    start: int
-    end: int
-    after: int
-    category: str
-    rule: str
+# a candidate that became a heading: where its lead, itself and what follows it begin, where it ends; category, rule
+_Heading = tuple[int, int, int, int, str, str]
 
 
 @dataclass(slots=True)
@@ -107,8 +100,8 @@ class _Open:
     """The section that the next heading stands in; an item under a mixed heading opens none."""
 
     phrase: HeadingPhrase
-    category: str
-    role: str
+    category: str = ""
+    role: str = ""
     after: int = 0  # where what stands under its heading begins
     has_topics: bool = False  # names of body systems or problems were seen in it
 
@@ -119,6 +112,8 @@ class SectionFinder:
     def __init__(self, lexicon: Lexicon | None = None) -> None:
         self.lexicon = Lexicon.load() if lexicon is None else lexicon
         self._reader = HeadingReader(self.lexicon)
+        self._roles = {name: category.role for name, category in self.lexicon.categories.items()}
+        self._holders = _HOLDERS | {name for name, role in self._roles.items() if role in ("plan", "mixed")}
 
     def __reduce__(self) -> tuple[type[SectionFinder], tuple[Lexicon]]:
         return SectionFinder, (self.lexicon,)
@@ -148,25 +143,25 @@ class SectionFinder:
         headings: list[_Heading] = []
         rejected: list[RejectedHeading] = []
         letters: dict[int, str] | None = None
-        parent = _Open(_NO_PHRASE, "", "")
+        parent = _Open(_NO_PHRASE)
+        holders = self._holders
         for phrase, line, alone, after_blank in candidates:
             begin, end, after = line + phrase.start, line + phrase.end, line + phrase.after
-            category = phrase.category
-            if phrase.rule == "soap_letter":
+            category, rule = phrase.category, phrase.rule
+            if rule == "soap_letter":
                 if letters is None:
                     letters = letters_of_sets(view, candidates)
                 if begin not in letters:
                     continue
                 category = letters[begin]
             may_begin = True
-            if (guard := phrase.guards.refusing(view, begin, after)) is not None:
+            if phrase.guards and (guard := phrase.guards.refusing(view, begin, after)):
                 category = guard.becomes
                 if category is None:
                     may_begin = len(phrase.text) > _LONGEST_ABBREVIATION  # "EF: 55 %" is a value
                     rejected.append(RejectedHeading(begin, end, guard.reason))
             if phrase.refused:
                 rejected.append(RejectedHeading(begin, end, phrase.refused))
-            rule = phrase.rule
             if rule == "lead_in" and not alone:
                 continue
             if category is None or (category == UNKNOWN and _is_problem(phrase, parent)):
@@ -174,8 +169,13 @@ class SectionFinder:
                     parent.has_topics |= phrase.topic
                     continue
                 category, rule = UNKNOWN, "unknown"
-            elif _is_part_of(phrase, category, parent, alone=alone, after_blank=after_blank) or (
-                category == parent.category and not after_blank and not view[parent.after : begin].strip(EDGE)
+            elif (parent.category in holders or category == parent.category or parent.phrase.depth) and (
+                _is_part_of(phrase, category, parent, alone=alone, after_blank=after_blank)
+                or (
+                    category == parent.category
+                    and not after_blank
+                    and not view[parent.after : begin].strip(EDGE)
+                )
             ):
                 if parent.category:
                     rejected.append(RejectedHeading(begin, end, "part_of_" + parent.category))
@@ -183,20 +183,20 @@ class SectionFinder:
             elif not alone and _holds_items(phrase, parent) and _is_weaker(phrase, parent.phrase):
                 rule = "item"
             if rule != "item":
-                parent = _Open(phrase, category, self.lexicon.categories[category].role, after)
-            headings.append(_Heading(line + phrase.lead, begin, end, after, category, rule))
+                parent.phrase, parent.category, parent.role = phrase, category, self._roles[category]
+                parent.after, parent.has_topics = after, False
+            headings.append((line + phrase.lead, begin, end, after, category, rule))
         return headings, rejected
 
     def _sections(self, text: str, view: str, headings: list[_Heading], closings: list[int]) -> list[Section]:
         sections: list[Section] = []
         categories = self.lexicon.categories
-        last = len(headings) - 1
         end_of_text = len(text)
         upcoming = iter(closings)
         closing = next(upcoming, end_of_text)
-        for n, (_, start, end, after_heading, category, rule) in enumerate(headings):
-            after = after_heading
-            high = headings[n + 1].lead if n < last else end_of_text
+        for heading, following in pairwise([*headings, (end_of_text, 0, 0, 0, "", "")]):
+            _, start, end, after_heading, category, rule = heading
+            after, high = after_heading, following[0]
             while closing < high:
                 if closing > after:
                     if view[after:closing].strip(EDGE):
@@ -205,17 +205,15 @@ class SectionFinder:
                     if is_rule(view[closing : _line_end(view, closing)]):  # under the heading
                         after = _line_end(view, closing)
                 closing = next(upcoming, end_of_text)
-            if view.startswith("- ", after, high):  # the British ":-"
-                after += 1
-            after = min(after, high)
-            body = view[after:high].rstrip()
-            while (
-                body and body[-1] in _DRAWN and is_rule(last_line := body[body.rfind("\n") + 1 :])
-            ):  # before what follows
-                body = body[: len(body) - len(last_line)].rstrip()
-            if n < last and headings[n + 1].category in _OF_A_PROBLEM and category in _OF_A_PROBLEM:
+            body = view[after:high]
+            if body[:2] == "- ":  # the British ":-"
+                after, body = after + 1, body[1:]
+            body = body.rstrip()
+            while body[-1:] in _DRAWN and is_rule(last_line := body[body.rfind("\n") + 1 :]):
+                body = body[: -len(last_line)].rstrip()  # before what follows
+            if category in _OF_A_PROBLEM and following[4] in _OF_A_PROBLEM:
                 body = _without_next_title(body)
-            high = after + len(body)
+            high = after + len(body) if body else min(after, high)
             low = high - len(body.lstrip(EDGE))
             while view[low : low + 1] in _UNDERLINES and is_rule(
                 view[low : (end_of_line := _line_end(view, low, high))]
@@ -243,18 +241,13 @@ class SectionFinder:
 
 def _is_title(first: Section, heading: _Heading, view: str) -> bool:
     """Is the first heading only the title of the note: "OPERATIVE NOTE" above its sections?"""
-    if first.body_start < first.body_end or heading.rule not in (
-        "line_alone",
-        "markup",
-        "qualified",
-        "joined",
-    ):
-        return False
-    end = _line_end(view, heading.end)
+    lead, start, end, _, _, rule = heading
     return (
-        not view[: heading.lead].strip()
-        and ":" not in view[heading.end : end]
-        and view[heading.start : heading.end].rsplit(None, 1)[-1].lower() in _TITLE_NOUNS
+        first.body_start == first.body_end
+        and rule in _RULES_OF_TITLES
+        and not view[:lead].strip()
+        and ":" not in view[end : _line_end(view, end)]
+        and view[start:end].rsplit(None, 1)[-1].lower() in _TITLE_NOUNS
     )
 
 
@@ -412,7 +405,7 @@ def __getattr__(name: str) -> Any:
 
 
 _NO_PHRASE = HeadingPhrase(
-    0, 0, 0, 0, "", None, "", False, False, 0, False, False, False, False, False, NO_GUARDS, None
+    0, 0, 0, 0, "", None, "", False, False, 0, False, False, False, False, False, None, None
 )
 _DRAWN = frozenset("-_=*~")
 _UNDERLINES = frozenset("-=~")
@@ -433,6 +426,8 @@ _WITHOUT_TOPICS = frozenset(
     }
 )
 _INSTRUCTIONS = frozenset({"discharge_instructions", "patient_instructions"})
+# sections that a heading of another category may be a part of, beside plans
+_HOLDERS = _INSTRUCTIONS | {"", "hospital_course", "physical_exam"}
 _OUTSIDE_PLAN = frozenset(
     {
         *(
@@ -472,6 +467,7 @@ _OUTSIDE_PLAN = frozenset(
 )
 _OF_A_PROBLEM = frozenset({"assessment", "plan", "assessment_and_plan", "subjective", "findings"})
 _LONGEST_TITLE = 70
+_RULES_OF_TITLES = frozenset({"line_alone", "markup", "qualified", "joined"})
 _TITLE_NOUNS = frozenset(
     {"note", "report", "evaluation", "assessment", "summary", "consultation", "contrast", "views", "exam"}
 )
