@@ -46,7 +46,8 @@ def extract(
 
     notes: file, folder or glob. positive: the categories whose sentences are labelled 1. lexicon: TOML files
     with more headings. workers: processes, by default one a core. shard_size: notes a shard. engine: "local"
-    or "dask". Raises NoteFormatError, LexiconError, LabelError, JobError (with its kinds) and SafeError.
+    or "dask". Offsets point into the note as given; of a FHIR Composition, into its text in `out`/composed_notes.
+    Raises NoteFormatError, LexiconError, LabelError, JobError (with its kinds) and SafeError.
     """
     open_home(home)
     step = ExtractStep(

@@ -78,7 +78,7 @@ def predict(
 
     model: NAME (its champion), NAME@ALIAS, NAME/VERSION, an MLflow URI or a folder. top_k: rows of a unit.
     min_probability: rows under it are not written; by default those that are rejected. lexicon, engine, workers
-    and shard_size as for `extract`. Another version of the same model may go on in the same folder.
+    and shard_size as for `extract`, and so are offsets. Another version of the same model may go on in the same folder.
     Raises RegistryError, NoteFormatError, LexiconError, JobError (with its kinds) and SafeError.
     """
     open_home(home).init_mlflow()

@@ -3,6 +3,8 @@
 A job's folder (`--out`) holds
 
     sections/part-00000.parquet …   each table is a folder of parquet files, one a shard
+    composed_notes/                 such a table of NOTES_SCHEMA, where the reader put the text of notes together
+                                    (FHIR compositions): offsets point into it, and it is nowhere else
     ledger.sqlite                   the truth about what is done: shards, notes, dead letters
     manifest.json                   the same for people: settings, models, counts, shards
     dead_letters.jsonl              notes that could not be read or worked on, and why; never their text
@@ -35,6 +37,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rubricator.flows.ledger import (
@@ -60,6 +63,7 @@ LARGEST_SHARD = 48_000_000  # bytes of text; bounds the memory of a worker
 KILLS_UNTIL_GIVING_UP = (
     25  # in a row; the note of a shard that kills its worker is found after log2(notes) kills
 )
+COMPOSED_NOTES = "composed_notes"  # not "notes": a folder of that name beside the tables may be the user's
 KILLED = "its worker process was killed, most likely for want of memory"
 
 
@@ -143,6 +147,7 @@ class JobResult:
     dead_letters: int  # of the folder: not readable, or failed
     rows: Figures  # written in this run, by table
     seconds: float
+    composed: int  # notes of this run whose composed text is kept
 
     def __str__(self) -> str:
         if self.notes:
@@ -153,6 +158,8 @@ class JobResult:
             text = (
                 f"nothing to do: all {self.skipped:,} notes are done" if self.skipped else "no note was done"
             )
+        if self.composed:
+            text += f"; the composed texts of {self.composed:,} are in {self.out / COMPOSED_NOTES}"
         if self.dead_letters:
             text += f"; {self.dead_letters:,} could not be used, see {self.out / 'dead_letters.jsonl'}"
         return text
@@ -182,7 +189,7 @@ def run_job(
     out.mkdir(parents=True, exist_ok=True)
     with (
         locked(out),
-        Ledger(out, step=step.name, settings=step.settings, tables=step.schemas) as ledger,
+        Ledger(out, step=step.name, settings=step.settings, tables=(*step.schemas, COMPOSED_NOTES)) as ledger,
     ):
         job = _Job(
             step=step,
@@ -219,17 +226,22 @@ def read_manifest(out: Path) -> dict[str, Any]:
 def work_on_shard(step: Step, work: Path, number: int) -> ShardDone:
     """Do the notes of `shard-N.arrow` in the folder `work`, and write `shard-N.TABLE.parquet` of each table.
 
-    A note on which the work raises is left out, and told of by the name of the exception.
-    Raises only exceptions without note text.
+    Composed notes are a table of their own, where there are any. A note on which the work raises is left out, and
+    told of by the name of the exception. Raises only exceptions without note text.
     """
     started = time.perf_counter()
     process = _prepared(step)
     with pa.memory_map(str(_spool(work, number))) as file:
-        parts, failed = _process(process, pa.ipc.open_file(file).read_all())
-    rows = {}
-    for table, schema in step.schemas.items():
-        whole = pa.concat_tables([schema.empty_table(), *(part.tables[table] for part in parts)])
-        rows[table] = whole.num_rows
+        notes = pa.ipc.open_file(file).read_all()
+        parts, failed = _process(process, notes)
+        composed = _composed(notes, failed)
+    tables = {
+        table: pa.concat_tables([schema.empty_table(), *(part.tables[table] for part in parts)])
+        for table, schema in step.schemas.items()
+    }
+    if composed.num_rows:
+        tables[COMPOSED_NOTES] = composed
+    for table, whole in tables.items():
         with _made(work, number, table).open("wb") as made:
             pq.write_table(whole, made, compression="zstd")
             made.flush()
@@ -237,6 +249,7 @@ def work_on_shard(step: Step, work: Path, number: int) -> ShardDone:
     figures: Counter[str] = Counter()
     for part in parts:
         figures.update(part.figures)
+    rows = {table: whole.num_rows for table, whole in tables.items()}
     return ShardDone(rows, dict(figures), failed, time.perf_counter() - started)
 
 
@@ -263,6 +276,13 @@ def _process(
     first, first_failed = _process(process, notes.slice(0, half))
     second, second_failed = _process(process, notes.slice(half))
     return first + second, first_failed + second_failed
+
+
+def _composed(notes: pa.Table, failed: list[FailedNote]) -> pa.Table:
+    """The notes whose text was composed by their reader, without those that failed."""
+    composed = notes.filter(notes["composed"])
+    ids = pa.array([note.note_id for note in failed], pa.string())
+    return composed.filter(pc.invert(pc.is_in(composed["note_id"], ids)))
 
 
 @dataclass(frozen=True)
@@ -352,6 +372,7 @@ class _Job:
             skipped=self.skipped,
             dead_letters=len(self.ledger.dead_letters()),
             rows={table: self.rows[table] for table in self.step.schemas},
+            composed=self.rows[COMPOSED_NOTES],
             seconds=(datetime.now(UTC) - self.started).total_seconds(),
         )
 
@@ -444,7 +465,7 @@ class _Job:
     def commit(self, shard: Shard, done: ShardDone) -> None:
         """Move a shard's files into the table folders, then record it: so no record lacks a file."""
         sizes = {}
-        for table in self.step.schemas:
+        for table in done.rows:
             made = _made(self.work, shard.number, table)
             sizes[table] = made.stat().st_size
             (self.out / table).mkdir(exist_ok=True)

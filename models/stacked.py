@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from safetensors.numpy import load_file, save_file
 from scipy.sparse import csc_matrix, csr_matrix
-from scipy.special import expit
 
 from rubricator.models.boosted_trees import BoostedTrees
 from rubricator.models.cells import log_odds
@@ -196,7 +195,8 @@ class StackedClassifier:
         )
         if self.settings.context_bound is not None:
             own = stack[:, 1]
-            found = expit(self.settings.context_bound(own, log_odds(found)))
+            decisions = self.settings.context_bound(own, log_odds(found).astype(np.float32))
+            found = 1 / (1 + np.exp(-decisions))
         return np.where(surrounded > 0, found, 0).astype(np.float32)
 
 

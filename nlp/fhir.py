@@ -1,8 +1,13 @@
 """Notes of a FHIR R4 bulk export: folders of ndjson, one resource type a file (https://hl7.org/fhir/uv/bulkdata).
 
-- DocumentReference with an inline attachment (base64): text/plain is taken as it is, else text/html is
-  converted with inscriptis. Composition: each section's title as a heading line, then its narrative
-  converted. Offsets refer to the converted text.
+- DocumentReference: the text is one inline attachment (base64), decoded. Of several it is the first of READABLE:
+  plain text, HTML, RTF, C-CDA. Offsets point into the decoded attachment, without its byte order mark. It is
+  decoded by the charset of its content type, else as UTF-8, and where it is no UTF-8, by the charset that the
+  document itself names.
+- Composition: the text is put together from the sections, in their order (`RawNote.composed`). Each section is its
+  title in a <title> element, its narrative (XHTML) as it is given, then its inner sections. A line of dashes stands
+  between the outer sections, so that each ends where it ends, whether its title is known or not. A section without
+  words is left out.
 - `note_id` is "DocumentReference/<id>" or "Composition/<id>", for ids are unique within a type only;
   `patient_id` is the id in the subject's reference.
 - Codes: the ICD codings of the Conditions and Procedures of the note's encounter, linked by their own
@@ -13,7 +18,9 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import contextlib
+import html
 import itertools
 import re
 import sys
@@ -21,15 +28,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import inscriptis
-from inscriptis.css_profiles import CSS_PROFILES
-from inscriptis.model.config import ParserConfig
-
 from rubricator.nlp.note_files import DeadLetter, NoteFormatError, Progress, RawNote
 from rubricator.nlp.note_tables import json_rows
 
 CODES = ("Encounter", "Condition", "Procedure")  # read in this order, then the notes
 NOTES = ("DocumentReference", "Composition")
+READABLE = (  # content types of attachments, the best first
+    "text/plain",
+    "text/html",
+    "application/xhtml+xml",
+    "text/rtf",
+    "application/rtf",
+    "application/x-rtf",
+    "application/hl7-cda+xml",
+    "application/cda+xml",
+    "text/cda+xml",
+    "application/xml",
+    "text/xml",
+)
 ICD_SYSTEMS = {
     "http://hl7.org/fhir/sid/icd-10-cm",
     "http://hl7.org/fhir/sid/icd-10",
@@ -141,9 +157,12 @@ class FhirExport:
             return "marked as entered in error"
         if resource.get("status") == "superseded":
             return "superseded by another document"
-        text = _attached_text(resource) if kind == "DocumentReference" else _headed_text(resource["section"])
-        if text is None:
-            return "no inline attachment of text/plain or text/html"
+        if kind == "Composition":
+            text: str | None = _composed_text(resource.get("section", []))
+        else:
+            text = _attached_text(resource["content"])
+            if text is None:
+                return _why_unread(resource["content"])
         context = resource.get("context", {}) if kind == "DocumentReference" else resource
         encounters = map(_reference, _listed(context.get("encounter")))
         ranked = [item for encounter in encounters for item in self._codes.get(encounter, [])]
@@ -155,38 +174,92 @@ class FhirExport:
             resource.get("date") or context.get("period", {}).get("start"),
             _display(resource.get("type", {})),
             [code for _, code in sorted(ranked, key=lambda item: item[0])] or None,
+            composed=kind == "Composition",
         )
 
 
-def _attached_text(document: Resource) -> str | None:
-    attachments: dict[str, tuple[str, str]] = {}
-    for content in document["content"]:
-        kind, _, parameters = content["attachment"].get("contentType", "").lower().partition(";")
+def _attached_text(contents: list[Resource]) -> str | None:
+    """The best attachment that can be read; None where there is none."""
+    attachments: dict[str, Resource] = {}
+    for content in contents:
         if content["attachment"].get("data"):
-            attachments.setdefault(kind.strip(), (content["attachment"]["data"], parameters))
-    for kind in ("text/plain", "text/html", "application/xhtml+xml"):
+            attachments.setdefault(_content_type(content["attachment"]), content["attachment"])
+    for kind in READABLE:
         if kind in attachments:
-            data, parameters = attachments[kind]
-            charset = re.search(r"charset=\"?([\w.:-]+)", parameters)
-            text = base64.b64decode(data, validate=True).decode(charset[1] if charset else "utf-8")
-            text = text.removeprefix("\ufeff")
-            return text if kind == "text/plain" else _html_text(text)
+            text = _decoded(attachments[kind])
+            if not _holds_a_file(text):
+                return text if kind == "text/plain" or _has_words(text) else ""
     return None
 
 
-def _headed_text(sections: list[Resource]) -> str:
-    parts = []
-    for section in sections:
-        title = (section.get("title") or _display(section.get("code", {})) or "").strip().rstrip(":")
-        body = _html_text(section.get("text", {}).get("div", "")).strip("\n")
-        inner = _headed_text(section.get("section", []))
-        parts.append("\n".join(filter(None, (f"{title}:" if title else "", body, inner))))
-    return "\n\n".join(filter(None, parts))
+def _content_type(attachment: Resource) -> str:
+    kind: str = attachment.get("contentType", "")
+    return kind.partition(";")[0].strip().lower()
 
 
-def _html_text(html: str) -> str:
-    text: str = inscriptis.get_text(html, ParserConfig(css=CSS_PROFILES["strict"]))  # <div> is not indented
-    return text
+def _why_unread(contents: list[Resource]) -> str:
+    """What the attachments are, none of which can be read, and what to do."""
+    found = dict.fromkeys(_described(content["attachment"]) for content in contents)
+    what = ", ".join(found) or "there is none"
+    return f"no attachment can be read ({what}): put plain text, HTML, RTF or C-CDA into attachment.data"
+
+
+def _described(attachment: Resource) -> str:
+    kind = _content_type(attachment)
+    named = kind if _MEDIA_TYPE.fullmatch(kind) else "of no known type"  # it could be anything
+    if not attachment.get("data"):
+        return f"{named} by url only" if attachment.get("url") else f"{named} without data"
+    return f"{named} around a file" if kind in READABLE else named
+
+
+_MEDIA_TYPE = re.compile(r"(?:application|audio|image|message|model|multipart|text|video)/[a-z0-9.+-]{1,80}")
+
+
+def _decoded(attachment: Resource) -> str:
+    """The text of an attachment. Raises ValueError or LookupError where it is not what it says."""
+    raw = base64.b64decode("".join(attachment["data"].split()), validate=True)
+    if charset := re.search(r"charset\s*=\s*[\"']?([\w.:-]+)", attachment["contentType"], re.IGNORECASE):
+        text = raw.decode(charset[1])
+    elif raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = raw.decode("utf-16")
+    else:
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError:
+            text = raw.decode(_own_charset(raw[:2048]))
+    return text.removeprefix("\ufeff")
+
+
+def _own_charset(head: bytes) -> str:
+    """The charset that a document of RTF, XML or HTML names at its start; UTF-8 where it names none."""
+    if head.lstrip().startswith(b"{\\rtf"):
+        page = re.search(rb"\\ansicpg(\d{1,5})", head)
+        return f"cp{page[1].decode()}" if page else "cp1252"
+    named = re.search(rb"(?:encoding|charset)\s*=\s*[\"']?([\w.:-]+)", head, re.IGNORECASE)
+    return named[1].decode() if named else "utf-8"
+
+
+def _holds_a_file(text: str) -> bool:
+    """Is it a C-CDA whose body is no XML, but a file in base64: a PDF, mostly?"""
+    body = text.find("nonXMLBody")
+    return body >= 0 and 'representation="B64"' in text[body : body + 500]
+
+
+def _composed_text(sections: list[Resource]) -> str:
+    return "\n\n-----\n\n".join(filter(None, map(_section_text, sections)))
+
+
+def _section_text(section: Resource) -> str:
+    title = section.get("title") or _display(section.get("code", {})) or ""
+    title = html.escape(" ".join(title.split()).rstrip(": "), quote=False)
+    narrative = section.get("text", {}).get("div", "")
+    inner = map(_section_text, section.get("section", []))
+    text = "\n\n".join(filter(None, (narrative if _has_words(narrative) else "", *inner)))
+    return f"<title>{title}</title>\n{text}" if title and text else text
+
+
+def _has_words(markup: str) -> bool:
+    return bool(re.sub(r"<[^<>]*>", "", markup).strip())
 
 
 def _reference(reference: Resource | None) -> str:

@@ -253,6 +253,7 @@ class HeadingReader:
         """Is a line without a heading before a colon worth a closer look?"""
         return (
             first in self.lexicon.first_words
+            or (not first[1:].islower() and first.lower() in self.lexicon.first_words)  # "PMHx"
             or (
                 content[0] in _LETTER_STARTS
                 and (content[0] in "[(" or not content[1:2].isalpha())

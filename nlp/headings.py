@@ -188,6 +188,9 @@ class Lexicon:
         self.heading_nouns = {word for word in self.last_words if word.isalpha()} - self._problem_nouns
         self.last_words |= _LETTERS
         starts = self._first | {key.split(" ", 1)[0] for key in self._before}
+        starts |= {
+            key.split(" ", 2)[1] for key in self.variants if key[0].isdigit() and " " in key
+        }  # "24 hour events"
         # without a colon, a line that begins with "The" or "No" is prose
         self.first_words = {
             form

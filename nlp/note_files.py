@@ -33,7 +33,7 @@ class DeadLetter:
 
 
 class RawNote(NamedTuple):
-    """A note as the file has it, before validation."""
+    """A note as the file has it, before validation. composed: the reader put the text together from parts."""
 
     row: int | None
     note_id: object
@@ -43,6 +43,7 @@ class RawNote(NamedTuple):
     note_type: object
     codes: object
     evidence: object = None
+    composed: bool = False
 
 
 @dataclass

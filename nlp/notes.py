@@ -53,6 +53,7 @@ NOTES_SCHEMA = pa.schema(
             "evidence",
             pa.list_(pa.struct([("code", pa.string()), ("start", pa.int32()), ("end", pa.int32())])),
         ),
+        pa.field("composed", pa.bool_()),  # the text stands in no file: its reader put it together
     ]
 )
 TABLES = {
@@ -71,7 +72,7 @@ NULLS = {"NULL", "NaN", "nan", "None", "<NA>", r"\N"}  # as databases and pandas
 
 Marked = list[tuple[str, int, int]]  # code, start, end
 ValidNote = tuple[  # as NOTES_SCHEMA
-    str, str, str, datetime.date | None, str | None, list[str] | None, Marked | None
+    str, str, str, datetime.date | None, str | None, list[str] | None, Marked | None, bool
 ]
 
 
@@ -79,6 +80,7 @@ class NoteReader:
     """Reads `source` (file, folder or glob) as validated batches of NOTES_SCHEMA; may be iterated again.
 
     - Text is untouched: line ends and control characters stay; only a byte order mark at a file's start goes.
+      A FHIR Composition has no text of its own: one is put together, and `composed` is true.
     - `patient_id` is the note id where there is none. A date that is not ISO 8601 is null. Codes are null
       where the note says nothing of them, an empty list where it says that there are none. Evidence is null
       where no column of it is named. Words for null (NULLS) are no id, no patient and no code.
@@ -244,7 +246,8 @@ def _validated(path: Path, raw: RawNote, seen: _SeenIds) -> ValidNote | DeadLett
         return dead(evidence)
     if not seen.add(note_id):
         return dead("the note id stands for an earlier note already")
-    return note_id, patient_id, text, _date(raw.written_on), _note_type(raw.note_type), codes, evidence
+    written_on, note_type = _date(raw.written_on), _note_type(raw.note_type)
+    return note_id, patient_id, text, written_on, note_type, codes, evidence, raw.composed
 
 
 def _is_null(value: object) -> bool:

@@ -237,6 +237,7 @@ class _HtmlReader(HTMLParser):
         self._bold_spans: list[bool] = []
         self._has_heads: list[bool] = []  # of each table that is open: were there column heads?
         self._hidden = 0
+        self._sections = 0  # that are open, one in another
         self._row = False  # a cell of this row was written
         self._titled = "</title>" in text  # C-CDA: titles name the sections, and nothing below them does
 
@@ -247,6 +248,7 @@ class _HtmlReader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         raw = self.get_starttag_text() or ""
         start = self._here()
+        self._sections += tag == "section"
         end = start + len(raw)
         named = next((value for key, value in attrs if key in _NAMING_ATTRIBUTES and value), None)
         edits = self.edits
@@ -288,13 +290,15 @@ class _HtmlReader(HTMLParser):
             if tag == "span":
                 self._bold_spans.append(False)
             edits.replace(start, end, "")
-        elif tag in self._closed and _is_heading(tag.replace("_", " ")):
+        elif tag in self._closed and not self._titled and _is_heading(tag.replace("_", " ")):
             edits.title(start, end, raw[1 : 1 + len(tag)])
         elif tag in self._closed or raw.endswith("/>"):
             edits.replace(start, end, "")
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.handle_starttag(tag, attrs)
+        if tag in _HIDDEN_TAGS:  # <script src="…"/> hides nothing
+            self._hidden -= 1
 
     def handle_endtag(self, tag: str) -> None:
         start = self._here()
@@ -305,11 +309,14 @@ class _HtmlReader(HTMLParser):
             self._hide(start, end)
         elif tag in _BOLD_TAGS or (tag == "span" and self._bold_spans and self._bold_spans.pop()):
             edits.bold(start, end, on=False)
+        elif tag == "section" and self._titled:
+            self._sections -= 1
+            edits.end_line(start, end, blank_line=True, then="" if self._sections else "-----\n")
         elif tag in _TITLE_TAGS or tag in _LINE_TAGS - {"td"} or tag in _PARAGRAPH_TAGS:
             if tag == "table" and self._has_heads:
                 self._has_heads.pop()
             edits.end_line(start, end, blank_line=tag in _PARAGRAPH_TAGS)
-        elif _is_heading(tag.replace("_", " ")) and tag not in _HTML_TAGS:
+        elif not self._titled and tag not in _HTML_TAGS and _is_heading(tag.replace("_", " ")):
             edits.end_line(start, end, blank_line=True)
         else:
             edits.replace(start, end, "")

@@ -103,6 +103,7 @@ class _Open:
     category: str = ""
     role: str = ""
     after: int = 0  # where what stands under its heading begins
+    indent: int = 0
     has_topics: bool = False  # names of body systems or problems were seen in it
 
 
@@ -171,6 +172,7 @@ class SectionFinder:
                 category, rule = UNKNOWN, "unknown"
             elif (parent.category in holders or category == parent.category or parent.phrase.depth) and (
                 _is_part_of(phrase, category, parent, alone=alone, after_blank=after_blank)
+                or _stands_deeper(view, line, parent, category)
                 or (
                     category == parent.category
                     and not after_blank
@@ -184,7 +186,7 @@ class SectionFinder:
                 rule = "item"
             if rule != "item":
                 parent.phrase, parent.category, parent.role = phrase, category, self._roles[category]
-                parent.after, parent.has_topics = after, False
+                parent.after, parent.has_topics, parent.indent = after, False, _indent(view, line)
             headings.append((line + phrase.lead, begin, end, after, category, rule))
         return headings, rejected
 
@@ -328,6 +330,8 @@ def _is_part_of(
         return False
     if phrase.text[-1] == "?" and parent.category in _INSTRUCTIONS:  # of a letter to the patient
         return True
+    if phrase.rule == "soap_letter" and category != parent.category:
+        return False
     weaker = _is_weaker(phrase, parent.phrase)
     if category == "problem_list" and parent.category == "hospital_course":
         return True
@@ -336,6 +340,12 @@ def _is_part_of(
     if parent.category == "physical_exam" and category in _PARTS_OF_EXAM:
         return weaker or not after_blank
     if category == parent.category and not after_blank:
+        if (
+            category == "plan"
+            and parent.phrase.text.lower().endswith("plan")
+            and "plan" not in phrase.text.lower()
+        ):
+            return True
         return weaker or category in ("diagnosis", "social_history")
     if not weaker or parent.role not in ("plan", "mixed"):
         return False
@@ -345,9 +355,28 @@ def _is_part_of(
         return True
     # no matter how the heading of the plan is set, a history does not stand in it, nor what a blank line sets apart
     own_line = phrase.colon or phrase.marked or alone
+    if own_line and after_blank and category == "medications" and _TAKEN.search(phrase.text):
+        return False
     if own_line and (category in _OUTSIDE_PLAN or (after_blank and not parent.has_topics)):
         return False
     return parent.has_topics or category not in _AFTER_PLAN
+
+
+def _indent(view: str, line: int) -> int:
+    """Blanks before the first word of a line, which stands at `line`; 0 inside a line."""
+    before = view[max(0, line - _DEEPEST_INDENT) : line]
+    start = line - len(before) + len(before.rstrip(" \t"))
+    return line - start if start == 0 or view[start - 1] == "\n" else 0
+
+
+def _stands_deeper(view: str, line: int, parent: _Open, category: str) -> bool:
+    """Is the heading indented under the plan that is open, as "  LAB: CBC" is?"""
+    return (
+        parent.role in ("plan", "mixed")
+        and category not in _OUTSIDE_PLAN
+        and category not in _AFTER_PLAN
+        and _indent(view, line) > parent.indent
+    )
 
 
 def _line_end(text: str, start: int, limit: int | None = None) -> int:
@@ -475,6 +504,10 @@ _NEVER_PARTS = frozenset({"addendum", "signature"})
 _AFTER_PLAN = frozenset(
     {"follow_up", "disposition", "recommendations", "patient_instructions", "discharge_instructions", "goals"}
 )
+_DEEPEST_INDENT = 40
 _JUDGEMENTS = frozenset({"assessment", "impression"})
 _PARTS_OF_MIXED = frozenset({"plan", "assessment", "assessment_and_plan"})
+_TAKEN = re.compile(
+    r"\b(?:current|home|outpatient|inpatient|facility|prior|admission|PTA|scheduled)\b", re.IGNORECASE
+)
 _BLANK_LINE = re.compile(r"\n\s*\n")

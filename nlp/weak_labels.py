@@ -21,7 +21,7 @@ from rubricator.nlp.errors import RubricatorError
 from rubricator.nlp.note_lines import first_words, is_page_line
 from rubricator.nlp.plain_text import PlainText, read_plain
 from rubricator.nlp.sentences import split_plain_parts
-from rubricator.nlp.wording import says_where_next, worded_as_plan
+from rubricator.nlp.wording import is_boilerplate, says_where_next, worded_as_plan
 
 if TYPE_CHECKING:
     from rubricator.nlp.headings import Lexicon
@@ -122,7 +122,8 @@ def label_note(
 ) -> list[LabelledSentence]:
     """All sentences of a note in order, labelled by the section they stand in.
 
-    Units without a word of two letters ("1.", "98.6", "x 3") and heads of pages inside a section are never labelled.
+    Units without a word of two letters ("1.", "98.6", "x 3") and heads of pages inside a section are never labelled,
+    and boilerplate ("Total time spent: 40 minutes.") is never a positive.
     """
     labels = _labels(settings, lexicon)
     chosen = settings.positive | (settings.negative or frozenset())
@@ -137,7 +138,11 @@ def label_note(
         for span in spans:
             start, end = plain.span_given(*span)
             word = _WORD.search(plain.text, *span)
-            if word is None or (category is not None and _heads_page(plain.text, *span)):
+            if (
+                word is None
+                or (category is not None and _heads_page(plain.text, *span))
+                or (label == 1 and is_boilerplate(plain.of(*span)))
+            ):
                 sentences.append(LabelledSentence(start, end, category, None))
             elif label is None and category in by_wording:
                 sentence = plain.text[slice(*span)]
@@ -165,7 +170,7 @@ def _heads_page(text: str, start: int, end: int) -> bool:
     word = _FIRST_WORD.match(text, start, end)
     return (
         word is not None
-        and word[1] in first_words()[1]
+        and (word[1] in first_words()[1] or text[end - 1].isdigit())
         and is_page_line(text[start:end], word.start(1) - start)
     )
 

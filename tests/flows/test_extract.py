@@ -1,10 +1,13 @@
 """Extract: sections and sentences of every note on disk, the report on headings, and no note text elsewhere."""
 
+import base64
+import csv
 import json
 import os
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +20,7 @@ from rubricator.flows.extract import Extracted, extract
 from rubricator.flows.ledger import SettingsChangedError
 from rubricator.flows.shards import read_manifest
 from rubricator.nlp.headings import Lexicon
+from rubricator.nlp.notes import NOTES_SCHEMA, read_notes
 from rubricator.nlp.sections import SECTIONS_SCHEMA, SectionFinder
 from rubricator.nlp.weak_labels import SENTENCES_SCHEMA, LabelError, WeakLabelSettings, label_note
 
@@ -178,6 +182,104 @@ def test_a_second_run_adds_only_new_notes(notes: Path, tmp_path: Path) -> None:
     result = run(notes, tmp_path / "out")
     assert (result.job.notes, result.job.skipped, result.report.notes) == (1, 12, 13)
     assert pq.read_table(tmp_path / "out" / "sections").num_rows == before.num_rows + 4
+
+
+# ---- marked up notes
+
+
+MARKUP = f"<h2>History</h2><p>Had a cough.</p><h2>Plan</h2>{{}}stop warfarin, {CANARY}"
+
+
+def write_fhir(folder: Path, *resources: dict[str, object]) -> Path:
+    folder.mkdir(exist_ok=True)
+    for kind in {str(resource["resourceType"]) for resource in resources}:
+        lines = (json.dumps(resource) for resource in resources if resource["resourceType"] == kind)
+        (folder / f"{kind}.ndjson").write_text("".join(f"{line}\n" for line in lines))
+    return folder
+
+
+def document(name: str, html: str) -> dict[str, object]:
+    attachment = {"contentType": "text/html", "data": base64.b64encode(html.encode()).decode()}
+    return {"resourceType": "DocumentReference", "id": name, "content": [{"attachment": attachment}]}
+
+
+def composition(name: str, *sections: tuple[str, str]) -> dict[str, object]:
+    made = [{"title": title, "text": {"div": f"<div>{narrative}</div>"}} for title, narrative in sections]
+    return {"resourceType": "Composition", "id": name, "section": made}
+
+
+def plan_sentences(out: Path, texts: dict[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for row in pq.read_table(out / "sentences").to_pylist():
+        if row["label"] == 1:
+            found.setdefault(row["note_id"], []).append(texts[row["note_id"]][row["start"] : row["end"]])
+    return found
+
+
+def test_no_depth_of_markup_hides_what_stands_in_it(tmp_path: Path) -> None:
+    """10,000 elements that are never closed, of each kind that writers of HTML leave open."""
+    texts = {tag: MARKUP.format(f"<{tag}>" * 10_000) for tag in ("font", "span", "b", "div")}
+    texts["mixed"] = MARKUP.format("<div><b><font color='#000'><span style='x'>" * 2_500)
+    source = write_fhir(
+        tmp_path / "fhir",
+        *(document(name, text) for name, text in texts.items()),
+        *(composition(name, ("Plan", text)) for name, text in texts.items()),
+    )
+    with (tmp_path / "notes.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["note_id", "text"], *texts.items()])
+    said = f"stop warfarin, {CANARY}"
+    run(source, tmp_path / "from-fhir")
+    given = {f"DocumentReference/{name}": text for name, text in texts.items()}
+    kept = pq.read_table(tmp_path / "from-fhir" / "composed_notes").to_pylist()
+    given |= {note["note_id"]: note["text"] for note in kept}
+    assert plan_sentences(tmp_path / "from-fhir", given) == {note_id: [said] for note_id in given}
+    run(tmp_path / "notes.csv", tmp_path / "from-csv")
+    assert plan_sentences(tmp_path / "from-csv", texts) == {name: [said] for name in texts}
+
+
+def test_the_time_of_deep_markup_grows_with_its_length() -> None:
+    def seconds(depth: int) -> float:
+        started = time.process_time()
+        text = MARKUP.format("<div><b><font color='#000'><span>" * depth)
+        label_note(text, SectionFinder().find(text), WeakLabelSettings(), Lexicon.load())
+        return time.process_time() - started
+
+    seconds(10)
+    assert seconds(20_000) < 30 * max(seconds(2_000), 0.02)
+
+
+def test_composed_texts_are_kept_beside_the_tables_and_no_other_text(
+    tmp_path: Path, files_with: Callable[..., list[Path]]
+) -> None:
+    visits = [
+        composition(f"c{row}", ("History", "<p>A cough.</p>"), ("A & P", f"<p>Rest, {CANARY}.</p>"))
+        for row in range(3)
+    ]
+    others = [document(f"d{row}", MARKUP.format("<p>")) for row in range(3)]
+    source = write_fhir(tmp_path / "fhir", *visits, *others)
+    out = tmp_path / "out"
+    result = run(source, out, shard_size=2, positive=["assessment_and_plan"])
+    assert f"; the composed texts of 3 are in {out / 'composed_notes'}" in str(result.job)
+    assert {file.parent for file in files_with(CANARY, out, tmp_path / "home")} == {out / "composed_notes"}
+    kept = pq.read_table(out / "composed_notes")
+    assert kept.schema.equals(NOTES_SCHEMA)
+    read = read_notes(source, on_dead_letter=print).to_pylist()
+    assert kept.to_pylist() == [note for note in read if note["note_id"].startswith("Composition/")]
+    texts = dict(zip(kept["note_id"].to_pylist(), kept["text"].to_pylist(), strict=True))
+    assert plan_sentences(out, texts) == {f"Composition/c{row}": [f"Rest, {CANARY}."] for row in range(3)}
+    for file in (out / "composed_notes").glob("*"):
+        assert file.stat().st_mode & 0o777 == 0o600
+    manifest = read_manifest(out)
+    assert manifest["rows"]["composed_notes"] == 3
+    again = run(out / "composed_notes", tmp_path / "again", positive=["assessment_and_plan"])
+    assert again.job.notes == 3, "what is kept can be given as notes"
+    assert plan_sentences(tmp_path / "again", texts) == plan_sentences(out, texts)
+
+
+def test_where_no_text_was_composed_none_is_kept(notes: Path, tmp_path: Path) -> None:
+    result = run(notes, tmp_path / "out")
+    assert not (tmp_path / "out" / "composed_notes").exists()
+    assert "composed" not in str(result.job)
 
 
 # ---- as Prefect flows, all in one process of their own

@@ -136,6 +136,30 @@ def test_another_version_goes_on_with_new_notes_only(tmp_path: Path, home: Path,
     assert by_version == {(False, old), (True, new)}
 
 
+def test_units_and_evidence_of_a_composition_point_into_the_text_that_is_kept(
+    tmp_path: Path, home: Path, plan_model: Path, files_with: Callable[..., list[Path]]
+) -> None:
+    said = f"Follow up in two weeks &amp; rest, {CANARY}."
+    visit = {
+        "resourceType": "Composition",
+        "id": "c1",
+        "section": [
+            {"title": "HPI", "text": {"div": "<div><p>Had a cough for three days.</p></div>"}},
+            {"title": "A & P", "text": {"div": f"<div><ul><li>{said}</li></ul></div>"}},
+        ],
+    }
+    (tmp_path / "Composition.ndjson").write_text(json.dumps(visit))
+    result = run(tmp_path / "Composition.ndjson", plan_model, tmp_path / "out")
+    assert result.composed == 1
+    [kept] = pq.read_table(tmp_path / "out" / "composed_notes").to_pylist()
+    found = [row for row in rows(tmp_path / "out") if row["note_id"] == "Composition/c1"]
+    assert said in [kept["text"][row["start"] : row["end"]] for row in found]
+    assert any(
+        "ollow" in kept["text"][span["start"] : span["end"]] for row in found for span in row["evidence"]
+    )
+    assert {file.parent.name for file in files_with(CANARY, tmp_path / "out", home)} <= {"composed_notes"}
+
+
 # ---- kill -9, and as a Prefect flow
 
 RUN = """

@@ -285,6 +285,39 @@ def test_a_shard_that_lost_a_file_is_done_again(tmp_path: Path) -> None:
     assert rows(tmp_path / "out") == expected(texts(30))
 
 
+def write_compositions(folder: Path, bodies: list[str]) -> Path:
+    folder.mkdir(exist_ok=True)
+    rows = [
+        {
+            "resourceType": "Composition",
+            "id": f"c{row}",
+            "section": [{"title": "Plan", "text": {"div": f"<div>{body}</div>"}}],
+        }
+        for row, body in enumerate(bodies)
+    ]
+    (folder / "Composition.ndjson").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def test_composed_texts_are_as_safe_as_the_tables(tmp_path: Path) -> None:
+    bodies = texts(30)
+    bodies[4] = "[fail] Canary Smith"
+    notes, out = write_compositions(tmp_path / "fhir", bodies), tmp_path / "out"
+    count(notes, out)
+    kept = out / "composed_notes"
+    before = pq.read_table(kept)
+    assert before["note_id"].to_pylist() == [f"Composition/c{row}" for row in range(30) if row != 4]
+    assert "Canary" not in str(before.to_pylist()), "a note that failed is not kept"
+    (kept / "part-00001.parquet").unlink()
+    (kept / "part-00002.parquet").write_bytes(b"cut off")
+    (kept / "part-00009.parquet").write_bytes(b"of a shard that was never recorded")
+    result = count(notes, out)
+    assert (result.notes, result.skipped) == (20, 9)
+    assert result.composed == 20 and result.rows == {"words": 20, "lengths": 20}
+    assert pq.read_table(kept).sort_by("note_id").equals(before.sort_by("note_id"))
+    assert len(rows(out)) == 29
+
+
 def test_shards_grow_by_default(tmp_path: Path) -> None:
     long_texts = [text + "x" * 10_000 for text in texts(1500)]
     notes = write_notes(tmp_path / "notes.jsonl", long_texts)
@@ -320,6 +353,18 @@ def wait_for(what: str, holds, job: subprocess.Popen[str]) -> None:
 
 def parts(out: Path, table: str = "words") -> int:
     return len(list((out / table).glob("*.parquet")))
+
+
+def test_kill_9_loses_and_doubles_no_composed_text(tmp_path: Path) -> None:
+    notes, out = write_compositions(tmp_path / "fhir", texts(100)), tmp_path / "out"
+    job = start(notes, out)
+    wait_for("two shards", lambda: parts(out, "composed_notes") >= 2, job)
+    job.send_signal(signal.SIGKILL)
+    job.wait()
+    count(notes, out, workers=2)
+    kept = pq.read_table(out / "composed_notes")
+    assert sorted(kept["note_id"].to_pylist()) == sorted(f"Composition/c{row}" for row in range(100))
+    assert len(rows(out)) == 100
 
 
 @pytest.mark.parametrize("shards_done", [0, 1, 4, 9])

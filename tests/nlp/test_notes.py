@@ -42,9 +42,9 @@ NOTES = [
     {"note_id": "c", "patient_id": "p2", "text": f" {CANARY} ", "written_on": "soon"},
 ]
 EXPECTED = [
-    NOTES[0] | {"written_on": datetime.date(2031, 5, 6), "evidence": None},
-    NOTES[1] | {"written_on": None, "note_type": None, "evidence": None},
-    NOTES[2] | {"written_on": None, "note_type": None, "codes": None, "evidence": None},
+    NOTES[0] | {"written_on": datetime.date(2031, 5, 6), "evidence": None, "composed": False},
+    NOTES[1] | {"written_on": None, "note_type": None, "evidence": None, "composed": False},
+    NOTES[2] | {"written_on": None, "note_type": None, "codes": None, "evidence": None, "composed": False},
 ]
 
 
@@ -399,7 +399,7 @@ def test_columns_are_guessed_from_the_usual_names(tmp_path: Path) -> None:
         pl.DataFrame([[value] for value in values], schema=list(names)).write_csv(tmp_path / "n.csv")
         [note] = read(tmp_path / "n.csv")[0]
         date = datetime.date(2031, 1, 2)
-        assert list(note.values()) == ["1", "2", "x", date, "ECG", ["I10"], None]
+        assert list(note.values()) == ["1", "2", "x", date, "ECG", ["I10"], None, False]
 
 
 def test_columns_can_be_named(tmp_path: Path) -> None:
@@ -427,6 +427,7 @@ def test_columns_can_be_named(tmp_path: Path) -> None:
         "note_type": None,
         "codes": ["0DTJ4ZZ"],
         "evidence": None,
+        "composed": False,
     }
 
 

@@ -3,12 +3,19 @@
 import base64
 import gzip
 import json
+import re
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from rubricator.nlp.headings import Lexicon
 from rubricator.nlp.notes import DeadLetter, NoteFormatError, NoteReader, NoteSettings, read_notes
+from rubricator.nlp.sections import SectionFinder
+from rubricator.nlp.weak_labels import WeakLabelSettings, label_note
 
 CANARY = "canary-7f3a"
 ICD_10 = "http://hl7.org/fhir/sid/icd-10-cm"
@@ -91,7 +98,7 @@ def test_documents(tmp_path: Path) -> None:
     assert letters == []
     assert {name: note["text"] for name, note in notes.items()} == {
         "DocumentReference/plain": "Plan:\r\nné 😀\n",
-        "DocumentReference/html": "Plan\n\n  * Stop aspirin\nRest & fluids",
+        "DocumentReference/html": html,
         "DocumentReference/latin": "né",
         "DocumentReference/mark": "Plan",
     }
@@ -100,12 +107,142 @@ def test_documents(tmp_path: Path) -> None:
     assert str(notes["DocumentReference/plain"]["written_on"]) == "2031-05-06"
 
 
-def test_a_composition_becomes_headed_text(tmp_path: Path) -> None:
-    def section(title: str, div: str, **fields: Any) -> Resource:
-        div = f'<div xmlns="http://www.w3.org/1999/xhtml">{div}</div>'
-        return {"title": title, "text": {"status": "generated", "div": div}, **fields}
+@pytest.mark.parametrize("kind", ["text/html", "application/xhtml+xml; charset=utf-8", "application/xml"])
+@settings(deadline=None)  # the first reads the lexicon
+@given(
+    sentences=st.lists(st.text("abcé😀<>&\"' ", min_size=1, max_size=12), min_size=1, max_size=6),
+    tags=st.lists(st.sampled_from(["p", "div", "span", "li", "b", "td", "font"]), min_size=6, max_size=6),
+    mark=st.booleans(),
+)
+def test_offsets_point_into_the_decoded_attachment(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, sentences: list[str], tags: list[str], mark: bool
+) -> None:
+    """Whatever the markup, a span of the decoded attachment says in plain text what the sentence says."""
+    words = [f"Stop {sentence}here." for sentence in sentences]
+    body = "".join(f"<{tag}>{escape(sentence)}</{tag}>\n" for tag, sentence in zip(tags, words, strict=False))
+    markup = f"<html><body><h2>Plan</h2>{body}</body></html>"
+    content = attachment("\ufeff" * mark + markup, kind)
+    folder = tmp_path_factory.mktemp("export")
+    notes, _ = read(export(folder, document("d", content)))
+    decoded = base64.b64decode(content["attachment"]["data"]).decode("utf-8-sig")
+    assert notes["DocumentReference/d"]["text"] == decoded
+    assert notes["DocumentReference/d"]["composed"] is False
+    found = labelled(decoded)
+    assert found and all(label == 1 for _, label, _ in found)
+    said = "".join(unescape(re.sub(r"<[^<>]*>", "", text)) for _, _, text in found)
+    assert "".join(said.split()) == "".join("".join(words).split())
 
-    composition = {
+
+def labelled(text: str) -> list[tuple[str | None, int | None, str]]:
+    """Category, label and given text of each sentence."""
+    lexicon = Lexicon.load()
+    units = label_note(text, SectionFinder(lexicon).find(text), WeakLabelSettings(), lexicon)
+    return [(unit.category, unit.label, text[unit.start : unit.end]) for unit in units]
+
+
+PLAIN, HTML = "Plan: rest.", "<p><b>Plan:</b> rest.</p>"
+RTF = r"{\rtf1\ansi{\b Plan:}\par Stop warfarin.\par}"
+CDA = "<ClinicalDocument><title>Plan</title><text>Rest.</text></ClinicalDocument>"
+IN_ORDER = [
+    ("text/plain", PLAIN),
+    ("text/html", HTML),
+    ("application/xhtml+xml", HTML + " "),
+    ("text/rtf", RTF),
+    ("application/rtf", RTF + " "),
+    ("application/hl7-cda+xml", CDA),
+    ("application/xml; charset=utf-8", CDA + " "),
+    ("TEXT/XML", CDA + "  "),
+]
+
+
+@pytest.mark.parametrize("best", range(len(IN_ORDER)))
+def test_of_several_attachments_the_best_is_read_as_it_is(tmp_path: Path, best: int) -> None:
+    contents = [attachment(text, kind) for kind, text in reversed(IN_ORDER[best:])]
+    contents += [attachment("%PDF", "application/pdf"), attachment("later", IN_ORDER[best][0])]
+    contents.insert(0, {"attachment": {"contentType": "text/plain", "url": "Binary/1"}})
+    notes, letters = read(export(tmp_path, document("d", *contents)))
+    assert (notes["DocumentReference/d"]["text"], letters) == (IN_ORDER[best][1], [])
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "text"),
+    [
+        ("né".encode("latin-1"), "text/html; charset='iso-8859-1'", "né"),
+        ("né".encode("utf-16"), "text/plain", "né"),
+        ("né".encode("utf-16-le"), "text/plain; charset=utf-16le", "né"),
+        (
+            '<?xml version="1.0" encoding="ISO-8859-1"?><text>né</text>'.encode("latin-1"),
+            "text/xml",
+            '<?xml version="1.0" encoding="ISO-8859-1"?><text>né</text>',
+        ),
+        (
+            '<meta charset="windows-1252"><p>“né”</p>'.encode("cp1252"),
+            "text/html",
+            '<meta charset="windows-1252"><p>“né”</p>',
+        ),
+        (  # written anew in UTF-8, with the old declaration
+            '<meta charset="windows-1252"><p>né</p>'.encode(),
+            "text/html",
+            '<meta charset="windows-1252"><p>né</p>',
+        ),
+        (r"{\rtf1\ansi\ansicpg1250 č}".encode("cp1250"), "text/rtf", r"{\rtf1\ansi\ansicpg1250 č}"),
+        (r"{\rtf1\ansi né}".encode("cp1252"), "application/rtf", r"{\rtf1\ansi né}"),
+    ],
+)
+def test_an_attachment_is_decoded_by_the_charset_it_has(
+    tmp_path: Path, content: bytes, kind: str, text: str
+) -> None:
+    notes, letters = read(export(tmp_path, document("d", attachment(content, kind))))
+    assert letters == []
+    assert notes["DocumentReference/d"]["text"] == text
+
+
+def test_base64_may_be_broken_into_lines(tmp_path: Path) -> None:
+    content = attachment("Plan: rest and fluids.")
+    data = content["attachment"]["data"]
+    content["attachment"]["data"] = f"{data[:8]}\r\n {data[8:]}\n"
+    notes, _ = read(export(tmp_path, document("d", content)))
+    assert notes["DocumentReference/d"]["text"] == "Plan: rest and fluids."
+
+
+def test_plan_sentences_of_rtf_and_of_a_c_cda_are_spans_of_the_attachment(tmp_path: Path) -> None:
+    cda = (
+        '<?xml version="1.0" encoding="UTF-8"?><ClinicalDocument xmlns="urn:hl7-org:v3">'
+        "<recordTarget><patientRole><addr><city>Nowhere</city></addr></patientRole></recordTarget>"
+        "<component><structuredBody><component><section><title>Plan of Treatment</title><text><list>"
+        "<item>Stop warfarin &gt; 5 days before surgery.</item><item>Rest.</item></list></text></section></component>"
+        "</structuredBody></component></ClinicalDocument>"
+    )
+    notes, _ = read(
+        export(
+            tmp_path,
+            document("cda", attachment(cda, "application/cda+xml")),
+            document("rtf", attachment(RTF, "text/rtf")),
+        )
+    )
+    plans = {
+        name: [text for _, label, text in labelled(note["text"]) if label == 1]
+        for name, note in notes.items()
+    }
+    assert plans == {
+        "DocumentReference/cda": ["Stop warfarin &gt; 5 days before surgery.", "Rest."],
+        "DocumentReference/rtf": ["Stop warfarin."],
+    }
+
+
+# ---- compositions
+
+XHTML = '<div xmlns="http://www.w3.org/1999/xhtml">'
+
+
+def section(title: str | None, body: str | None, *inner: Resource, **fields: Any) -> Resource:
+    titled = {"title": title} if title else {}
+    narrative = {"text": {"status": "generated", "div": f"{XHTML}{body}</div>"}} if body is not None else {}
+    return {**titled, **narrative, **({"section": list(inner)} if inner else {}), **fields}
+
+
+def composition(*sections: Resource) -> Resource:
+    return {
         "resourceType": "Composition",
         "id": "c1",
         "status": "final",
@@ -113,19 +250,113 @@ def test_a_composition_becomes_headed_text(tmp_path: Path) -> None:
         "encounter": {"reference": "Encounter/e1"},
         "date": "2031-05-06",
         "title": "Visit",
-        "section": [
-            section("Assessment:", "<p>Stable.</p>", section=[section("Neuro", "<p>Intact</p>")]),
-            {
-                "code": {"coding": [{"code": "18776-5", "display": "Plan of care"}]},
-                "text": {"div": "<div>Rest<br/>Fluids</div>"},
-            },
-            {"title": "Allergies", "emptyReason": {"text": "none"}},
-        ],
+        "section": list(sections),
     }
-    notes, _ = read(export(tmp_path, composition, condition("x", "I10")))
+
+
+def composed(folder: Path, *sections: Resource) -> str:
+    notes, letters = read(export(folder, composition(*sections)))
+    assert letters == []
+    text: str = notes["Composition/c1"]["text"]
+    return text
+
+
+def test_a_composition_is_put_together_from_titles_and_narratives(tmp_path: Path) -> None:
+    visit = composition(
+        section("Assessment:", "<p>Stable.</p>", section("Neuro", "<p>Intact</p>")),
+        section(None, "Rest<br/>Fluids", code={"coding": [{"code": "18776-5", "display": "Plan of care"}]}),
+        section("Allergies", None, emptyReason={"text": "none"}),
+        section("Results", " <p/>"),
+    )
+    notes, _ = read(export(tmp_path, visit, condition("x", "I10")))
     note = notes["Composition/c1"]
-    assert note["text"] == "Assessment:\nStable.\nNeuro:\nIntact\n\nPlan of care:\nRest\nFluids\n\nAllergies:"
+    assert note["text"] == (
+        f"<title>Assessment</title>\n{XHTML}<p>Stable.</p></div>\n\n"
+        f"<title>Neuro</title>\n{XHTML}<p>Intact</p></div>\n\n-----\n\n"
+        f"<title>Plan of care</title>\n{XHTML}Rest<br/>Fluids</div>"
+    )
+    assert note["composed"] is True
     assert (note["patient_id"], str(note["written_on"]), note["codes"]) == ("p1", "2031-05-06", ["I10"])
+
+
+def test_sections_of_a_composition_are_found_with_their_sentences(tmp_path: Path) -> None:
+    """Lists, tables, headings of their own, inner sections; titles with marks of markup."""
+    text = composed(
+        tmp_path,
+        section("Reason for visit", "<p>Follow-up of heart failure.</p>"),
+        section("History of\npresent illness", "<p>He feels well. No dyspnea.<br/>Sleeps flat.</p>"),
+        section("Vital signs", "<table><tbody><tr><td>Pulse</td><td>72 a minute</td></tr></tbody></table>"),
+        section(
+            "A & P",
+            None,
+            section(
+                "Heart", "<p>Stable, EF &lt; 40 &amp; NYHA II.</p><ul><li>Continue lisinopril.</li></ul>"
+            ),
+            section("Lungs", "<p>Clear.</p>"),
+        ),
+        section(
+            "Plan of Treatment",
+            "<table><tbody><tr><td>Warfarin</td><td>Stop it</td></tr><tr><td>Bloods</td><td>Repeat</td></tr></tbody></table>",
+        ),
+        section("Problem <list>", "<ol><li>Hypertension</li><li>Diabetes</li></ol>"),
+        section("Plan", "<div><h3>Plan</h3><p>Rest. Drink fluids.</p></div>"),
+    )
+    by_category: dict[str | None, list[str]] = {}
+    for category, _, sentence in labelled(text):
+        by_category.setdefault(category, []).append(sentence)
+    cells = "</td><td>"
+    assert {category: found for category, found in by_category.items() if category is not None} == {
+        "reason_for_visit": ["Follow-up of heart failure."],
+        "history_of_present_illness": ["He feels well.", "No dyspnea.", "Sleeps flat."],
+        "vital_signs": [f"Pulse{cells}72 a minute"],
+        "assessment_and_plan": [
+            "<title>Heart",  # a part of it
+            "Stable, EF &lt; 40 &amp; NYHA II.",
+            "Continue lisinopril.",
+            "<title>Lungs",
+            "Clear.",
+        ],
+        "plan": [f"Warfarin{cells}Stop it", f"Bloods{cells}Repeat", "Rest.", "Drink fluids."],
+        "problem_list": ["Hypertension", "Diabetes"],
+    }
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "Insurance",
+        "Care Teams",
+        "What matters to me & to the people who care for me",
+        "Dr. Smith's wound care",
+        "Seguro médico",
+        None,
+    ],
+)
+def test_a_plan_of_a_composition_ends_with_its_section(tmp_path: Path, title: str | None) -> None:
+    text = composed(
+        tmp_path,
+        section("Plan", "<p>Stop warfarin.</p>"),
+        section(title, "<p>He likes walks.</p>"),
+        section("Allergies", "<p>None known.</p>"),
+    )
+    assert [sentence for _, label, sentence in labelled(text) if label == 1] == ["Stop warfarin."]
+    assert ("allergies", 0, "None known.") in labelled(text)
+    assert "He likes walks." in [sentence for _, _, sentence in labelled(text)]
+
+
+def test_a_composition_without_words_is_a_dead_letter(tmp_path: Path) -> None:
+    bare = composition() | {"id": "c2"}
+    del bare["section"]
+    broken = composition(section("Plan", "x") | {"text": {"div": {"p": CANARY}}}) | {"id": "c3"}
+    notes, letters = read(
+        export(tmp_path, composition(section("Plan", " <p> </p>"), section("Labs", None)), bare, broken)
+    )
+    assert notes == {}
+    assert letters == [
+        ("Composition/c1", "the text is empty"),
+        ("Composition/c2", "the text is empty"),
+        ("Composition/c3", "not a valid Composition"),
+    ]
 
 
 def test_codes_come_through_the_encounter(tmp_path: Path) -> None:
@@ -173,8 +404,19 @@ def test_documents_that_cannot_be_used_are_dead_letters(tmp_path: Path) -> None:
     note = document("ok", attachment("x"))
     export(
         tmp_path,
-        document("pdf", attachment("%PDF", "application/pdf")),
+        document("pdf", attachment("%PDF", "application/pdf"), attachment("x", "image/PNG;q=1")),
         document("url", {"attachment": {"contentType": "text/plain", "url": "Binary/1"}}),
+        document("both", attachment("%PDF", "application/pdf"), {"attachment": {"contentType": "text/html"}}),
+        document("kind", attachment(CANARY, f"{CANARY}/{CANARY}")),
+        document(
+            "wrapped",
+            attachment(
+                '<component><nonXMLBody><text mediaType="application/pdf" representation="B64">JVBERi0=</text>'
+                "</nonXMLBody></component>",
+                "application/xml",
+            ),
+        ),
+        document("none"),
         document("base", {"attachment": {"contentType": "text/plain", "data": CANARY + "!"}}),
         document("utf", attachment(CANARY.encode() + b"\xff")),
         document("charset", attachment(CANARY, "text/plain; charset=klingon")),
@@ -193,10 +435,18 @@ def test_documents_that_cannot_be_used_are_dead_letters(tmp_path: Path) -> None:
         )
     notes, letters = read(tmp_path)
     assert list(notes) == ["DocumentReference/ok"]
-    invalid, unread = "not a valid DocumentReference", "no inline attachment of text/plain or text/html"
+    invalid = "not a valid DocumentReference"
+
+    def unread(found: str) -> str:
+        return f"no attachment can be read ({found}): put plain text, HTML, RTF or C-CDA into attachment.data"
+
     assert letters == [
-        ("DocumentReference/pdf", unread),
-        ("DocumentReference/url", unread),
+        ("DocumentReference/pdf", unread("application/pdf, image/png")),
+        ("DocumentReference/url", unread("text/plain by url only")),
+        ("DocumentReference/both", unread("application/pdf, text/html without data")),
+        ("DocumentReference/kind", unread("of no known type")),
+        ("DocumentReference/wrapped", unread("application/xml around a file")),
+        ("DocumentReference/none", unread("there is none")),
         ("DocumentReference/base", invalid),
         ("DocumentReference/utf", invalid),
         ("DocumentReference/charset", invalid),

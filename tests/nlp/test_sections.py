@@ -124,6 +124,20 @@ def test_a_section_says_how_its_heading_was_found(finder: SectionFinder):
     assert CONFIDENCE["line_colon"] > CONFIDENCE["typo"] > CONFIDENCE["unknown"]
 
 
+def test_in_clinical_document_architecture_titles_name_the_sections_and_outer_sections_end_them(
+    finder: SectionFinder,
+):
+    text = (
+        "<component><section><title>Plan of Treatment</title><text><list><item>Start colchicine.</item></list></text>"
+        "<entry><observation><code/></observation></entry>"
+        "<component><section><title>When to call</title><text>A fever.</text></section></component></section></component>"
+        "<component><section><title>care teams</title><text>Ward 7.</text></section></component>"
+    )
+    found = [(s.heading, s.category, text[s.body_start : s.body_end]) for s in finder.find(text)]
+    assert [heading for heading, *_ in found] == ["Plan of Treatment", "When to call"]
+    assert "Ward 7" not in found[-1][-1]
+
+
 def test_sections_fit_their_table(finder: SectionFinder):
     assert SECTIONS_SCHEMA.names == ["note_id", *Section._fields]
 

@@ -210,6 +210,7 @@ def test_markup_is_no_word_and_offsets_point_into_what_was_given(text: str, expe
         ("<p>a</p><![foo[ x ]]>", "a\n\n<![foo[ x ]]>"),
         ("<p>a<![if !vml]>b<![endif]></p>", "ab\n\n"),
         ('<div title="Assessment &amp; Plan">rest</div>', "rest\n"),
+        ('<p>a</p><script src="x"/><style/><p>b</p>', "a\n\nb\n\n"),
     ],
 )
 def test_odd_markup_neither_raises_nor_loses_a_word(text: str, plain: str) -> None:
