@@ -191,6 +191,8 @@ class HeadingReader:
             elif phrase is not None or word[1] in self._beginnings or not _is_prose(content):
                 phrase, marks = self._look_closely(content, word, phrase)
         if phrase is None:
+            if ":" not in content:
+                return (None, False, (), marks) if marks else _PROSE
             inline = self._inline(content, 0, flat=flat, run_on=run_on, shouting=shouting)
             return (None, False, inline, marks) if inline or marks else _PROSE
         if phrase.rule == "soap_letter" and len(content) - phrase.after < _LONGEST_PHRASE:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
 
 Span = tuple[int, int]
 
@@ -26,34 +28,59 @@ def leading_mark(content: str) -> tuple[int, int | None]:
     return match.end(), ord(letter.lower()) - 96 if letter and len(letter) == 1 else None
 
 
-def inner_marks(text: str, start: int, end: int, lead: str, number: int | None) -> list[Span]:
-    """Marks inside text[start:end], in order, each the start of a further item.
+class InnerMarks:
+    """Finds the marks inside the units of one text. What the whole text lacks is not looked for in each unit."""
 
-    lead: what stood before the text on its line, a mark or nothing; number: that of the mark.
-    """
-    found: list[Span] = []
-    if not text.isascii():
-        found += [match.span() for match in _BULLET_INSIDE.finditer(text, start, end)]
-        found += [match.span() for match in _BOX_INSIDE.finditer(text, start, end)]
-    if (
-        lead[:1] in "-→·" and lead and (arrow := _ARROW.match(lead))
-    ):  # "-> aspirin -> statin"; elsewhere a change of value
-        found += _every(text, start, end, arrow[0].strip())
-    if lead[:1] in _DASHES or text.find(" - ", start, end) >= 0 or text.find(" * ", start, end) >= 0:
-        found += _dashes(text, start, end, listed=lead[:1] in _DASHES)
-    if lead[:1] in _BOXES or text.find("]", start, end) >= 0:
-        boxes = [match.span() for match in _BOX_INSIDE.finditer(text, start, end)]
-        found += boxes if len(boxes) > 1 or _BOX_INSIDE.match(lead) else []
-    if lead[:1] == "#" or text.find("#", start, end) >= 0:
-        found += _hashes(text, start, end, lead, number)
-    counts = lead != "" and (lead[0].isalnum() or lead[0] == "(")
-    for second, pattern, ordinal in _SERIES:
-        if counts or text.find(second, start, end) >= 0:
-            found += _series(text, start, end, lead, pattern, ordinal)
-    expected = 1 if number is None else number + 1
-    if text.find(f"{expected}.", start, end) >= 0 or text.find(f"{expected})", start, end) >= 0:
-        found += _numbers(text, start, end, expected)
-    return sorted(found)
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._beyond_ascii = not text.isascii()
+        self._bracketed = ")" in text
+        self._hashed = "#" in text
+        self._boxed = "]" in text
+        self._dashed = "*" in text or _SET_OFF_DASH.search(text) is not None
+        self._series = [series for series in _SERIES if series.second.search(text)]
+        self._marked = bool(self._beyond_ascii or self._boxed or self._dashed or self._series)
+
+    def inside(self, start: int, end: int, lead: str, number: int | None) -> list[Span]:
+        """Marks inside text[start:end], in order, each the start of a further item.
+
+        lead: what stood before the text on its line, a mark or nothing; number: that of the mark.
+        """
+        text = self._text
+        found: list[Span] = []
+        if (
+            self._marked
+            or (self._hashed and text.find("#", start, end) >= 0)
+            or (lead and (lead[0] in _REPEATED or _led_series(lead)))
+        ):
+            found = self._unnumbered(start, end, lead, number)
+        expected = 1 if number is None else number + 1
+        full_stop, bracket = _NUMBERED[expected]
+        if text.find(full_stop, start, end) >= 0 or (self._bracketed and text.find(bracket, start, end) >= 0):
+            found += _numbers(text, start, end, expected)
+        return sorted(found) if found else found
+
+    def _unnumbered(self, start: int, end: int, lead: str, number: int | None) -> list[Span]:
+        text, first = self._text, lead[:1]
+        found: list[Span] = []
+        if self._beyond_ascii:
+            found += [match.span() for match in _BULLET_INSIDE.finditer(text, start, end)]
+            found += [match.span() for match in _BOX_INSIDE.finditer(text, start, end)]
+        if lead and first in _ARROWS and (arrow := _ARROW.match(lead)):  # elsewhere a change of value
+            found += _every(text, start, end, arrow[0].strip())
+        if first in _DASHES or (
+            self._dashed and (text.find(" - ", start, end) >= 0 or text.find(" * ", start, end) >= 0)
+        ):
+            found += _dashes(text, start, end, listed=first in _DASHES)
+        if first in _BOXES or (self._boxed and text.find("]", start, end) >= 0):
+            boxes = [match.span() for match in _BOX_INSIDE.finditer(text, start, end)]
+            found += boxes if len(boxes) > 1 or _BOX_INSIDE.match(lead) else []
+        if first == "#" or (self._hashed and text.find("#", start, end) >= 0):
+            found += _hashes(text, start, end, lead, number)
+        for series in _led_series(lead) if lead else self._series:
+            if lead or series.second.search(text, start, end):
+                found += _counted(text, start, end, lead, series)
+        return found
 
 
 def _every(text: str, start: int, end: int, mark: str) -> list[Span]:
@@ -87,17 +114,19 @@ def _hashes(text: str, start: int, end: int, lead: str, number: int | None) -> l
     return counted + (named if listed or len(named) > 1 else [])
 
 
-def _series(
-    text: str, start: int, end: int, lead: str, pattern: re.Pattern[str], ordinal: Callable[[str], int]
-) -> list[Span]:
+@lru_cache(maxsize=256)
+def _led_series(lead: str) -> list[_Series]:
+    """The series that a leading mark belongs to."""
+    return [series for series in _SERIES if series.pattern.fullmatch(lead)]
+
+
+def _counted(text: str, start: int, end: int, lead: str, series: _Series) -> list[Span]:
     """Marks that count on from the leading one; without it from the first, and then only if there is a second."""
-    leading = pattern.fullmatch(lead) if lead else None
-    if lead and not leading:
-        return []
-    expected = ordinal(leading[1]) + 1 if leading else 1
+    leading = series.pattern.fullmatch(lead)
+    expected = series.ordinal(leading[1]) + 1 if leading else 1
     found = []
-    for match in pattern.finditer(text, start, end):
-        if match.end() < end and ordinal(match[1]) == expected:
+    for match in series.pattern.finditer(text, start, end):
+        if match.end() < end and series.ordinal(match[1]) == expected:
             found.append(match.span())
             expected += 1
     return found if leading or len(found) > 1 else []
@@ -147,22 +176,37 @@ _NUMBER = (
 )
 _LETTER = r"\((?P<letter>[A-Za-z]|[ivx]{2,4})\)\s+|(?P<letter2>[A-Za-z]|[ivx]{2,4}|[IVX]{2,4})[.)](?:\s+|$)"
 _MARK = re.compile(rf"(?:{_RULE}|(?:{_BULLET})*(?:{_NUMBER}|{_LETTER})?(?:{_BULLET})*)")
+_ARROWS = frozenset("-→·")
 _DASHES = frozenset("-–*")
 _BOXES = frozenset("[(☐☑☒")
+_REPEATED = _ARROWS | _DASHES | _BOXES | {"#"}
+# A pattern that begins with characters is searched for many times faster than one that begins by looking back.
+_SET_OFF_DASH = re.compile(r"- (?<= - )")
 _ARROW = re.compile(r"(?:-+>|→|·)\s*")
 _BULLET_INSIDE = re.compile(r"[•‣⁃▪●■➢►]\s*")
 _DASH_INSIDE = re.compile(r"(?<=\s)[-–*]\s+(?=[A-Z])")
 _BOX_INSIDE = re.compile(r"(?:\[[ xX✓_]?\]|\([ xX]\)|[☐☑☒])\s*")
-_HASH_NAME = re.compile(r"(?<!\S)#\s?(?=[A-Z])")
-_HASH_NUMBER = re.compile(r"(?<!\S)#\s?([0-9][0-9]?)[.):]?\s+(?=[^\W\d_])")
+_HASH_NAME = re.compile(r"#(?<!\S#)\s?(?=[A-Z])")
+_HASH_NUMBER = re.compile(r"#(?<!\S#)\s?([0-9][0-9]?)[.):]?\s+(?=[^\W\d_])")
 _NUMBER_INSIDE = re.compile(r"([0-9][0-9]?)(?:\.|\.?\))\s+(?=[^\W\d_]|[\"“(\[])")
-_SERIES: tuple[tuple[str, re.Pattern[str], Callable[[str], int]], ...] = (
-    ("b)", re.compile(r"(?<!\S)\(?([a-h])\)\s+"), _letter),
-    ("B)", re.compile(r"(?<!\S)\(?([A-H])\)\s+"), _letter),
-    ("B.", re.compile(r"(?<!\S)([A-H])\.\s+(?=[A-Z]|$)"), _letter),
-    ("ii", re.compile(r"(?<!\S)\(?([ivx]{1,4})[.)]\s+"), _roman),
-    ("2-", re.compile(r"(?<!\S)([0-9][0-9]?)-\s+(?=[^\W\d_]|$)"), int),
-    ("2/", re.compile(r"(?<!\S)([0-9][0-9]?)/\s+(?=[^\W\d_]|$)"), int),
+
+
+class _Series(NamedTuple):
+    """Marks that count on: what the second one ends with, what each looks like, and its number."""
+
+    second: re.Pattern[str]
+    pattern: re.Pattern[str]
+    ordinal: Callable[[str], int]
+
+
+_NUMBERED = [(f"{number}.", f"{number})") for number in range(101)]
+_SERIES = (
+    _Series(re.compile(r"b\)\s"), re.compile(r"(?<!\S)\(?([a-h])\)\s+"), _letter),
+    _Series(re.compile(r"B\)\s"), re.compile(r"(?<!\S)\(?([A-H])\)\s+"), _letter),
+    _Series(re.compile(r"B\.\s"), re.compile(r"([A-H])(?<!\S.)\.\s+(?=[A-Z]|$)"), _letter),
+    _Series(re.compile(r"ii[.)]\s"), re.compile(r"(?<!\S)\(?([ivx]{1,4})[.)]\s+"), _roman),
+    _Series(re.compile(r"2-\s"), re.compile(r"([0-9](?<!\S.)[0-9]?)-\s+(?=[^\W\d_]|$)"), int),
+    _Series(re.compile(r"2/\s"), re.compile(r"([0-9](?<!\S.)[0-9]?)/\s+(?=[^\W\d_]|$)"), int),
 )
 _NUMBERED_THING = re.compile(
     r"\b(?:of|to|is|was|at|by|than|about|day|days|grade|stage|type|level|number|no|score|class|para|gravida|phase|"

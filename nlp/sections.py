@@ -103,7 +103,7 @@ class _Open:
     category: str = ""
     role: str = ""
     after: int = 0  # where what stands under its heading begins
-    indent: int = 0
+    line: int = 0  # where the line of its heading begins
     has_topics: bool = False  # names of body systems or problems were seen in it
 
 
@@ -186,7 +186,7 @@ class SectionFinder:
                 rule = "item"
             if rule != "item":
                 parent.phrase, parent.category, parent.role = phrase, category, self._roles[category]
-                parent.after, parent.has_topics, parent.indent = after, False, _indent(view, line)
+                parent.after, parent.has_topics, parent.line = after, False, line
             headings.append((line + phrase.lead, begin, end, after, category, rule))
         return headings, rejected
 
@@ -375,7 +375,7 @@ def _stands_deeper(view: str, line: int, parent: _Open, category: str) -> bool:
         parent.role in ("plan", "mixed")
         and category not in _OUTSIDE_PLAN
         and category not in _AFTER_PLAN
-        and _indent(view, line) > parent.indent
+        and _indent(view, line) > _indent(view, parent.line)
     )
 
 

@@ -4,25 +4,63 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate, pairwise
 
-from sentencex import get_sentence_boundaries
+from sentencex import segment
+
+Span = tuple[int, int]
 
 
-def may_end(text: str, start: int, end: int) -> bool:
-    """Is there a mark inside text[start:end] after which a sentence may begin?"""
-    return _MAY_END.search(text, start, end) is not None
+class SentenceEnds:
+    """Finds the sentences inside the units of one text.
+
+    The rules for English need no letters beyond ASCII, and some of them it cannot bear; "<" opens no bracket here.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._ascii = text.isascii()
+        letters = text if self._ascii else _NOT_ASCII.sub(_ascii_letter, text)
+        self._letters = letters.replace("\n", " ").replace("\t", " ").replace("<", "=").replace(">", "=")
+
+    def sentences(self, start: int, end: int) -> list[Span]:
+        """The sentences of text[start:end], whose first and last characters are no blanks."""
+        text = self._text
+        if text.find(". ", start, end) < 0 and not _MAY_END.search(text, start, end):
+            return [(start, end)]
+        unit = self._letters[start:end]
+        sentences = segment("en", unit)
+        spans = []
+        at, cut, ordinary = start, 0, 0
+        for sentence in sentences[:-1]:
+            said = sentence.rstrip()
+            said_end = start + cut + len(said)
+            cut += len(sentence)
+            word = said[said.rfind(" ") + 1 or -1 : -1]  # nothing for a sentence of one word
+            if (
+                word.isalpha()
+                and word.lower() not in _ABBREVIATED
+                and said[-1] == "."
+                and len(said) < len(sentence)
+                and unit[cut].isupper()
+            ):  # most end so: a word that is no abbreviation, a full stop, a blank and a capital
+                ordinary += 1
+            elif _belongs_together(unit, cut):
+                continue
+            spans.append((at, said_end))
+            at = start + cut
+        spans.append((at, end))
+        if unit.count(".") == ordinary + (unit[-1] == ".") and self._ascii:
+            return spans
+        starts = [at for at, _ in spans] + [start + cut for cut in _missed_starts(unit, sentences)]
+        return [(at, at + len(text[at:cut].rstrip())) for at, cut in pairwise([*sorted(starts), end])]
 
 
-def sentence_starts(unit: str) -> list[int]:
-    """Where the second and further sentences of a unit start, a unit being text without line breaks."""
-    # the rules for English need no letters beyond ASCII, and some of them it cannot bear; "<" opens no bracket here
-    if not unit.isascii():
-        unit = _NOT_ASCII.sub(_ascii_letter, unit.translate(_ASCII_MARKS))
-    if "<" in unit or ">" in unit:
-        unit = unit.translate(_COMPARISONS)
-    found = [boundary["start_index"] for boundary in get_sentence_boundaries("en", unit)[1:]]
-    known = set(found)
-    cuts = [cut for cut in found if not _belongs_together(unit, cut)]
+def _missed_starts(unit: str, sentences: Sequence[str]) -> list[int]:
+    """Where sentences of a unit start that sentencex did not tell from the one before."""
+    known = set(accumulate(map(len, sentences)))
     missed = [
         cut
         for match in _PERIOD.finditer(unit)
@@ -34,7 +72,7 @@ def sentence_starts(unit: str) -> list[int]:
             for match in _BRACKET.finditer(unit)
             if match.end() not in known and _last_word(unit, match.start()) not in _TITLE | _SHORTENED
         ]
-    return sorted(cuts + missed) if missed else cuts
+    return missed
 
 
 def _belongs_together(unit: str, cut: int) -> bool:
@@ -133,11 +171,16 @@ def _closing(word: str) -> bool:
 
 
 def _ascii_letter(match: re.Match[str]) -> str:
+    return _in_ascii(match[0])
+
+
+@lru_cache(maxsize=1024)
+def _in_ascii(character: str) -> str:
     """A letter of the same case, or a mark, in the place of one that ASCII lacks."""
-    plain = unicodedata.normalize("NFKD", match[0])[0]
+    plain = _ASCII_MARKS.get(character) or unicodedata.normalize("NFKD", character)[0]
     if plain.isascii() and plain.isprintable():
         return plain
-    return ("X" if match[0].isupper() else "x") if match[0].isalpha() else "-"
+    return ("X" if character.isupper() else "x") if character.isalpha() else "-"
 
 
 def words(listing: str) -> frozenset[str]:
@@ -169,6 +212,7 @@ _CLOSING = words(
     "o.d o.s o.u a.d a.s a.u mg mcg gm ml cc kg oz lb lbs ft in cm mm tab tabs cap caps tsp tbsp gtt sec min "
     "mins hr hrs wk wks mo mos etc"
 )
+_ABBREVIATED = _TITLE | _BEFORE_NUMBER | _SHORTENED | _CLOSING
 _PER = words("h hr hour min s sec d day wk week mo l dl ml kg m2 mm3 ul hpf hg")
 _LONGEST_ABBREVIATION = 7
 _EVERY_HOURS = re.compile(r"(?:q\.?)?\d{1,2}h")
@@ -202,5 +246,4 @@ _MAY_END = re.compile(r"[.!?…](?:[\"'”’)\]]*\s|[^\W\d_a-z])")
 _PERIOD = re.compile(r"\.(?:\s+(?=\"?[A-Z])|(?=[A-Z]))")
 _BRACKET = re.compile(r"\.[)\]]\s+(?=[A-Z])")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
-_ASCII_MARKS = str.maketrans("‘’‚“”„–—…·¿¡", "''" + '""""--..""')
-_COMPARISONS = str.maketrans("<>", "==")
+_ASCII_MARKS = dict(zip("‘’‚“”„–—…·¿¡", "''" + '""""--..""', strict=True))

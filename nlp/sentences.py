@@ -16,9 +16,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from rubricator.nlp.contexts import Context, neighbours
-from rubricator.nlp.list_items import inner_marks, leading_mark
+from rubricator.nlp.list_items import InnerMarks, leading_mark
 from rubricator.nlp.plain_text import ODD_CHARACTER, PlainText, plain_character, plain_lines, read_plain
-from rubricator.nlp.sentence_ends import may_end, sentence_starts, words
+from rubricator.nlp.sentence_ends import SentenceEnds, words
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -53,22 +53,25 @@ def sentence_contexts(text: str, spans: Sequence[Span]) -> list[Context]:
     and never in it.
     """
     plain = read_plain(text)
+    if plain.is_given:
+        return neighbours([text[start:end] for start, end in spans])
     return neighbours([plain.of(start, end) for start, end in spans])
 
 
 def split_plain_parts(plain: PlainText, parts: Iterable[Span]) -> list[list[Span]]:
     """As split_parts, with parts and sentences as spans of the plain text."""
     view = _view(plain.text)
-    blocks = [list(_blocks(view, start, end)) for start, end in parts]
+    blocks = [_blocks(view, start, end) for start, end in parts]
     _settle_letters([line for part in blocks for block in part for line in block])
-    column = _wrap_column(line_block for part in blocks for line_block in part)
+    column = _wrap_column(block for part in blocks for block in part if len(block) > 1)
+    marks, ends = InnerMarks(view), SentenceEnds(view)
     return [
         [
             sentence
             for block in part
             for unit in _units(block, column)
-            for item in _items(view, unit)
-            for sentence in _sentences(view, *item)
+            for item in _items(view, marks, *unit)
+            for sentence in ends.sentences(*item)
         ]
         for part in blocks
     ]
@@ -77,25 +80,34 @@ def split_plain_parts(plain: PlainText, parts: Iterable[Span]) -> list[list[Span
 def _view(text: str) -> str:
     """The text with odd blanks, line ends and pictures made plain, at the same length. Pictures become bullets."""
     text = plain_lines(text)
-    if text.isascii():
-        return text
-    if "\u20e3" in text:
+    beyond_ascii = "" if text.isascii() else _beyond_ascii(text)
+    if "\u20e3" in beyond_ascii:
         text = _KEYCAP.sub(lambda keycap: (keycap[1] + ".").ljust(len(keycap[0])), text)
-    for picture in {pictures[2][0] for pictures in _PICTURES.finditer(text)}:  # also further on the line
-        text = re.compile(rf"(?m)(?<=^{re.escape(picture)})(.*)$").sub(partial(_as_bullets, picture), text)
-    text = _PICTURES.sub(lambda pictures: pictures[1] + "•".ljust(len(pictures[2])), text)
-    return ODD_CHARACTER.sub(plain_character, text)
+    if _PICTURE.search(beyond_ascii):
+        for picture in {pictures[2][0] for pictures in _PICTURES.finditer(text)}:  # also further on the line
+            text = re.compile(rf"(?m)(?<=^{re.escape(picture)})(.*)$").sub(
+                partial(_as_bullets, picture), text
+            )
+        text = _PICTURES.sub(lambda pictures: pictures[1] + "•".ljust(len(pictures[2])), text)
+    return ODD_CHARACTER.sub(plain_character, text) if ODD_CHARACTER.search(beyond_ascii) else text
+
+
+def _beyond_ascii(text: str) -> str:
+    """The characters of the text that ASCII lacks, in order."""
+    return text.encode(errors="surrogatepass").translate(None, _ASCII).decode(errors="surrogatepass")
 
 
 def _as_bullets(picture: str, line: re.Match[str]) -> str:
     return line[0].replace(picture, "•")
 
 
+_ASCII = bytes(range(128))
 _KEYCAP = re.compile("([0-9])\ufe0f?\u20e3")
-_PICTURES = re.compile(  # arrows, dingbats, private use and emoji where a line begins
-    "(?m)(^[ \t]*)((?:[\u2190-\u2191\u2193-\u21d1\u21d3-\u21ff\u2300-\u23ff\u2600-\u260f\u2613-\u27a1\u27a3-\u27bf"
-    "\u2900-\u297f\u2b00-\u2bff\ue000-\uf8ff\U0001f000-\U0001faff\U000f0000-\U0010ffff][\ufe0f\u200d ]*)+)"
+_PICTURE = re.compile(  # arrows, dingbats, private use and emoji
+    "[\u2190-\u2191\u2193-\u21d1\u21d3-\u21ff\u2300-\u23ff\u2600-\u260f\u2613-\u27a1\u27a3-\u27bf"
+    "\u2900-\u297f\u2b00-\u2bff\ue000-\uf8ff\U0001f000-\U0001faff\U000f0000-\U0010ffff]"
 )
+_PICTURES = re.compile(rf"(?m)(^[ \t]*)((?:{_PICTURE.pattern}[\ufe0f\u200d ]*)+)")  # where a line begins
 
 
 # ---- lines and blocks ----------------------------------------------------------------------------
@@ -115,8 +127,9 @@ class _Line:
         return self.indent + len(self.content)
 
 
-def _blocks(text: str, start: int, end: int) -> Iterator[list[_Line]]:
+def _blocks(text: str, start: int, end: int) -> list[list[_Line]]:
     """Runs of lines without a blank line between them."""
+    blocks: list[list[_Line]] = []
     block: list[_Line] = []
     at = start
     for raw in text[start:end].split("\n"):
@@ -124,22 +137,24 @@ def _blocks(text: str, start: int, end: int) -> Iterator[list[_Line]]:
         if content:
             indent = len(raw) - len(raw.lstrip())
             marker, number = leading_mark(content)
+            if not block:
+                blocks.append(block)
             block.append(_Line(at + indent, at + indent + len(content), indent, content, marker, number))
         elif block:
-            yield _with_joined_marks(block)
             block = []
         at += len(raw) + 1
-    if block:
-        yield _with_joined_marks(block)
+    for block in blocks:
+        if len(block) > 1:
+            _join_marks(block)
+    return blocks
 
 
-def _with_joined_marks(block: list[_Line]) -> list[_Line]:
+def _join_marks(block: list[_Line]) -> None:
     """In a list of marks joined to their items ("-rest"), one before a digit is a mark too: no minus in "-2 tabs"."""
     joined = [line for line in block if line.content[0] in "-–*" and line.content[1:2].isalnum()]
     if len(joined) > 1 and any(line.marker or line.content[0] == "*" for line in joined):
         for line in joined:
             line.marker = max(line.marker, 1)
-    return block
 
 
 def _settle_letters(lines: Sequence[_Line]) -> None:
@@ -270,33 +285,26 @@ def _continues(
 # ---- inside a unit -------------------------------------------------------------------------------
 
 
-def _items(text: str, unit: tuple[int, int, _Line]) -> Iterator[Span]:
+def _items(text: str, marks: InnerMarks, start: int, end: int, line: _Line) -> list[Span]:
     """A unit, cut at the marks of items inside it."""
-    start, end, line = unit
-    for mark_start, mark_end in inner_marks(text, start, end, line.content[: line.marker], line.number):
-        if start < mark_start:
-            yield start, mark_start
+    found = marks.inside(start, end, line.content[: line.marker], line.number)
+    if not found and start < end and text[start].isalnum() and text[end - 1] != "*":
+        return [(start, end)]
+    items = []
+    for mark_start, mark_end in found:
+        items.append(_stripped(text, start, mark_start))
         start = max(start, mark_end)
-    if start < end:
-        yield start, end
+    items.append(_stripped(text, start, end))
+    return [item for item in items if item[0] < item[1]]
 
 
-def _sentences(text: str, start: int, end: int) -> Iterator[Span]:
+def _stripped(text: str, start: int, end: int) -> Span:
+    """text[start:end] without the blanks and the marks of bold type around it."""
     while start < end and (text[start].isspace() or text.startswith("**", start, end)):
         start += 1 + (text[start] == "*")
     while start < end and (text[end - 1].isspace() or text.endswith("**", start, end)):
         end -= 1 + (text[end - 1] == "*")
-    if start == end:
-        return
-    if not may_end(text, start, end):
-        yield start, end
-        return
-    unit = text[start:end].replace("\n", " ").replace("\t", " ")
-    at = 0
-    for cut in sentence_starts(unit):
-        yield start + at, start + at + len(unit[at:cut].rstrip())
-        at = cut
-    yield start + at, end
+    return start, end
 
 
 # ---- spaCy ---------------------------------------------------------------------------------------
