@@ -100,7 +100,7 @@ def run_row(row: Row, digest: str) -> None:
     os.dup2(nowhere, 2)
     os.umask(0o077)
     os.environ["HF_HUB_OFFLINE"] = "1"
-    from rubricator.flows.train import resumable
+    from rubricator.flows.train import checkpoint_folder, resumable
 
     start = time.monotonic()
     shutil.rmtree(row.folder, ignore_errors=True)
@@ -112,9 +112,10 @@ def run_row(row: Row, digest: str) -> None:
         "made_with": made_with(),
     }
     try:
-        with resumable(row.out / "checkpoints", row.key, digest) as checkpoints:
+        checkpoints = checkpoint_folder(row.out / "checkpoints", row.key, digest)
+        with resumable(checkpoints):
             about["resumed"] = any(checkpoints.iterdir())
-            result = guarded(measure)(row)
+            result = guarded(measure)(row, checkpoints)
     except RubricatorError as error:
         result = {"failure": str(error)}
     result |= {**about, "seconds": time.monotonic() - start}
@@ -145,10 +146,11 @@ def made_with() -> str:
     )
 
 
-def measure(row: Row) -> dict[str, Any]:
+def measure(row: Row, checkpoints: Path) -> dict[str, Any]:
     """All figures of a row as JSON types; its predictions are in its folder afterwards.
 
-    Raises RubricatorError where the data, the settings or a library that is missing do not let the row be.
+    checkpoints: the folder for those of its networks. Raises RubricatorError where the data, the settings or a library
+    that is missing do not let the row be.
     """
     protocol, task = row.protocol, "plan" if row.protocol.task == "plan" else "codes"
     settings = _settings(row, row.model, task)
@@ -157,7 +159,7 @@ def measure(row: Row) -> dict[str, Any]:
     train, tests, rule = _examples(row)
     folds = QUICK_FOLDS if row.quick else protocol.folds or ENSEMBLE_FOLDS
     start = time.monotonic()
-    fit, validate = _learning(row, train, task, folds)
+    fit, validate = _learning(row, train, task, folds, checkpoints)
     fitted = fit(train)
     cost = {"train_seconds": time.monotonic() - start, **_cost(fitted, train)}
     keep = protocol.top_labels is not None
@@ -187,7 +189,7 @@ def _settings(row: Row, model: Model, task: str) -> "BaseModel":
 
 
 def _learning(
-    row: Row, train: "Examples", task: str, folds: int
+    row: Row, train: "Examples", task: str, folds: int, checkpoints: Path
 ) -> "tuple[Callable[..., TrainedModel], Callable[..., OutOfFold]]":
     """What fits the row's model to examples, and what cross-validates it; members of an ensemble learn here."""
     from rubricator.models.ensemble import EnsembleSettings, Member
@@ -197,7 +199,8 @@ def _learning(
     shared: dict[str, Any] = {"task": task, "calibration": row.model.calibration}
 
     def how(model: Model) -> dict[str, Any]:
-        return {**shared, "classifier": model.classifier, "settings": _settings(row, model, task)}
+        settings = _settings(row, model, task)
+        return {**shared, "classifier": model.classifier, "settings": settings, "checkpoints": checkpoints}
 
     if not row.members:
         return partial(train_model, **how(row.model)), partial(cross_validate, **how(row.model))

@@ -16,6 +16,7 @@ from rubricator.flows.engines import choose_engine
 from rubricator.flows.home import open_home
 from rubricator.flows.shards import JobResult, ShardTables, read_manifest, run_job, write_text
 from rubricator.nlp.headings import UNKNOWN, Lexicon, normalise
+from rubricator.nlp.hidden_text import hides_text
 from rubricator.nlp.notes import NoteReader, NoteSettings
 from rubricator.nlp.sections import SECTIONS_SCHEMA, SectionFinder
 from rubricator.nlp.weak_labels import SENTENCES_SCHEMA, LabelledSentence, WeakLabelSettings, label_note
@@ -71,6 +72,7 @@ def extract(
     return Extracted(job, report, tuple(lexicon))
 
 
+@hides_text()
 @dataclass(frozen=True, kw_only=True)
 class UnknownHeading:
     """A heading that the lexicon lacks, normalised."""

@@ -19,6 +19,7 @@ from rubricator.models import registry
 from rubricator.models.registry import ResolvedModel
 from rubricator.nlp.contexts import Context
 from rubricator.nlp.headings import Lexicon
+from rubricator.nlp.hidden_text import hides_text
 from rubricator.nlp.icd import code_warnings, describe
 from rubricator.nlp.notes import NoteReader, NoteSettings
 from rubricator.nlp.plain_text import PlainText, read_plain
@@ -155,6 +156,7 @@ class PredictStep:
         return Prediction(self, registry.load(self.model), Lexicon.load(*map(Path, self.lexicon)))
 
 
+@hides_text("note_id")
 class _Unit(NamedTuple):
     """What gets labels: a sentence, or a whole note. Offsets into the note; its text is the plain text of that span."""
 

@@ -14,6 +14,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rubricator.nlp.hidden_text import hides_text
+
 if TYPE_CHECKING:
     from jinja2 import Template
 
@@ -54,6 +56,7 @@ class Interval:
 Cell = str | int | float | Interval | None
 
 
+@hides_text("title")
 @dataclass(frozen=True, kw_only=True)
 class Table:
     title: str
@@ -81,6 +84,7 @@ class Plot:
         return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
 
 
+@hides_text("title")
 @dataclass(frozen=True, kw_only=True)
 class Part:
     """A chapter of the report."""
@@ -123,6 +127,7 @@ class MarkedCode:
     warnings: Sequence[str] = ()
 
 
+@hides_text("note_id")
 @dataclass(frozen=True, kw_only=True)
 class MarkedNote:
     """A note with what was found in it; every offset is a half-open Python string offset into `text`.
@@ -139,6 +144,7 @@ class MarkedNote:
     known_codes: Sequence[str] | None = None
 
 
+@hides_text("title")
 @dataclass(frozen=True, kw_only=True)
 class ReportData:
     """Everything a report shows, in order: facts as tiles, marked notes, parts, commands to run next."""
@@ -269,6 +275,7 @@ def _strong(spans: list[tuple[int, int, float]]) -> list[tuple[int, int, float]]
 # ---- from offsets to pieces of HTML
 
 
+@hides_text("classes")
 @dataclass(frozen=True)
 class _Piece:
     """A stretch of text over which no mark begins or ends."""
@@ -298,6 +305,7 @@ class _ShownNote:
     missed: list[str]
 
 
+@hides_text()
 @dataclass(frozen=True)
 class _Card:
     code: MarkedCode

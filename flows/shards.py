@@ -52,6 +52,7 @@ from rubricator.flows.ledger import (
 )
 from rubricator.flows.progress import Progress
 from rubricator.flows.run import guarded, is_interrupt
+from rubricator.nlp.hidden_text import hides_text
 from rubricator.nlp.notes import NOTES_SCHEMA, DeadLetter
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class WorkerKilledError(JobError):
     """Worker processes keep being killed, most likely for want of memory."""
 
 
+@hides_text("figures")
 class ShardTables(NamedTuple):
     """What a step makes of some notes: a table for each schema, and figures that add up over shards."""
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -151,14 +150,22 @@ def train(
             top_labels=top_labels,
             code_table=Path(code_table) if code_table else None,
         )
+        checkpoints = checkpoint_folder(
+            opened.path / "checkpoints", task, model, examples.fingerprint(), repr(chosen_settings), denoise
+        )
         members: list[Member] = []
         if isinstance(chosen_settings, EnsembleSettings):
             members = _members(chosen_settings.members, examples)
             validate: Callable[..., OutOfFold] = partial(cross_validate_ensemble, members)
             fit: Callable[..., TrainedModel] = partial(train_ensemble, members, settings=chosen_settings)
         else:
-            validate = partial(cross_validate, classifier=model, settings=chosen_settings, denoise=denoise)
-            fit = partial(train_model, classifier=model, settings=chosen_settings, denoise=denoise)
+            how: dict[str, Any] = {
+                "classifier": model,
+                "settings": chosen_settings,
+                "denoise": denoise,
+                "checkpoints": checkpoints,
+            }
+            validate, fit = partial(cross_validate, **how), partial(train_model, **how)
         splits = {"by group": (examples, validate)}
         if not members:  # their predictions are held out by group, and of all examples
             splits["random split"] = (examples, partial(validate, grouped=False))
@@ -172,14 +179,7 @@ def train(
             progress.show(done / (folds * len(splits) + 1), f"{done} folds of {folds * len(splits)}")
 
         held_out, evaluations = {}, {}
-        with resumable(
-            opened.path / "checkpoints",
-            task,
-            model,
-            examples.fingerprint(),
-            repr(chosen_settings),
-            denoise,
-        ) as checkpoints:
+        with resumable(checkpoints):
             with progress.watching(lambda: networks_in_training(checkpoints)):
                 for split, (chosen, validated) in splits.items():
                     held_out[split] = validated(chosen, task=task, folds=folds, seed=seed, on_fold=on_fold)
@@ -235,21 +235,14 @@ def one_to_one(examples: "Examples", seed: int) -> "Examples":
 
 
 @contextmanager
-def resumable(checkpoints: Path, *training: str) -> Iterator[Path]:
-    """Let classifiers keep checkpoints of this training in a folder of its own, until the body has ended well.
+def resumable(folder: Path) -> Iterator[None]:
+    """The folder for the checkpoints of one training, until the body has ended well.
 
     Raises JobIsRunningError where another process is at the same training.
     """
-    from rubricator.models.classifier import CHECKPOINTS
-
-    folder = checkpoint_folder(checkpoints, *training)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder, what="process trains the same on the same data, in", instead=""):
-        os.environ[CHECKPOINTS] = str(folder)
-        try:
-            yield folder
-        finally:
-            del os.environ[CHECKPOINTS]
+        yield
         shutil.rmtree(folder)
 
 

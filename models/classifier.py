@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +32,7 @@ CLASSIFIERS = {
     "transformer": "rubricator.models.transformer:TransformerClassifier",
 }
 FORMAT_VERSION = 2
-# The environment names a folder for checkpoints: training that was killed goes on from there when it is started again
-# with the same data and settings. It is no setting: those become part of the model.
-CHECKPOINTS = "RUBRICATOR_CHECKPOINTS"
-STEPS = "steps.json"  # there, of each network in training: steps done, steps at most
+STEPS = "steps.json"  # in the folder of checkpoints, of each network in training: steps done, steps at most
 _WORD = re.compile(r"[^\W\d_]{2}")  # as weak labels ask for: a number alone says nothing
 
 
@@ -130,6 +127,17 @@ class TextClassifier(Protocol):
 
     @classmethod
     def load(cls, folder: Path) -> Self: ...
+
+
+@runtime_checkable
+class KeepsCheckpoints(Protocol):
+    """A classifier whose training, killed and started again with the same data and settings, goes on where it was.
+
+    checkpoints: the folder that fit goes on from, None to keep nothing. It is no setting: those become part of the
+    model.
+    """
+
+    checkpoints: Path | None
 
 
 def training_steps(checkpoints: Path) -> list[tuple[int, int]]:

@@ -19,6 +19,7 @@ from rubricator.models.mention_matching import (
     word_keys,
 )
 from rubricator.nlp.contexts import LabelSpan
+from rubricator.nlp.hidden_text import hides_text
 from rubricator.nlp.icd import icd10cm_names, names
 
 _COMMON = 0.6  # a word in this share of notes tells nothing
@@ -37,6 +38,7 @@ _MOST_MINED = 5_000  # notes
 LEAST_MINED = 0.3  # share of the notes with a run of words that have the label
 
 
+@hides_text()
 class Links(NamedTuple):
     """Which codes each name stands for, sorted by name: those of name n are code[first[n] : first[n + 1]]."""
 
@@ -114,6 +116,7 @@ class Dictionary:
         return {label, parent, int(self.parent[parent])} - {-1} if parent >= 0 else {label}
 
 
+@hides_text()
 class WordWeights(NamedTuple):
     """How much each word tells that may be kept, and what a word of no training note tells; common: words that stand in
     most notes."""

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from rubricator.nlp.hidden_text import hides_text
+
 Int = NDArray[np.int64]
 Float = NDArray[np.float64]
 Name = tuple[str, ...]  # the word keys of a name, sorted, each once
@@ -72,6 +74,7 @@ def word_keys(text: str) -> list[str]:
     return [word_key(match.group()) for match in _TOKEN.finditer(text)]
 
 
+@hides_text()
 @dataclass(frozen=True)
 class NoteWords:
     """The words of a note: offsets into its text, keys, the sentence and the clause each stands in, and whether a

@@ -26,7 +26,6 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from rubricator.models.classifier import (
-    CHECKPOINTS,
     STEPS,
     ContextError,
     EvidenceSpan,
@@ -39,6 +38,7 @@ from rubricator.models.evidence import evidence_spans
 from rubricator.models.folds import assign_folds
 from rubricator.models.losses import Loss, loss_named
 from rubricator.nlp.contexts import SENTENCES_AROUND, Context, LabelSpan
+from rubricator.nlp.hidden_text import hides_text
 
 Int = NDArray[np.int64]
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -133,6 +133,7 @@ class NeuralClassifier:
         self.networks: list[Network] = []
         self.known = torch.zeros(0, len(self.labels), dtype=torch.bool)  # (networks, labels)
         self.held_in: HeldIn | None = None
+        self.checkpoints: Path | None = None
 
     def prepare(self, texts: Sequence[str], groups: Int) -> None:
         """Set self.tokenizer, where need be from the texts and context sentences of training and their groups."""
@@ -195,7 +196,7 @@ class NeuralClassifier:
                     test,
                     settings,
                     settings.seed + member,
-                    _checkpoint_folder(fingerprint, member),
+                    self.checkpoints and self.checkpoints / fingerprint[:16] / str(member),
                 )
             self.networks.append(network.eval())
             speaks = network.described()
@@ -382,6 +383,7 @@ def untrained_forward(classifier: str, settings: BaseModel, *, labels: int, text
     return time.monotonic() - start
 
 
+@hides_text()
 class Batch(NamedTuple):
     """What a Network takes."""
 
@@ -390,6 +392,7 @@ class Batch(NamedTuple):
     rows: Tensor  # (texts, 1 + 2·context)
 
 
+@hides_text()
 class Corpus(NamedTuple):
     """Token numbers of distinct strings, and for each text its strings (texts, 1 + 2·context), -1 for none."""
 
@@ -689,11 +692,6 @@ def _encodable(text: str) -> str:
 def _device() -> torch.device:
     found = torch.accelerator.current_accelerator(check_available=True)
     return found or torch.device("cpu")
-
-
-def _checkpoint_folder(fingerprint: str, member: int) -> Path | None:
-    root = os.environ.get(CHECKPOINTS)
-    return Path(root) / fingerprint[:16] / str(member) if root and Path(root).is_dir() else None
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from scipy.sparse import csr_matrix, hstack
 
 from rubricator.nlp.abbreviations import abbreviations
+from rubricator.nlp.hidden_text import hides_text
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float32]
@@ -72,6 +73,7 @@ class NgramSettings(BaseModel):
         return lengths
 
 
+@hides_text()
 @dataclass(frozen=True, slots=True)
 class Tokens:
     """All tokens of a batch of texts as flat arrays; start and end are offsets into the text of that row."""

@@ -49,14 +49,15 @@ class Snapshot(MetaPathFinder, InspectLoader):
     """
 
     def __init__(self, folder: Path) -> None:
-        self.files = {self._module(folder, path): path for path in folder.rglob("*.py")}
+        self.files: dict[str, Path] = {}
+        self.packages: set[str] = set()
+        for path in folder.rglob("*.py"):
+            parts = (folder.name, *path.relative_to(folder).parent.parts)
+            # a folder without __init__.py is a package too: in bundles of version 0.1.0 all are
+            self.packages |= {".".join(parts[:depth]) for depth in range(1, len(parts) + 1)}
+            self.files[".".join(parts if path.stem == "__init__" else (*parts, path.stem))] = path
         self.sources = {name: path.read_text("utf-8") for name, path in self.files.items()}
         self.data = {str(path): path.read_bytes() for path in folder.rglob("*.toml")}
-        self.packages = {name.rsplit(".", 1)[0] for name in self.sources} | {folder.name}
-
-    @staticmethod
-    def _module(folder: Path, path: Path) -> str:
-        return ".".join((folder.name, *path.relative_to(folder).with_suffix("").parts))
 
     def find_spec(
         self,

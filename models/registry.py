@@ -22,6 +22,7 @@ from urllib.request import url2pathname
 
 import numpy as np
 
+from rubricator.models.bundle_source import bundle_source
 from rubricator.models.classifier import TrainedModel
 from rubricator.models.held_out import HeldOut, read_held_out, write_held_out
 from rubricator.nlp.contexts import Context
@@ -36,7 +37,6 @@ CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous-champion"
 INTERFACE = 2
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pydantic", "safetensors", "scikit-learn", "scipy")
 _SUMS, _HELD_OUT = "rubricator.sha256", "held_out.parquet"
-_ROOT = Path(__file__).parent.parent
 
 
 class RegistryError(RubricatorError):
@@ -264,18 +264,9 @@ def write_bundle(model: TrainedModel, folder: Path) -> None:
 def snapshot() -> tuple[str, Mapping[str, str]]:
     """The source that prediction needs, importable under a name made from its hash: (name, text by path).
 
-    With the data of its modules, each in a TOML file of the module's name.
+    Raises BundleSourceError where it cannot be found as a whole.
     """
-    paths, waiting = set(), [Path("models/classifier.py")]
-    while waiting:
-        path = waiting.pop()
-        if path not in paths:
-            paths.add(path)
-            waiting += _mentioned(_source(path))
-    paths |= {data for path in paths if (_ROOT / (data := path.with_suffix(".toml"))).exists()}
-    plain = {path.as_posix(): _source(path) for path in sorted(paths)}
-    package = f"rubricator_{hashlib.sha256(json.dumps(plain).encode()).hexdigest()[:12]}"
-    return package, {path: _OURS.sub(rf"{package}.\1", text) for path, text in plain.items()}
+    return bundle_source("rubricator.models.classifier", "rubricator.nlp.contexts")
 
 
 def sha256_sums(folder: Path) -> dict[str, str]:
@@ -291,18 +282,6 @@ def sha256_sums(folder: Path) -> dict[str, str]:
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SPEC = re.compile(rf"(?P<name>{_NAME.pattern})(?:@(?P<alias>[A-Za-z][\w-]*)|/(?P<version>[0-9]+))?")
-_OURS = re.compile(r"\brubricator\.(models|nlp)\b")
-
-
-def _mentioned(text: str) -> Iterator[Path]:
-    """The modules of ours that a source names: in imports, and in import paths within strings."""
-    for layer, module in re.findall(r"\brubricator\.(models|nlp)\.(\w+)", text):
-        if (_ROOT / layer / f"{module}.py").exists():
-            yield Path(layer, f"{module}.py")
-
-
-def _source(path: Path) -> str:
-    return (_ROOT / path).read_text(encoding="utf-8")
 
 
 def _signature() -> Any:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -13,7 +14,7 @@ from pydantic import BaseModel
 from scipy.sparse import csr_matrix
 
 from rubricator.models.calibration import Calibration, CalibrationSettings
-from rubricator.models.classifier import TextClassifier, TrainedModel, classifier_class
+from rubricator.models.classifier import KeepsCheckpoints, TextClassifier, TrainedModel, classifier_class
 from rubricator.models.context_copies import with_context_copies
 from rubricator.models.evaluation import Evaluation, evaluate
 from rubricator.models.folds import assign_folds
@@ -73,18 +74,23 @@ def train_model(
     calibration: CalibrationSettings = CalibrationSettings(),
     denoise: Denoise = "none",
     context_copies: bool = True,
+    checkpoints: Path | None = None,
 ) -> TrainedModel:
     """Fit the classifier, then calibration and thresholds on what it held in; further examples are learnt from too.
 
     settings: the classifier's own, None for its defaults for the task. denoise: examples whose labels are doubtful by
-    this method are not learnt from. context_copies: learn plan sentences in foreign contexts too. Raises
-    UnknownClassifierError and FoldError.
+    this method are not learnt from. context_copies: learn plan sentences in foreign contexts too. checkpoints: the
+    folder that a classifier which keeps checkpoints goes on from, None to keep none. Raises UnknownClassifierError and
+    FoldError.
     """
     examples = without_doubtful(examples.with_further(), denoise, task=task)
     learnt = with_context_copies(examples) if context_copies else examples
     kind = classifier_class(classifier)
     chosen = kind.default_settings(task) if settings is None else settings
-    fitted = kind(examples.labels, chosen, descriptions=_descriptions(examples, task)).fit(
+    untrained = kind(examples.labels, chosen, descriptions=_descriptions(examples, task))
+    if isinstance(untrained, KeepsCheckpoints):
+        untrained.checkpoints = checkpoints
+    fitted = untrained.fit(
         learnt.texts,
         learnt.targets,
         groups=learnt.groups,
@@ -112,12 +118,13 @@ def cross_validate(
     grouped: bool = True,
     seed: int = 0,
     on_fold: Callable[[int, dict[str, float]], None] | None = None,
+    checkpoints: Path | None = None,
 ) -> OutOfFold:
     """Train on all folds but one and predict that one, in turn; nothing of a fold reaches what predicts it.
 
     grouped False splits rows at random, whatever their groups: the optimistic figure to print beside the grouped one.
-    on_fold: called after each fold with its number and figures. Folds of much text are worked on by one process a core;
-    the result is the same. Raises FoldError under two groups.
+    on_fold: called after each fold with its number and figures. checkpoints: as for train_model, of all folds. Folds
+    of much text are worked on by one process a core; the result is the same. Raises FoldError under two groups.
     """
     if not grouped:
         further = examples.further and replace(
@@ -140,6 +147,7 @@ def cross_validate(
             settings=settings,
             calibration=calibration,
             denoise=denoise,
+            checkpoints=checkpoints,
         )
         for fold in range(fold_of.max() + 1)
     )
@@ -235,10 +243,17 @@ def _predict_fold(
     settings: BaseModel | None,
     calibration: CalibrationSettings,
     denoise: Denoise,
+    checkpoints: Path | None,
 ) -> tuple[NDArray[np.float32], Calibration]:
     """Probabilities (test, labels) of a model of the other folds, and its thresholds."""
     model = train_model(
-        train, task=task, classifier=classifier, settings=settings, calibration=calibration, denoise=denoise
+        train,
+        task=task,
+        classifier=classifier,
+        settings=settings,
+        calibration=calibration,
+        denoise=denoise,
+        checkpoints=checkpoints,
     )
     found = model.predict_proba(test.texts, contexts=test.contexts)
     return found, replace(model.calibration, dependence=None)

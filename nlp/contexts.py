@@ -4,9 +4,12 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from rubricator.nlp.hidden_text import hides_text
+
 SENTENCES_AROUND = 5  # on either side
 
 
+@hides_text()
 class Context(NamedTuple):
     """The sentences around a text: those before it, nearest last, and those after it, nearest first."""
 

@@ -24,6 +24,7 @@ from rubricator.nlp.contexts import Context, LabelSpan, neighbours
 from rubricator.nlp.duplicates import group_notes
 from rubricator.nlp.errors import RubricatorError
 from rubricator.nlp.headings import Lexicon
+from rubricator.nlp.hidden_text import hides_text
 from rubricator.nlp.plain_text import PlainText, read_plain
 from rubricator.nlp.sections import SectionFinder
 from rubricator.nlp.sentences import sentence_contexts
@@ -43,6 +44,7 @@ class ExampleError(RubricatorError):
     """Notes, labels or annotations that cannot be made into examples; the message says what is missing."""
 
 
+@hides_text("counts")
 @dataclass(frozen=True, kw_only=True)
 class Examples:
     """Units of text with their labels.

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field, replace
 
 from rubricator.nlp.headings import UNKNOWN, Guards, Lexicon, Match
+from rubricator.nlp.hidden_text import hides_text
 from rubricator.nlp.note_lines import (
     LONGEST_SIGNED,
     SIGNED_ENDS,
@@ -23,6 +24,7 @@ from rubricator.nlp.note_lines import (
 from rubricator.nlp.plain_text import ODD_CHARACTER, plain_character, plain_lines
 
 
+@hides_text("category", "rule", "refused")
 @dataclass(frozen=True, slots=True)
 class HeadingPhrase:
     """What the beginning of a line says; offsets count from the start of the line."""
@@ -53,6 +55,7 @@ _Line = tuple[HeadingPhrase | None, bool, tuple["Candidate", ...], tuple[str, ..
 Candidate = tuple[HeadingPhrase, int, bool, bool]
 
 
+@hides_text()
 @dataclass(slots=True)
 class _Scan:
     """What the lines of a note have told so far."""
@@ -124,6 +127,8 @@ class HeadingReader:
     def view(self, text: str) -> str:
         """The text with odd blanks, line ends and pictures rewritten at the same length."""
         text = plain_lines(text)
+        if "___" in text:
+            text = _REDACTED.sub(_WORD_OF_THREE, text)
         return text if text.isascii() else ODD_CHARACTER.sub(plain_character, text)
 
     def candidates(self, view: str) -> tuple[list[Candidate], list[int]]:
@@ -194,6 +199,10 @@ class HeadingReader:
             if ":" not in content:
                 return (None, False, (), marks) if marks else _PROSE
             inline = self._inline(content, 0, flat=flat, run_on=run_on, shouting=shouting)
+            if inline and "closing" in marks:  # "Thank you for this consult. Plan:"
+                named, begin, *_ = inline[-1]
+                if not content[begin + named.after :].strip(EDGE):
+                    marks = tuple(mark for mark in marks if mark != "closing")
             return (None, False, inline, marks) if inline or marks else _PROSE
         if phrase.rule == "soap_letter" and len(content) - phrase.after < _LONGEST_PHRASE:
             phrase = self._with_its_name(phrase, content)
@@ -276,14 +285,13 @@ class HeadingReader:
     def _parse_line(self, line: str, width: int, first: str, first_start: int) -> HeadingPhrase | None:
         """A line with no heading before a colon: a short line as a whole, else its beginning up to a separator."""
         letter = _LETTER_LEAD.match(line)
+        whole: HeadingPhrase | None = None
         if width < _LONGEST_LEAD and (
             not line.rstrip().endswith(_ENDS_OF_PROSE) or line[0] in "*_" or line.isupper()
         ):
-            phrase = self._phrases[line] if line in self._phrases else self._remember(line)
-            if phrase is not None and (
-                letter is None or phrase.category is not None or phrase.rule == "soap_letter"
-            ):
-                return phrase
+            whole = self._phrases[line] if line in self._phrases else self._remember(line)
+            if whole is not None and (whole.category is not None or whole.rule == "soap_letter"):
+                return whole
         if letter is not None:
             return self._phrase(
                 letter["letter"],
@@ -301,6 +309,8 @@ class HeadingReader:
             phrase = self._parse_weak(line[: separated.end("phrase")], separated.end(), visible=not blanks)
             if phrase is not None:
                 return phrase
+        if whole is not None:
+            return whole
         named = _NAME_LEAD.match(line)
         if named is not None:
             return self._parse_weak(named["name"] or named["title"], named.end(), visible=True)
@@ -816,7 +826,7 @@ _DATE_AT_END = re.compile(
 _CLOSERS = {"[": "]", "<<": ">>", "{": "}"}
 _STRONG_MARKS = frozenset({"**", "__", "==", "--", "[", "<<", "{", "~~", "++", "_", "*"})
 _SPACED_LETTER = re.compile(r"\b[A-Z] [A-Z]$")
-_FIRST_WORD = re.compile(r"[^A-Za-z]{0,80}(?:\(?(?:\d{1,2}|[ivxIVX]{1,5}|[A-Za-z])[.)]\W{0,4})?([A-Za-z]+)")
+_FIRST_WORD = re.compile(r"[\W\d_]{0,80}(?:\(?(?:\d{1,2}|[ivxIVX]{1,5}|[A-Za-z])[.)]\W{0,4})?([^\W\d_]+)")
 _TITLE_LINE = re.compile(
     r"\W{0,6}[A-Z][a-z]+(?:[ /&,-]{1,3}(?:[A-Z][a-z]*|and|of|for|the|to|with|\([^()]*\)|[\d/:]+)){0,6}\W{0,6}$"
 )
@@ -858,9 +868,14 @@ _WORD_START = re.compile(r"[^\W_]|\(")
 _WORD = re.compile(r"\S+")
 _CAPITALS_BEFORE = re.compile(r"(?<![A-Za-z])[A-Z][A-Z/&,()' \-]*$")
 _CAPITALS_INSIDE = re.compile(
-    r"[A-Z](?:(?<=[.!?:;)] [A-Z])|(?<=  [A-Z]))"
+    r"[A-Z](?:(?<=[.!?;)] [A-Z])|(?<=  [A-Z]))"
     r"(?:[A-Z]{2}[A-Z/&]*(?: (?:[A-Z/&]{2,}|&|/))*(?=\s+(?:\d|[A-Z][a-z]|[-–—]))|(?<=[SOAP])(?=\s?[-–—] ))"
 )
+# "___" where a name or number was taken out of MIMIC's notes: neither a rule nor markup, but a word of its sentence
+_REDACTED = re.compile(
+    r"(?<![^\s:(,/-])___(?!_)(?:(?=[^\S\n]?[^\s_])(?!\S[^\n_]{0,60}\S___(?!\w))|(?<=[^\s_] ___)(?!\w))"
+)
+_WORD_OF_THREE = "xxx"
 _ACCENTED = re.compile("[À-ÖØ-öø-ÿ]")
 _WITHOUT_ACCENTS = str.maketrans(
     "áàâãäåéèêëíìîïóòôõöúùûüýÿñçÁÀÂÃÄÅÉÈÊËÍÌÎÏÓÒÔÕÖÚÙÛÜÝÑÇ",

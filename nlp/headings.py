@@ -106,19 +106,25 @@ class Guards:
         """The first guard that refuses the heading which stands from `start` to `after`."""
         if not (
             self._always
-            or (
-                self._body is not None
-                and self._body.match(text, _blanks_end(text, after), after + _SEEN_AFTER)
-            )
-            or (self._before is not None and self._before.search(_line_before(text, start)))
+            or (self._body and self._goes_on(text, _blanks_end(text, after), after + _SEEN_AFTER))
+            or (self._before and self._stands_after(_line_before(text, start)))
         ):
             return None
         return next((guard for guard in self._guards if guard.refuses(text, start, after)), None)
 
+    def _goes_on(self, text: str, start: int, end: int) -> bool:
+        return any(pattern.match(text, start, end) for pattern in self._body)
 
-def _any_of(patterns: Iterable[re.Pattern[str] | None]) -> re.Pattern[str] | None:
-    wanted = [f"(?:{pattern.pattern})" for pattern in patterns if pattern is not None]
-    return re.compile("|".join(wanted), re.IGNORECASE) if wanted else None
+    def _stands_after(self, before: str) -> bool:
+        return any(pattern.search(before) for pattern in self._before)
+
+
+def _any_of(patterns: Iterable[re.Pattern[str] | None]) -> list[re.Pattern[str]]:
+    """Fewer patterns that match where one of these does. Those with groups or flags of their own stay by themselves."""
+    wanted = [pattern for pattern in patterns if pattern is not None]
+    alone = [pattern for pattern in wanted if pattern.groups or _OWN_FLAGS.match(pattern.pattern)]
+    joined = [f"(?:{pattern.pattern})" for pattern in wanted if pattern not in alone]
+    return ([re.compile("|".join(joined), re.IGNORECASE)] if joined else []) + alone
 
 
 class Match(NamedTuple):
@@ -191,13 +197,12 @@ class Lexicon:
         starts |= {
             key.split(" ", 2)[1] for key in self.variants if key[0].isdigit() and " " in key
         }  # "24 hour events"
-        # without a colon, a line that begins with "The" or "No" is prose
+        # without a colon, a line that begins with "The" or "No" is prose, unless the user says otherwise
+        prose = _STARTS_OF_PROSE - {key.split(" ", 1)[0] for key in self._named}
         self.first_words = {
             form
             for word in starts
-            for form in (
-                (word, word.capitalize(), word.upper()) if word not in _STARTS_OF_PROSE else (word.upper(),)
-            )
+            for form in ((word, word.capitalize(), word.upper()) if word not in prose else (word.upper(),))
         }
 
     @classmethod
@@ -208,7 +213,9 @@ class Lexicon:
         sources = []
         for path in extra:
             try:
-                sources.append((str(path), path.read_text("utf-8")))
+                sources.append((str(path), path.read_text("utf-8-sig")))
+            except FileNotFoundError:
+                raise LexiconError(f"{path}: there is no such file") from None
             except (OSError, UnicodeDecodeError) as error:
                 raise LexiconError(f"{path}: cannot be read as UTF-8 text ({type(error).__name__})") from None
         return cls(sources)
@@ -531,6 +538,8 @@ def _normalised(phrase: str, *, keep_the: bool = False) -> str:
             phrase = _INITIALS.sub(r"\1", phrase)
         if "/" in phrase:
             phrase = phrase.replace("and/or", "and").replace("w/", "with ")
+        if "s)" in phrase:  # "Recommendation(s)"
+            phrase = _PLURAL.sub(r"\1", phrase)
         phrase = phrase.translate(_PUNCTUATION)
     if not phrase.isascii():  # without accents, as in capitals
         letters = unicodedata.normalize("NFKD", phrase)
@@ -555,6 +564,8 @@ _PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation, " ") | dict.fromk
 _JOINERS = re.compile(r" (?:and|y|e|et|en|und) ")
 _SENTENCE_END = re.compile(r"[.!?;:]\s")
 _INITIALS = re.compile(r"\b([a-z])\.(?=[a-z]?\b|\s|$)")
+_OWN_FLAGS = re.compile(r"\(\?[a-zA-Z]+\)")
+_PLURAL = re.compile(r"(?<=[a-z])\((e?s)\)")
 _NOT_WORD = re.compile(r"[\W_]+")
 _DASH = re.compile(r"\s[-–—]\s|\s?--+\s?|\s?[–—]\s?")
 _BRACKETS = re.compile(r"[(\[{][^()\[\]{}]*(?:[(\[{][^()\[\]{}]*[)\]}][^()\[\]{}]*)*[)\]}]?")
@@ -634,7 +645,7 @@ def _is_line_end(text: str, start: int) -> bool:
     return _REST_OF_LINE.match(text, start) is not None
 
 
-_BLANKS = re.compile(r"[\s:*_]*")
+_BLANKS = re.compile(r"[\s:*_=~]*")
 _REST_OF_LINE = re.compile(r"[ \t:*_=-]*(?:\n|$)")
 
 

@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 from rubricator.nlp.heading_candidates import LETTER_CATEGORY, Candidate, HeadingPhrase
 from rubricator.nlp.headings import UNKNOWN
+from rubricator.nlp.hidden_text import hides_text
 
 
+@hides_text("under")
 class _Letter(NamedTuple):
     """A letter on the margin, or a heading that stands for one; `phrase` is None for the latter."""
 

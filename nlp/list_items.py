@@ -21,6 +21,8 @@ def leading_mark(content: str) -> tuple[int, int | None]:
     if letter and letter.isupper() and after.islower():  # "E. coli", "A. fib"
         return 0, None
     if number := match["number"] or match["hash"]:
+        if len(number) == 2 and number > "30" and content[match.end() - 1] == "." and after.isalpha():
+            return 0, None  # a value: "HR: 88.Afebrile"
         return match.end(), int(number)
     if digit := match["circled"]:
         return match.end(), "①②③④⑤⑥⑦⑧⑨⑩⑪⑫⑬⑭⑮⑯⑰⑱⑲⑳".index(digit) + 1
@@ -29,17 +31,22 @@ def leading_mark(content: str) -> tuple[int, int | None]:
 
 
 class InnerMarks:
-    """Finds the marks inside the units of one text. What the whole text lacks is not looked for in each unit."""
+    """Finds the marks inside the units of one text. What the whole text lacks is not looked for in each unit.
+
+    none: only a unit that begins with a mark can have others inside.
+    """
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._beyond_ascii = not text.isascii()
+        # the marks of texts beyond ASCII are marks wherever they stand
+        self._always = not text.isascii() and any(mark in text for mark in _ALWAYS)
         self._bracketed = ")" in text
         self._hashed = "#" in text
         self._boxed = "]" in text
         self._dashed = "*" in text or _SET_OFF_DASH.search(text) is not None
         self._series = [series for series in _SERIES if series.second.search(text)]
-        self._marked = bool(self._beyond_ascii or self._boxed or self._dashed or self._series)
+        self._marked = bool(self._always or self._boxed or self._dashed or self._series)
+        self.none = not (self._marked or self._hashed or _NUMBER_ONE.search(text))
 
     def inside(self, start: int, end: int, lead: str, number: int | None) -> list[Span]:
         """Marks inside text[start:end], in order, each the start of a further item.
@@ -57,13 +64,13 @@ class InnerMarks:
         expected = 1 if number is None else number + 1
         full_stop, bracket = _NUMBERED[expected]
         if text.find(full_stop, start, end) >= 0 or (self._bracketed and text.find(bracket, start, end) >= 0):
-            found += _numbers(text, start, end, expected)
+            found += _numbers(text, start, end, expected, lead)
         return sorted(found) if found else found
 
     def _unnumbered(self, start: int, end: int, lead: str, number: int | None) -> list[Span]:
         text, first = self._text, lead[:1]
         found: list[Span] = []
-        if self._beyond_ascii:
+        if self._always:
             found += [match.span() for match in _BULLET_INSIDE.finditer(text, start, end)]
             found += [match.span() for match in _BOX_INSIDE.finditer(text, start, end)]
         if lead and first in _ARROWS and (arrow := _ARROW.match(lead)):  # elsewhere a change of value
@@ -132,8 +139,12 @@ def _counted(text: str, start: int, end: int, lead: str, series: _Series) -> lis
     return found if leading or len(found) > 1 else []
 
 
-def _numbers(text: str, start: int, end: int, first: int) -> list[Span]:
-    """Numbers that count on from `first`; from 1, they are a list only when there is a second."""
+def _numbers(text: str, start: int, end: int, first: int, lead: str) -> list[Span]:
+    """Numbers that count on from `first`; from 1, they are a list only when there is a second.
+
+    Where the leading mark is "(1)" or "1)", the next is one before any word: "(1) x-ray (2) rest".
+    """
+    opening, bracketed = lead[:1] == "(", lead.rstrip()[-1:] == ")"
     found = []
     expected = first
     for match in _NUMBER_INSIDE.finditer(text, start, end):
@@ -150,6 +161,8 @@ def _numbers(text: str, start: int, end: int, first: int) -> list[Span]:
         if number != expected and before[-1:] != ":":
             continue
         closed = not before or before[-1] in ".;:,)?!"
+        if bracketed and match[0].rstrip()[-1] == ")" and (text[at] == "(") == opening:
+            closed = closed or "(" not in before[before.rfind(")") + 1 :]
         if closed or (number > 1 and text[match.end()].isupper() and not _NUMBERED_THING.search(before)):
             found.append((at, match.end()))
             expected = number + 1
@@ -176,6 +189,7 @@ _NUMBER = (
 )
 _LETTER = r"\((?P<letter>[A-Za-z]|[ivx]{2,4})\)\s+|(?P<letter2>[A-Za-z]|[ivx]{2,4}|[IVX]{2,4})[.)](?:\s+|$)"
 _MARK = re.compile(rf"(?:{_RULE}|(?:{_BULLET})*(?:{_NUMBER}|{_LETTER})?(?:{_BULLET})*)")
+_ALWAYS = (*"•‣⁃▪●■➢►☐☑☒]", "( )", "(x)", "(X)")
 _ARROWS = frozenset("-→·")
 _DASHES = frozenset("-–*")
 _BOXES = frozenset("[(☐☑☒")
@@ -188,6 +202,7 @@ _DASH_INSIDE = re.compile(r"(?<=\s)[-–*]\s+(?=[A-Z])")
 _BOX_INSIDE = re.compile(r"(?:\[[ xX✓_]?\]|\([ xX]\)|[☐☑☒])\s*")
 _HASH_NAME = re.compile(r"#(?<!\S#)\s?(?=[A-Z])")
 _HASH_NUMBER = re.compile(r"#(?<!\S#)\s?([0-9][0-9]?)[.):]?\s+(?=[^\W\d_])")
+_NUMBER_ONE = re.compile(r"1(?:\.|\.?\))\s")
 _NUMBER_INSIDE = re.compile(r"([0-9][0-9]?)(?:\.|\.?\))\s+(?=[^\W\d_]|[\"“(\[])")
 
 
@@ -203,7 +218,11 @@ _NUMBERED = [(f"{number}.", f"{number})") for number in range(101)]
 _SERIES = (
     _Series(re.compile(r"b\)\s"), re.compile(r"(?<!\S)\(?([a-h])\)\s+"), _letter),
     _Series(re.compile(r"B\)\s"), re.compile(r"(?<!\S)\(?([A-H])\)\s+"), _letter),
-    _Series(re.compile(r"B\.\s"), re.compile(r"([A-H])(?<!\S.)\.\s+(?=[A-Z]|$)"), _letter),
+    _Series(
+        re.compile(r"B\.\s"),
+        re.compile(r"([A-H])(?<!\S.)(?<!\band .)(?<!\s[A-Z]\. .)\.\s+(?=[A-Z]|$)"),
+        _letter,
+    ),
     _Series(re.compile(r"ii[.)]\s"), re.compile(r"(?<!\S)\(?([ivx]{1,4})[.)]\s+"), _roman),
     _Series(re.compile(r"2-\s"), re.compile(r"([0-9](?<!\S.)[0-9]?)-\s+(?=[^\W\d_]|$)"), int),
     _Series(re.compile(r"2/\s"), re.compile(r"([0-9](?<!\S.)[0-9]?)/\s+(?=[^\W\d_]|$)"), int),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, NamedTuple, Protocol
 
 from rubricator.nlp.errors import RubricatorError
+from rubricator.nlp.hidden_text import hides_text
 
 CODECS = {".gz": "gzip", ".zst": "zstd"}
 
@@ -32,6 +33,7 @@ class DeadLetter:
     reason: str
 
 
+@hides_text()
 class RawNote(NamedTuple):
     """A note as the file has it, before validation. composed: the reader put the text together from parts."""
 

@@ -6,6 +6,7 @@ The rules are data (note_lines.toml). A closing ends the section that it stands 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from functools import cache
 from typing import Any, NamedTuple
@@ -35,15 +36,35 @@ def is_closing(line: str, word: str, start: int, *, run_on: bool = False) -> boo
     return _are_initials(line) or (ends_as_signed(name) and _SIGNED_NAME.match(name) is not None)
 
 
+def is_signature(sentence: str) -> bool:
+    """Does the sentence sign: "J. Doe MD.", "Dra. Ruiz", "Kind regards, J. Doe"?
+
+    Of a name without a comma it asks for two words beside the credentials: "Consult LCSW" is none.
+    """
+    plain = _unaccented(sentence)
+    word = _FIRST_WORD.match(plain)
+    if word is None:
+        return False
+    signature = _rules().signatures.get(word[1])
+    if signature is not None and signature.match(plain, word.start(1)):
+        return True
+    return (
+        ends_as_signed(sentence)
+        and ("," in sentence or sentence.count(" ") > 1)
+        and _SIGNED_NAME.match(sentence) is not None
+    )
+
+
 def is_page_line(line: str, start: int) -> bool:
     """Is the line, whose first word begins at `start`, the head of a page: its number, or who the patient is?"""
     if len(line) < _LONGEST_TITLE and _PAGE_AT_END.search(line) is not None:
         return True
-    return (
-        len(line) < _LONGEST_PAGE_LINE
-        and _rules().page.match(line, start) is not None
-        and _MARKS.fullmatch(line, 0, start) is not None
-    )
+    if len(line) >= _LONGEST_PAGE_LINE:
+        return False
+    page = _rules().page
+    if page.match(line, start) is not None and _MARKS.fullmatch(line, 0, start) is not None:
+        return True
+    return line[1:2] == "." and page.match(line) is not None  # an initial, no enumerator: "Q. Doe MRN 0001"
 
 
 @cache
@@ -67,11 +88,20 @@ def ends_as_signed(line: str) -> bool:
     if len(line) >= _LONGEST_SIGNATURE:
         return False
     name = line.rstrip(" .)")
-    return (name[-1:].isupper() and name.endswith(_CREDENTIALS)) or _are_initials(line)
+    signs = name[-1:].isupper() and name.endswith(_CREDENTIALS) and not name.endswith(_NO_CREDENTIALS)
+    return signs or _are_initials(line)
 
 
 def _are_initials(line: str) -> bool:
     return len(line) < _LONGEST_INITIALS and _INITIALS.match(line) is not None
+
+
+def _unaccented(line: str) -> str:
+    if line.isascii():
+        return line
+    return "".join(
+        letter for letter in unicodedata.normalize("NFKD", line) if not unicodedata.combining(letter)
+    )
 
 
 def _name_alone(line: str) -> str:
@@ -96,6 +126,7 @@ def underlines(rule: str, above: str) -> bool:
 class _Rules(NamedTuple):
     closings: dict[str, re.Pattern[str]]  # by the first word of the line
     run_on: dict[str, re.Pattern[str]]
+    signatures: dict[str, re.Pattern[str]]
     page: re.Pattern[str]
 
 
@@ -106,6 +137,7 @@ def _rules() -> _Rules:
     return _Rules(
         _by_first_word(closings),
         _by_first_word(entry for entry in closings if entry.get("run_on")),
+        _by_first_word(entry for entry in closings if entry["reason"] in _SIGNING),
         _any_of(pages),
     )
 
@@ -122,6 +154,8 @@ def _any_of(entries: Iterable[dict[str, Any]]) -> re.Pattern[str]:
     return re.compile("|".join(f"(?:{entry['line']})" for entry in entries), re.IGNORECASE)
 
 
+_FIRST_WORD = re.compile(r"[\W\d_]{0,12}([^\W\d_]+)")
+_SIGNING = ("signature", "end_of_letter")
 _LONGEST_SIGNATURE = 60
 _LONGEST_PAGE_LINE = 160
 _LONGEST_TITLE = 70
@@ -209,6 +243,7 @@ _CREDENTIALS = (
         "MPH",
     ),
 )
+_NO_CREDENTIALS = ("PRN", "MRN")
 _INITIALS = re.compile(r"[A-Z]{2,4}/(?:[a-z]{2,4}|[A-Z]{2,4}\d*)(?: ?\d{1,6})?\s*$")
 _SIGNED_NAME = re.compile(
     r"(?:[-–—~]{1,3}\s*)?(?:Dr\.? )?[A-Z][\w.'-]*(?: [A-Z][\w.'-]*){0,3}"

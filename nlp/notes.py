@@ -21,11 +21,12 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from rubricator.nlp.fhir import find_fhir
+from rubricator.nlp.hidden_text import hides_text
 from rubricator.nlp.mimic import find_mimic
 from rubricator.nlp.note_files import (
     DeadLetter,
@@ -71,9 +72,20 @@ LONGEST_ID = 512
 NULLS = {"NULL", "NaN", "nan", "None", "<NA>", r"\N"}  # as databases and pandas write what is missing
 
 Marked = list[tuple[str, int, int]]  # code, start, end
-ValidNote = tuple[  # as NOTES_SCHEMA
-    str, str, str, datetime.date | None, str | None, list[str] | None, Marked | None, bool
-]
+
+
+@hides_text()
+class ValidNote(NamedTuple):
+    """A row of NOTES_SCHEMA."""
+
+    note_id: str
+    patient_id: str
+    text: str
+    written_on: datetime.date | None
+    note_type: str | None
+    codes: list[str] | None
+    evidence: Marked | None
+    composed: bool
 
 
 class NoteReader:
@@ -128,7 +140,7 @@ class NoteReader:
                         self._on_dead_letter(note)
                         continue
                     rows.append(note)
-                    characters += len(note[2])
+                    characters += len(note.text)
                     if len(rows) >= self._batch_size or characters >= BATCH_CHARACTERS:
                         yield _batch(rows)
                         rows, characters = [], 0
@@ -247,7 +259,7 @@ def _validated(path: Path, raw: RawNote, seen: _SeenIds) -> ValidNote | DeadLett
     if not seen.add(note_id):
         return dead("the note id stands for an earlier note already")
     written_on, note_type = _date(raw.written_on), _note_type(raw.note_type)
-    return note_id, patient_id, text, written_on, note_type, codes, evidence, raw.composed
+    return ValidNote(note_id, patient_id, text, written_on, note_type, codes, evidence, raw.composed)
 
 
 def _is_null(value: object) -> bool:

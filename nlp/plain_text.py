@@ -12,7 +12,7 @@ import contextlib
 import html
 import re
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from html.parser import HTMLParser
@@ -96,6 +96,12 @@ def read_plain(given: str) -> PlainText:
         "&" in plain.text and _REFERENCE.search(plain.text)
     ):
         plain._rewrite(_html(plain.text))
+        for _ in range(
+            _MOST_ESCAPED
+        ):  # "&lt;b&gt;Plan:&lt;/b&gt;": tags that were escaped before they were stored
+            if "<" not in plain.text or not _ESCAPED_MARKUP.search(plain.text):
+                break
+            plain._rewrite(_html(plain.text))
     if "\n" not in plain.text:
         if "~" in plain.text:
             plain._rewrite((match.start(), match.end(), "\n") for match in _REPETITION.finditer(plain.text))
@@ -107,6 +113,10 @@ def read_plain(given: str) -> PlainText:
         )
     if ("*" in plain.text and "**" in plain.text) or ("_" in plain.text and "__" in plain.text):
         plain._rewrite((match.start(), match.end(), match[2]) for match in _BOLD_INITIAL.finditer(plain.text))
+    if ">" in plain.text and (quotes := _quotes(plain.text)):
+        plain._rewrite(quotes)
+    if wraps := _wraps_in_headings(plain.text):
+        plain._rewrite(wraps)
     return plain
 
 
@@ -217,7 +227,16 @@ _INLINE_TAGS = frozenset(
     {"span", "a", "sup", "sub", "small", "th", "code", "img", "col", "colgroup", "center", "s"}
 )
 _HTML_TAGS = _BOLD_TAGS | _TITLE_TAGS | _PARAGRAPH_TAGS | _LINE_TAGS | _HIDDEN_TAGS | _INLINE_TAGS
+_ESCAPED_MARKUP = re.compile(
+    r"</?(?:b|strong|i|u|em|p|br|div|span|h[1-6]|li|ul|ol|table|t[rdh]|title|text|paragraph)"
+    r"(?:[ /][^<>]{0,300})?>",
+    re.IGNORECASE,
+)
+_MOST_ESCAPED = 2
 _MARKUP = re.compile(r"<[/!?]?[A-Za-z][^<>]{0,2000}>")
+_STRAY = re.compile(r"<(?![/!]?[A-Za-z](?:[^<>\"']|\"[^\"]{0,300}\"|'[^']{0,300}'){0,2000}>|!--|!\[|\?)")
+_UNBOUNDED = (("<!--", "-->"), ("<![", "]"), ("<?", ">"))  # what may hold markup, and how it ends
+_NO_MARK = "‹"
 _REFERENCE = re.compile(r"&(?:#\d{1,6}|#[xX][0-9A-Fa-f]{1,5}|[A-Za-z]{2,8}\d{0,2});")
 _BOLD_STYLE = re.compile(r"font-weight\s*:\s*(?:bold|[6-9]00)", re.IGNORECASE)
 _NAMING_ATTRIBUTES = ("title", "name", "label", "heading", "displayname")
@@ -239,7 +258,11 @@ class _HtmlReader(HTMLParser):
         self._hidden = 0
         self._sections = 0  # that are open, one in another
         self._row = False  # a cell of this row was written
+        self._row_kind: str | None = (
+            None  # "head": begins with a heading; "mixed": column heads of problems and plans
+        )
         self._titled = "</title>" in text  # C-CDA: titles name the sections, and nothing below them does
+        self._row_heads, self._mixed_heads = _table_heads("" if self._titled else text)
 
     def _here(self) -> int:
         line, column = self.getpos()
@@ -260,15 +283,31 @@ class _HtmlReader(HTMLParser):
         elif tag in _BOLD_TAGS or (
             tag == "span" and any(_BOLD_STYLE.search(value or "") for _, value in attrs)
         ):
-            edits.bold(start, end, on=True)
+            if self._row_kind == "mixed":
+                edits.replace(start, end, "")
+            else:
+                edits.bold(start, end, on=True)
             if tag == "span":
                 self._bold_spans.append(True)
         elif tag in _TITLE_TAGS:
             edits.end_line(start, end, blank_line=True, then="## ")
+        elif tag in ("th", "td") and self._row_kind is None and start in self._row_heads:
+            self._row_kind, self._row = "head", True
+            edits.end_line(start, start)
+            edits.bold(start, end, on=True)
+        elif tag in ("th", "td") and self._row_kind == "head":
+            edits.end_line(start, end)
         elif tag in ("th", "td"):
-            if tag == "th" and self._has_heads:
+            if (tag == "th" or start in self._mixed_heads) and self._has_heads:
                 self._has_heads[-1] = True
-            if tag == "td" and not self._titled and not (self._has_heads and self._has_heads[-1]):
+            if start in self._mixed_heads:
+                self._row_kind = "mixed"
+            if self._row_kind == "mixed":
+                if self._row:
+                    edits.replace(start, end, " | ")
+                else:
+                    edits.end_line(start, end)
+            elif tag == "td" and not self._titled and not (self._has_heads and self._has_heads[-1]):
                 edits.end_line(start, end)
             elif self._row:
                 edits.replace(start, end, _CELL)
@@ -284,6 +323,8 @@ class _HtmlReader(HTMLParser):
         elif tag in _PARAGRAPH_TAGS or tag in _LINE_TAGS:
             if tag == "table":
                 self._has_heads.append(False)
+            if tag in ("table", "tr", "thead", "tbody", "tfoot"):
+                self._row_kind = None
             self._row = False
             edits.end_line(start, end, blank_line=tag in _PARAGRAPH_TAGS)
         elif tag in _INLINE_TAGS:
@@ -307,7 +348,11 @@ class _HtmlReader(HTMLParser):
         if tag in _HIDDEN_TAGS and self._hidden:
             self._hidden -= 1
             self._hide(start, end)
-        elif tag in _BOLD_TAGS or (tag == "span" and self._bold_spans and self._bold_spans.pop()):
+        elif (
+            tag in _BOLD_TAGS
+            or (tag == "th" and self._row_kind == "head")
+            or (tag == "span" and self._bold_spans and self._bold_spans.pop())
+        ):
             edits.bold(start, end, on=False)
         elif tag == "section" and self._titled:
             self._sections -= 1
@@ -374,9 +419,75 @@ def _html(text: str) -> Sequence[tuple[int, int, str]]:
     with contextlib.suppress(
         AssertionError
     ):  # of a declaration that is none, which stays with all that follows
-        reader.feed(text)
+        reader.feed(_without_strays(text))
         reader.close()
     return reader.edits.edits
+
+
+def _table_heads(text: str) -> tuple[frozenset[int], frozenset[int]]:
+    """Offsets of cells: those that begin a row as a heading does, in tables where the lexicon knows one of them
+    ("<th>Plan</th><td>Rest</td>"), and the first of column heads that name problems and plans."""
+    row_heads: set[int] = set()
+    mixed: set[int] = set()
+    pending: list[int] = []  # heads of rows in this table, while none of them is known
+    known, first = False, True  # no row of this table was seen
+    for row in _ROW.finditer(text):
+        if row["table"]:
+            pending, known, first = [], False, True
+            continue
+        inside = text[row.end() : row.end() + _LONGEST_HEAD_ROW]
+        inside = inside[: ends.start()] if (ends := _ROW_END.search(inside)) else inside
+        cells = list(_CELL_TAG.finditer(inside))
+        is_first, first = first, False
+        kinds = {cell[1].lower() for cell in cells}
+        if len(cells) < 2 or not (is_first or cells[0][1].lower() == "th"):
+            continue
+        at = row.end() + cells[0].start()
+        stops = [cell.start() for cell in cells[1:]] + [len(inside)]
+        names = [
+            html.unescape(_TAG.sub("", inside[cell.end() : stop])).strip(" \t\n\r:")
+            for cell, stop in zip(cells, stops, strict=True)
+        ]
+        if kinds == {"th", "td"}:
+            if cells[0][1].lower() == "td" or cells[1][1].lower() == "th":
+                continue
+            pending.append(at)
+            known = known or _is_heading(names[0])
+            if known:
+                row_heads.update(pending)
+                pending = []
+        elif (is_first or kinds == {"th"}) and _mix_problems_and_plans(names):
+            mixed.add(at)
+    return frozenset(row_heads), frozenset(mixed)
+
+
+def _mix_problems_and_plans(names: Sequence[str]) -> bool:
+    lexicon = Lexicon.load()
+    if (whole := lexicon.match(" ".join(names), loose=False)) is not None:
+        return whole.category == "assessment_and_plan"
+    found = {match.category for name in names if (match := lexicon.match(name, loose=False)) is not None}
+    return bool(found & _PROBLEMS) and bool(found & _PLANS)
+
+
+_ROW = re.compile(r"<(?:(?P<table>table)|tr)\b[^<>]{0,300}>", re.IGNORECASE)
+_ROW_END = re.compile(r"</?t(?:r|able)\b", re.IGNORECASE)
+_CELL_TAG = re.compile(r"<(t[hd])\b[^<>]{0,300}>", re.IGNORECASE)
+_TAG = re.compile(r"<[^<>]*>")
+_LONGEST_HEAD_ROW = 1000
+_PROBLEMS = frozenset({"problem_list", "diagnosis", "assessment", "impression"})
+_PLANS = frozenset({"plan", "recommendations", "follow_up"})
+
+
+def _without_strays(text: str) -> str:
+    """The text, at the same length, without each "<" that begins nothing which ends: "BP <b mmHg".
+
+    The parser looks for such an end as far as the text goes, again for each of them.
+    """
+    text = _STRAY.sub(_NO_MARK, text)
+    for opening, closing in _UNBOUNDED:
+        last = text.rfind(closing) + 1
+        text = text[:last] + text[last:].replace(opening, _NO_MARK + opening[1:])
+    return text
 
 
 @lru_cache(maxsize=4096)
@@ -489,7 +600,7 @@ def _rtf(text: str) -> Sequence[tuple[int, int, str]]:
         elif word in _RTF_CHARACTERS:
             replacement = _RTF_CHARACTERS[word]
         elif word == "uc" and number:
-            skipped = int(number)
+            skipped = max(0, int(number))
         elif word == "u" and number:
             code = int(number) % 0x10000
             replacement = chr(code) if not 0xD800 <= code < 0xE000 else "�"
@@ -532,11 +643,12 @@ def _escapes(text: str) -> Iterable[tuple[int, int, str]]:
     A lone backslash-n is a line end where the text has no fewer of them than true ones, and never inside a path.
     """
     paths = [match.span() for match in _PATH.finditer(text)]
-    found = [
-        match
-        for match in _ESCAPE.finditer(text)
-        if not any(start <= match.start() < end for start, end in paths)
-    ]
+    starts = [start for start, _ in paths]
+    found = []
+    for match in _ESCAPE.finditer(text):
+        path = bisect_right(starts, match.start()) - 1
+        if path < 0 or match.start() >= paths[path][1]:
+            found.append(match)
     ends = sum(match["end"] is not None for match in found)
     lost = ends >= max(1, text.count("\n"))
     for match in found:
@@ -594,6 +706,68 @@ def _dictation(text: str) -> Iterable[tuple[int, int, str]]:
             at = end
 
 
+# ---- lines ---------------------------------------------------------------------------------------
+
+
+def _quotes(text: str) -> list[tuple[int, int, str]]:
+    """The marks of quoted lines ("> Exam: pale"), where one of these lines begins what is no item of a plan."""
+    found = list(_QUOTE.finditer(text))
+    if not any(_begins_history(text[match.end() : match.end() + _LONGEST_QUOTED_HEADING]) for match in found):
+        return []
+    return [(*match.span(), "") for match in found]
+
+
+def _begins_history(words: str) -> bool:
+    line = words.split("\n", 1)[0]
+    match = Lexicon.load().match(line.partition(":")[0].strip(" \t*#_"), loose=False)
+    return match is not None and match.category in _OUTSIDE_PLANS
+
+
+def _wraps_in_headings(text: str) -> list[tuple[int, int, str]]:
+    """Line ends inside the name of a section: "Assessment &", then "Plan:"."""
+    found = []
+    for wrap in _SECOND_LINE.finditer(text):
+        line = text[max(0, wrap.start() - _LONGEST_FIRST_LINE) : wrap.start()]
+        above = line[line.rfind("\n") + 1 :].strip()
+        first = above.strip("*#_ \t")
+        if (
+            not first[:1].isupper()
+            or _NO_HEADING.search(first)
+            or (len(line) == _LONGEST_FIRST_LINE and "\n" not in line)
+        ):
+            continue
+        second = wrap["name"]
+        whole = Lexicon.load().match(f"{first} {second}", loose=False)
+        if whole is None or whole.category == UNKNOWN:
+            continue
+        if first.endswith(_JOINING) or wrap["joined"] or not (_is_heading(first) or _is_more(second)):
+            end_of_line = wrap.start() - (len(line) - len(line.rstrip()))
+            found.append((end_of_line, wrap.end(), " "))
+    return found
+
+
+def _is_more(name: str) -> bool:
+    """Is it a heading by itself, and no end of a longer one, as "History" is?"""
+    return name.lower() != "history" and _is_heading(name)
+
+
+_QUOTE = re.compile(r"^[ \t]{0,3}(?:>[ \t]?)+(?=[A-Za-z#*•\d-]|$)", re.MULTILINE)
+_LONGEST_QUOTED_HEADING = 60
+_OUTSIDE_PLANS = frozenset(
+    {"chief_complaint", "reason_for_visit", "history_of_present_illness", "interval_history", "subjective", "objective",
+     "past_medical_history", "past_surgical_history", "family_history", "review_of_systems", "vital_signs",
+     "physical_exam", "mental_status_exam"}
+)  # fmt: skip
+_SECOND_LINE = re.compile(
+    r"\n[ \t]{0,20}(?=(?P<joined>(?:&|and|AND|/)[ ]?)?"
+    r"(?P<name>(?:(?:[A-Z][A-Za-z]{1,12} )?(?:Plan|PLAN|Recommendations|RECOMMENDATIONS"
+    r"|Illness|ILLNESS|History|HISTORY|Systems|SYSTEMS|Complaint|COMPLAINT|Exam|EXAM|Examination|EXAMINATION"
+    r"|Medications|MEDICATIONS|Instructions|INSTRUCTIONS|Diagnos[ie]s|DIAGNOS[IE]S)))[*_ \t]{0,4}(?::|$))",
+    re.MULTILINE,
+)
+_LONGEST_FIRST_LINE = 50
+_NO_HEADING = re.compile(r"[:.;,!?\d]")
+_JOINING = ("&", "/", "+", " and", " AND", " And", " of", " OF", " Of")
 _BOLD_INITIAL = re.compile(r"([*_])\1([A-Za-z])\1\1(?=[a-z])")
 _BRACKETED_INITIAL = re.compile(r"\((?:S\)(?=ubjective)|O\)(?=bjective)|A\)(?=ssessment)|P\)(?=lan))")
 

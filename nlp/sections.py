@@ -22,6 +22,7 @@ from rubricator.nlp.heading_candidates import (
     HeadingReader,
 )
 from rubricator.nlp.headings import UNKNOWN, Lexicon
+from rubricator.nlp.hidden_text import hides_text
 from rubricator.nlp.letter_sets import letters_of_sets
 from rubricator.nlp.note_lines import is_rule
 from rubricator.nlp.plain_text import PlainText, read_plain
@@ -45,6 +46,7 @@ SECTIONS_SCHEMA = pa.schema(
 )
 
 
+@hides_text("category", "loinc", "rule")
 class Section(NamedTuple):
     """A heading and its body. Offsets are half-open string offsets into the note; `heading` is the text between them.
 
@@ -146,9 +148,15 @@ class SectionFinder:
         letters: dict[int, str] | None = None
         parent = _Open(_NO_PHRASE)
         holders = self._holders
+        listed = -1  # where the last item of a list ends that is no heading
         for phrase, line, alone, after_blank in candidates:
             begin, end, after = line + phrase.start, line + phrase.end, line + phrase.after
             category, rule = phrase.category, phrase.rule
+            if phrase.item and alone and not (phrase.colon or phrase.marked or after_blank):
+                follows = listed >= 0 and not view[listed:line].strip()
+                if follows or _begins_list(view, line, parent):
+                    listed = end
+                    continue
             if rule == "soap_letter":
                 if letters is None:
                     letters = letters_of_sets(view, candidates)
@@ -166,7 +174,12 @@ class SectionFinder:
             if rule == "lead_in" and not alone:
                 continue
             if category is None or (category == UNKNOWN and _is_problem(phrase, parent)):
-                if not may_begin or not _begins_unknown(phrase, parent, alone=alone, after_blank=after_blank):
+                directly = not after_blank and not view[parent.after : begin].strip(EDGE)
+                if (
+                    not may_begin
+                    or _is_bold_text(phrase, parent, directly=directly)
+                    or not _begins_unknown(phrase, parent, alone=alone, after_blank=after_blank)
+                ):
                     parent.has_topics |= phrase.topic
                     continue
                 category, rule = UNKNOWN, "unknown"
@@ -174,9 +187,9 @@ class SectionFinder:
                 _is_part_of(phrase, category, parent, alone=alone, after_blank=after_blank)
                 or _stands_deeper(view, line, parent, category)
                 or (
-                    category == parent.category
+                    (category == parent.category or _names_procedure(phrase, category, parent))
                     and not after_blank
-                    and not view[parent.after : begin].strip(EDGE)
+                    and not view[parent.after : begin].strip(_UNDER_HEADING)
                 )
             ):
                 if parent.category:
@@ -281,6 +294,36 @@ def _is_problem(phrase: HeadingPhrase, parent: _Open) -> bool:
     return phrase.depth > 0 and not parent.phrase.depth and bool(parent.category)
 
 
+def _begins_list(view: str, line: int, parent: _Open) -> bool:
+    """Is the item the first of several, right under prose or a plan: "She will need:", "- Labs", "- TTE"?"""
+    if _NEXT_LINE.match(view, line) is None:
+        return False
+    above = view[max(parent.after, view.rfind("\n", 0, max(line - 1, 0)) + 1) : line].strip()
+    return above[0] != view[line] if above.strip(EDGE) else parent.role in ("plan", "mixed")
+
+
+def _is_problem_of_course(phrase: HeadingPhrase, parent: _Open, *, alone: bool) -> bool:
+    """Is it a problem of a hospital course that is called like a section: "# Dispo: to rehab."?"""
+    return (
+        parent.category == "hospital_course"
+        and phrase.depth == 1
+        and _is_problem(phrase, parent)
+        and not (alone and phrase.rule in ("line_colon", "markup"))
+    )
+
+
+def _names_procedure(phrase: HeadingPhrase, category: str, parent: _Open) -> bool:
+    """Is it what was done: "CT HEAD W/O CONTRAST" under "EXAMINATION:"?"""
+    return category == "imaging" and parent.category == "procedure" and not phrase.colon
+
+
+def _is_bold_text(phrase: HeadingPhrase, parent: _Open, *, directly: bool) -> bool:
+    """Is it bold text: "**Allergic conjunctivitis**" under "## Assessment", or directly under "**Assessment**"?"""
+    if not phrase.marked or phrase.depth or phrase.colon or parent.category in ("", UNKNOWN):
+        return False
+    return parent.phrase.depth > 0 or (parent.phrase.marked and directly)
+
+
 def _begins_unknown(phrase: HeadingPhrase, parent: _Open, *, alone: bool, after_blank: bool) -> bool:
     """Does this heading, which the lexicon does not know, begin a section of its own?"""
     if (phrase.item and not phrase.depth) or _is_problem(phrase, parent):
@@ -333,6 +376,8 @@ def _is_part_of(
     if phrase.rule == "soap_letter" and category != parent.category:
         return False
     weaker = _is_weaker(phrase, parent.phrase)
+    if _is_problem_of_course(phrase, parent, alone=alone):
+        return True
     if category == "problem_list" and parent.category == "hospital_course":
         return True
     if phrase.item and parent.phrase.depth and not (phrase.colon or phrase.marked):  # a list under a title
@@ -456,7 +501,7 @@ _WITHOUT_TOPICS = frozenset(
 )
 _INSTRUCTIONS = frozenset({"discharge_instructions", "patient_instructions"})
 # sections that a heading of another category may be a part of, beside plans
-_HOLDERS = _INSTRUCTIONS | {"", "hospital_course", "physical_exam"}
+_HOLDERS = _INSTRUCTIONS | {"", "hospital_course", "physical_exam", "procedure"}
 _OUTSIDE_PLAN = frozenset(
     {
         *(
@@ -504,7 +549,9 @@ _NEVER_PARTS = frozenset({"addendum", "signature"})
 _AFTER_PLAN = frozenset(
     {"follow_up", "disposition", "recommendations", "patient_instructions", "discharge_instructions", "goals"}
 )
+_UNDER_HEADING = EDGE + "="
 _DEEPEST_INDENT = 40
+_NEXT_LINE = re.compile(r"(?:(?P<mark>[^\w\s])|\d)[^\n]*\n[ \t]*(?(mark)(?P=mark)|\d)")  # with the same mark
 _JUDGEMENTS = frozenset({"assessment", "impression"})
 _PARTS_OF_MIXED = frozenset({"plan", "assessment", "assessment_and_plan"})
 _TAKEN = re.compile(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import accumulate, pairwise
 
 from sentencex import segment
@@ -21,8 +21,8 @@ class SentenceEnds:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._ascii = text.isascii()
-        letters = text if self._ascii else _NOT_ASCII.sub(_ascii_letter, text)
+        letters = text if text.isascii() else _ascii_letters(text)
+        self._blanks_kept = letters.count(" ") == text.count(" ")  # else a mark beyond ASCII became one
         self._letters = letters.replace("\n", " ").replace("\t", " ").replace("<", "=").replace(">", "=")
 
     def sentences(self, start: int, end: int) -> list[Span]:
@@ -38,24 +38,35 @@ class SentenceEnds:
             said = sentence.rstrip()
             said_end = start + cut + len(said)
             cut += len(sentence)
+            next_start = start + cut
             word = said[said.rfind(" ") + 1 or -1 : -1]  # nothing for a sentence of one word
             if (
                 word.isalpha()
                 and word.lower() not in _ABBREVIATED
                 and said[-1] == "."
-                and len(said) < len(sentence)
+                and said_end < next_start
                 and unit[cut].isupper()
             ):  # most end so: a word that is no abbreviation, a full stop, a blank and a capital
                 ordinary += 1
-            elif _belongs_together(unit, cut):
+            elif _belongs_together(unit, at - start, cut) or not (said[0].isalnum() or _WORD.search(said)):
                 continue
             spans.append((at, said_end))
-            at = start + cut
+            at = next_start
+            if said_end == at:
+                while text[at].isspace():  # after "![1]"
+                    at += 1
+        if spans and not (text[at].isalnum() or _WORD.search(text, at, end)):  # "Afebrile. ."
+            at = spans.pop()[0]
         spans.append((at, end))
-        if unit.count(".") == ordinary + (unit[-1] == ".") and self._ascii:
+        known = unit.count(".") == ordinary + (unit[-1] == ".")
+        missed = [] if known else _missed_starts(unit, sentences)
+        if self._blanks_kept and not missed:
             return spans
-        starts = [at for at, _ in spans] + [start + cut for cut in _missed_starts(unit, sentences)]
-        return [(at, at + len(text[at:cut].rstrip())) for at, cut in pairwise([*sorted(starts), end])]
+        starts = [start]
+        for at in sorted([*(at for at, _ in spans), *(start + cut for cut in missed)]):
+            if _WORD.search(text, starts[-1], at):
+                starts.append(at)
+        return [(at, at + len(text[at:cut].rstrip())) for at, cut in pairwise([*starts, end])]
 
 
 def _missed_starts(unit: str, sentences: Sequence[str]) -> list[int]:
@@ -75,39 +86,97 @@ def _missed_starts(unit: str, sentences: Sequence[str]) -> list[int]:
     return missed
 
 
-def _belongs_together(unit: str, cut: int) -> bool:
-    """Whether what stands before the cut is completed by the word after it."""
+def _belongs_together(unit: str, start: int, cut: int) -> bool:
+    """Whether unit[start:cut] is completed by the word after it."""
     period = cut - 1
     while unit[period].isspace():
         period -= 1
+    if unit[period] == "?":
+        return _doubts(unit, start, period, cut)
     if unit[period] != ".":
         return False
     if period == cut - 1 and not unit[period - 1].islower():  # a dotted code: "B.H.HP.A7A0", "4.B.2"
         return not _ends_closely(unit, period, cut)
     word = _last_word(unit, period)
-    if word in _TITLE or (word in _BEFORE_NUMBER and unit[cut].isdigit()):
+    word_start = period - len(word)
+    if word in _TITLE:
+        return not _names_illness(unit, word_start, period, cut)
+    if unit[cut].isdigit() and (
+        word in _BEFORE_NUMBER or (word in _MEASURED and _is_result(unit, word_start, cut))
+    ):
+        return True
+    if _is_completed(word, unit, cut):
         return True
     if word.isdigit() and _MONTH.match(unit, cut):  # "am 3. Mai"
         return True
     if len(word) > _LONGEST_ABBREVIATION:
         return False
     following = unit[cut]
-    shouting = unit.isupper()
-    if word in _SHORTENED and not unit.islower():
-        opens = _opens_phrase(unit, period - len(word))
+    shouting = _is_upper(unit)
+    if word in _SHORTENED and not _is_lower(unit):
+        opens = _opens_phrase(unit, word_start)
+        if word in _PATIENT and _is_accompaniment(unit, word_start):
+            opens = False
         completed = (
             word in _OPENING or following.isdigit() or shouting or _ACRONYM_NEXT.match(unit, cut) is not None
         )
         if following.islower() or (opens and completed):
             return opens or word not in _CLOSING or _STARTER.match(unit, cut) is None
-    if following.islower() and _NO_VOWEL.fullmatch(word) and not unit.islower() and word not in _CLOSING:
-        return True
+        if word in _FORMS and _precedes_medicine(unit, word_start, cut):
+            return True
+    if following.islower() and _NO_VOWEL.fullmatch(word) and not _is_lower(unit) and word not in _CLOSING:
+        return not unit[word_start:period].isupper() or (
+            _opens_phrase(unit, word_start)
+            and not _is_accompaniment(unit, word_start)
+            and _SLASHED.match(unit, cut) is None
+        )
     if not _closing(word):
         return False
     if shouting:
         return _RATHER_GOES_ON.match(unit, cut) is not None or _PREPOSITION.match(unit, cut) is not None
-    starts = _STARTER.match(unit, cut) if unit.islower() else _CAPITALISED.match(unit, cut)
+    starts = _STARTER.match(unit, cut) if _is_lower(unit) else _CAPITALISED.match(unit, cut)
     return starts is None or _RATHER_GOES_ON.match(unit, cut) is not None
+
+
+def _doubts(unit: str, start: int, mark: int, cut: int) -> bool:
+    """Whether a question mark marks a doubtful diagnosis, "dyspnea ? PE" or "?PE", and asks nothing."""
+    joined = cut == mark + 1
+    while mark > start and unit[mark - 1] == "?":
+        mark -= 1
+    if unit[mark - 1] not in " (/" or _STARTER.match(unit, cut) or _ANSWER.match(unit, cut):
+        return False
+    return joined or _QUESTION.match(unit, start) is None
+
+
+def _is_completed(word: str, unit: str, cut: int) -> bool:
+    """Is an age completed by a person, "67 y.o. M", or "vit." by its letter?"""
+    completed_by = _COMPLETED_BY.get(word.lstrip("0123456789-"))
+    return completed_by is not None and completed_by.match(unit, cut) is not None
+
+
+def _names_illness(unit: str, start: int, period: int, cut: int) -> bool:
+    """Is a title in capitals an illness that ends a sentence: "history of MS. He walks"?"""
+    return (
+        _ACRONYM.fullmatch(unit, start, period) is not None
+        and not _is_upper(unit)
+        and (_STARTER.match(unit, cut) or _SLASHED.match(unit, cut)) is not None
+    )
+
+
+def _is_result(unit: str, start: int, cut: int) -> bool:
+    """Is the number after what is measured its result: "Cr. 1.4", but neither "5 mg. 2 pills" nor "INR. 3 days"?"""
+    return not _before(unit, start)[-1:].isdigit() and _COUNTED.match(unit, cut) is None
+
+
+def _precedes_medicine(unit: str, start: int, cut: int) -> bool:
+    """Does a medicine follow its form, "increase Tab. Amlodipine", but neither "2 tab. Then" nor "the tab. Pain"?"""
+    if _STARTER.match(unit, cut) or _DIRECTION.match(unit, cut) or not unit[cut].isupper():
+        return False
+    before = _before(unit, start).rpartition(" ")[2].lower()
+    if before[-1:].isdigit() or before in _COUNTING or before in _CLOSING:
+        return False
+    as_written = unit[start].isupper() and not _is_upper(unit)
+    return as_written or _MEDICINE_AND_DOSE.match(unit, cut) is not None
 
 
 def _ends_sentence(unit: str, period: int, cut: int) -> bool:
@@ -115,28 +184,35 @@ def _ends_sentence(unit: str, period: int, cut: int) -> bool:
     if cut == period + 1:
         return _ends_closely(unit, period, cut)
     word = _last_word(unit, period)
+    word_start = period - len(word)
     if not word:  # "vitamin D . Recheck"
         return True
-    if word in _TITLE or _RATHER_GOES_ON.match(unit, cut):
+    if word in _TITLE:
+        return _names_illness(unit, word_start, period, cut)
+    if _RATHER_GOES_ON.match(unit, cut):
+        return False
+    if _is_completed(word, unit, cut):
         return False
     if word == "no":  # an answer, where no number follows
-        return _opens_phrase(unit, period - 2)
-    if word in _OPENING and _opens_phrase(unit, period - len(word)):
+        return _opens_phrase(unit, word_start)
+    if word in _PATIENT and (_is_accompaniment(unit, word_start) or not _opens_phrase(unit, word_start)):
+        return not _is_upper(unit) or _PREPOSITION.match(unit, cut) is None
+    if word in _OPENING and _opens_phrase(unit, word_start):
         return False
     if not word[-1].isalpha():
         return False
     if cut - period > 2:  # two blanks, as transcriptionists type them
         return True
     if len(word) == 1:  # "hepatitis C. He …" and "2 L. Then …", but "J. Smith"
-        before = unit[: period - 1].rstrip()
+        before = _before(unit, period - 1)
         return (
             before[-1:].isdigit()
             or _NAMED_BY_LETTER.search(before) is not None
             or _STARTER.match(unit, cut) is not None
         )
-    if unit.isupper() and _PREPOSITION.match(unit, cut):
+    if _is_upper(unit) and _PREPOSITION.match(unit, cut):
         return False
-    if _ACRONYM.fullmatch(unit, period - len(word), period) and not unit.isupper():  # "on CT. Heparin"
+    if _ACRONYM.fullmatch(unit, word_start, period) and not _is_upper(unit):  # "on CT. Heparin"
         return True
     return _closing(word) and _CAPITALISED.match(unit, cut) is not None
 
@@ -146,21 +222,45 @@ def _ends_closely(unit: str, period: int, cut: int) -> bool:
     before, after = unit[period - 1], _CLOSE_WORD.match(unit, cut)
     if after is None:
         return False
-    if before.isdigit() or before == ")":
+    if before.isdigit() or before in ")%" or (before.isupper() and unit[max(period - 2, 0)].isdigit()):
         return len(after[0]) > 1 or _VALUE.match(unit, cut) is not None
     if before.isupper():
-        return unit.isupper() and len(_last_word(unit, period)) > 3 and len(after[0]) > 1
+        word = _last_word(unit, period)
+        if _is_upper(unit):
+            return len(word) > 3 and len(after[0]) > 1
+        return len(word) > 1 and word.isalpha() and word not in _ABBREVIATED and len(after[0]) > 3
     return False
 
 
 def _last_word(unit: str, period: int) -> str:
-    return unit[unit.rfind(" ", 0, period) + 1 : period].lstrip("(\"'").lower()
+    low = max(0, period - _LONGEST_WORD)
+    return unit[max(low, unit.rfind(" ", low, period) + 1) : period].lstrip("(\"'").lower()
+
+
+def _before(unit: str, start: int) -> str:
+    """The words before `start`, as many as a rule looks at."""
+    return unit[max(0, start - _LONGEST_WORD) : start].rstrip()
+
+
+@lru_cache(maxsize=4)
+def _is_upper(unit: str) -> bool:
+    return unit.isupper()
+
+
+@lru_cache(maxsize=4)
+def _is_lower(unit: str) -> bool:
+    return unit.islower()
 
 
 def _opens_phrase(unit: str, start: int) -> bool:
     """Does a word begin the unit, or what follows a mark?"""
-    before = unit[:start].rstrip(" (\"'")
+    before = _before(unit, start).rstrip(" (\"'")
     return not before or before[-1] in ".:;,!?-/"
+
+
+def _is_accompaniment(unit: str, start: int) -> bool:
+    """Does "with" stand before a word: "reviewed w/ pt. Agrees", "afib w/ RVR. s/p"?"""
+    return unit.endswith("w/ ", 0, start)
 
 
 def _closing(word: str) -> bool:
@@ -170,13 +270,18 @@ def _closing(word: str) -> bool:
     return "/" in word and word.rsplit("/", 1)[1] in _PER
 
 
-def _ascii_letter(match: re.Match[str]) -> str:
-    return _in_ascii(match[0])
+def _ascii_letters(text: str) -> str:
+    """The text with a letter of the same case, or a mark, in the place of each character that ASCII lacks."""
+    latin = _BEYOND_LATIN.sub(lambda match: _ascii_letter(match[0]), text)
+    return latin.encode("latin-1").translate(_latin_letters()).decode("ascii")
 
 
-@lru_cache(maxsize=1024)
-def _in_ascii(character: str) -> str:
-    """A letter of the same case, or a mark, in the place of one that ASCII lacks."""
+@cache
+def _latin_letters() -> bytes:
+    return bytes(range(128)) + "".join(_ascii_letter(chr(code)) for code in range(128, 256)).encode("ascii")
+
+
+def _ascii_letter(character: str) -> str:
     plain = _ASCII_MARKS.get(character) or unicodedata.normalize("NFKD", character)[0]
     if plain.isascii() and plain.isprintable():
         return plain
@@ -190,29 +295,45 @@ def words(listing: str) -> frozenset[str]:
 # Abbreviations that the next word completes: always; before a number; where they open a phrase ("Tab. Amlodipine",
 # but "2 tab. Then"); before a small letter, in a text that has capitals.
 _TITLE = words(
-    "dr drs mr mrs ms prof st vs v approx ca cf e.g i.e incl esp s/p r/o mt ft dra sra sr srta mme mlle ggf "
+    "dr drs mr mrs ms prof st vs v approx cf e.g i.e incl esp s/p r/o mt ft dra sra sr srta mme mlle ggf "
     "bzw z.b u.a inkl evtl mon tue tues wed thu thur thurs fri jan feb mar apr aug sept sep oct nov dec strep "
     "staph"
 )
-_BEFORE_NUMBER = words("no nos nr fig figs wt ht temp resp bp hr rr vol gr")
-_OPENING = words(
-    "tab tabs cap caps inj syr susp oint soln sol supp neb nebs amp gtt gtts cr lot drp inh inf ung cont "
-    "cont'd hx rx tx dx sx fx pt pts f/u c/o d/c w ddx"
+_BEFORE_NUMBER = words("no nos nr fig figs wt ht temp resp bp hr rr vol gr ca")
+_MEASURED = words(
+    "na k cl mg ca phos bun cr creat glu gluc hgb hb hct wbc rbc plt plts inr alb bili alk ast alt trop ck bnp ldl hdl "
+    "tsh esr crp ef sat sats"
 )
+_FORMS = words(
+    "tab tabs tabl cap caps inj syr syp susp oint soln sol supp neb nebs amp gtt gtts crm lot drp inh inf ung elix pwd "
+    "drps"
+)
+_PATIENT = words("pt pts")
+_OPENING = _FORMS | _PATIENT | words("cr cont cont'd hx rx tx dx sx fx f/u c/o d/c w ddx")
 _SHORTENED = _OPENING | words(
     "hist abd neg pos est eval ref diff ext neuro card cardiol mod sev bilat lt rt sup inf ant post lat prox "
     "dist inc dec req rec recs rpt sched appt disch disc dc adm amb assoc avg bx cult freq gen hosp immed "
     "irreg jt mgmt occ orig poss prev prob prog reg surg cx max min med meds resp temp wk mo yr hr sec rom "
     "wnl w/ w/o re b/c s/s h/o p/w y/o exam incr decr sig pulm vanc contd addl diag neurol gastro psych ortho "
-    "endo derm onc hem heme ophth uro nephro rheum gyn obs peds fam soc"
+    "endo derm onc hem heme ophth uro nephro rheum gyn obs peds fam soc "
+    "ca abx atbx vit creat bili trop phos alb lytes coags"
 )
 _CLOSING = words(
     "p.o b.i.d t.i.d q.i.d q.d q.h q.s q.o.d q.h.s q.a.m q.p.m q.wk q.week p.r.n h.s a.c p.c i.v i.m s.c s.q "
     "s.l b.d t.d.s s.o.s o.m o.n bd tds sos mane nocte stat bid tid qid qd qhs prn po subq a.m p.m y.o yr yrs "
     "o.d o.s o.u a.d a.s a.u mg mcg gm ml cc kg oz lb lbs ft in cm mm tab tabs cap caps tsp tbsp gtt sec min "
-    "mins hr hrs wk wks mo mos etc"
+    "mins hr hrs wk wks mo mos etc ca"
 )
-_ABBREVIATED = _TITLE | _BEFORE_NUMBER | _SHORTENED | _CLOSING
+_PERSON = re.compile(  # "M", "AAM", "Caucasian female", "Right handed man", "G2P1"
+    r"(?:(?:[A-Z][\w/-]*|handed|speaking|dominant)\s+){0,3}"
+    r"(?:(?:(?:AA|RH|LH|[WBHC])?[MF]|[WB]|G\d\w*)\b(?!/|\.\w)|(?i:(?:fe)?male|(?:wo)?man|girl|boy|gentleman|lady|"
+    r"known case|(?:pt|patient)\.?\s(?:with|w|who))\b)"
+)
+_COMPLETED_BY = dict.fromkeys(words("y.o yo y/o y yr yrs"), _PERSON) | {
+    "vit": re.compile(r"[A-EK](?:-?\d{1,2})?\b(?!\.[\w.])")
+}
+_ABBREVIATED = _TITLE | _BEFORE_NUMBER | _MEASURED | _SHORTENED | _CLOSING | _COMPLETED_BY.keys()
+_COUNTING = words("a an one two three four half the this that his her each per of whole last")
 _PER = words("h hr hour min s sec d day wk week mo l dl ml kg m2 mm3 ul hpf hg")
 _LONGEST_ABBREVIATION = 7
 _EVERY_HOURS = re.compile(r"(?:q\.?)?\d{1,2}h")
@@ -229,8 +350,25 @@ _STARTER = re.compile(
     r"(?:he|she|they|it|we|i|the|this|that|these|there|patient|pt|no|on|in|his|her|will|continue|follow|f/u)\b",
     re.IGNORECASE,
 )
+_QUESTION = re.compile(
+    r"\W{0,3}(?:is|are|was|were|do|does|did|has|have|had|can|could|may|will|would|should|any|what|when|where|who|why|how|which)\b",
+    re.IGNORECASE,
+)
+_ANSWER = re.compile(
+    r"(?:yes|none|denies|denied|reports|states|never|always|unknown|oui|non|ja|nein|s[ií])\b", re.IGNORECASE
+)
+_DIRECTION = re.compile(
+    r"(?:take|sig|give|use|apply|qty|disp|dispense|refills?|then|once|repeat|recheck|return)\b", re.IGNORECASE
+)
+_MEDICINE_AND_DOSE = re.compile(r"[A-Z][\w-]+\s(?:[A-Z][\w-]+\s)?\d")
+_COUNTED = re.compile(
+    r"\d+(?:-\d+)?(?:/\d+/|\)|\s?(?:days?|d|wks?|weeks?|mos?|months?|yrs?|years?|hrs?|hours?|mins?|minutes?|units?|u|l|"
+    r"liters?|episodes?|times|doses?|tabs?|tablets?|caps?|capsules?|pills?|bags?|views?|sets?|x|beats)\b)",
+    re.IGNORECASE,
+)
+_LONGEST_WORD = 80
 _NAMED_BY_LETTER = re.compile(
-    r"\b(?:hepatitis|vitamins?|type|grade|stage|class|group|factor|protein|influenza|plan|strep|component|room|bay|unit|ward|"
+    r"\b(?:hepatitis|vitamins?|vit\.?|type|grade|stage|class|group|factor|protein|influenza|plan|strep|component|room|bay|unit|ward|"
     r"lead|arm|part|option|appendix|schedule|troponin|hemophilia|haemophilia)$",
     re.IGNORECASE,
 )
@@ -239,11 +377,13 @@ _MONTH = re.compile(
 )
 _NO_VOWEL = re.compile(r"[bcdfghjklmnpqrstvwxz]{2,5}")
 _ACRONYM_NEXT = re.compile(r"[A-Z]{2}")
+_SLASHED = re.compile(r"[a-z]/[a-z]\b")  # "s/p", "c/o"
 _ACRONYM = re.compile(r"[A-Z]{2,5}")
-_CLOSE_WORD = re.compile(r"[A-Z][A-Za-z]*(?![\w.]*\d)")
+_CLOSE_WORD = re.compile(r"(?:S[ap]|Fi|[PC])?O2\b|[A-Z][A-Za-z]*(?![\w.]{0,30}\d)")
 _VALUE = re.compile(r"[A-Z] \d")
+_WORD = re.compile(r"[^\W_]")
 _MAY_END = re.compile(r"[.!?…](?:[\"'”’)\]]*\s|[^\W\d_a-z])")
-_PERIOD = re.compile(r"\.(?:\s+(?=\"?[A-Z])|(?=[A-Z]))")
+_PERIOD = re.compile(r"\.(?:\s+(?=\"?[A-Z]|[a-z]/[a-z]\b)|(?=[A-Z]))")
 _BRACKET = re.compile(r"\.[)\]]\s+(?=[A-Z])")
-_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
+_BEYOND_LATIN = re.compile(r"[^\x00-\xff]")
 _ASCII_MARKS = dict(zip("‘’‚“”„–—…·¿¡", "''" + '""""--..""', strict=True))

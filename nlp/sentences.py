@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from rubricator.nlp.contexts import Context, neighbours
+from rubricator.nlp.hidden_text import hides_text
 from rubricator.nlp.list_items import InnerMarks, leading_mark
 from rubricator.nlp.plain_text import ODD_CHARACTER, PlainText, plain_character, plain_lines, read_plain
 from rubricator.nlp.sentence_ends import SentenceEnds, words
@@ -30,8 +31,9 @@ Span = tuple[int, int]
 def split_sentences(text: str, start: int = 0, end: int | None = None) -> list[Span]:
     """Half-open offsets of the sentences and list items of text[start:end], in order.
 
-    Spans hold no leading bullet or enumerator and no surrounding white space; a line of only those gives no
-    span. Everything else of the range lies in exactly one span.
+    Spans hold no leading bullet or enumerator, no surrounding white space and no bars of a table around the text. A
+    line of only those gives no span, nor does punctuation alone where its line has a letter or a digit. Everything
+    else of the range lies in exactly one span.
     """
     (spans,) = split_parts(text, [(start, len(text) if end is None else end)])
     return spans
@@ -113,6 +115,7 @@ _PICTURES = re.compile(rf"(?m)(^[ \t]*)((?:{_PICTURE.pattern}[\ufe0f\u200d ]*)+)
 # ---- lines and blocks ----------------------------------------------------------------------------
 
 
+@hides_text()
 @dataclass(slots=True)
 class _Line:
     start: int  # first non-blank character, the marker included
@@ -135,7 +138,7 @@ def _blocks(text: str, start: int, end: int) -> list[list[_Line]]:
     for raw in text[start:end].split("\n"):
         content = raw.strip()
         if content:
-            indent = len(raw) - len(raw.lstrip())
+            indent = 0 if len(content) == len(raw) else len(raw) - len(raw.lstrip())
             marker, number = leading_mark(content)
             if not block:
                 blocks.append(block)
@@ -160,14 +163,30 @@ def _join_marks(block: list[_Line]) -> None:
 def _settle_letters(lines: Sequence[_Line]) -> None:
     """A capital and a full stop mark an item only beside another that counts on; else it begins a name: "M. Dupont"."""
     lettered = [
-        line for line in lines if line.marker and line.content[0].isupper() and line.content[1:2] == "."
+        line
+        for line in lines
+        if line.number
+        and line.content[0].isupper()
+        and line.content[1:2] == "."
+        and line.marker < len(line.content)
     ]
+    roman = bool(lettered) and any(line.content.startswith("II.") for line in lines)
     for at, line in enumerate(lettered):
-        number = line.number or 1
+        number = line.number or 0
         before = lettered[at - 1].number if at else None
         after = lettered[at + 1].number if at + 1 < len(lettered) else None
-        if number > 1 and before != number - 1 and after != number + 1:
+        counts_on = before == number - 1 or after == number + 1
+        if line.content[0] == "A":
+            set_off = line.marker > len("A. ")
+            counts_on = counts_on or after == _LETTER_P or set_off or _ITEM_B.search(line.content) is not None
+        elif line.content[0] == "I":
+            counts_on = counts_on or roman
+        if not counts_on:
             line.marker, line.number = 0, None
+
+
+_LETTER_P = 16  # "A. … P. …" of SOAP
+_ITEM_B = re.compile(r"\sB\.\s(?<!\band\sB\.\s)")
 
 
 # ---- hard wraps ----------------------------------------------------------------------------------
@@ -272,6 +291,8 @@ def _continues(
     lower = _lower(following) or _DOSE.match(following.content) is not None
     if terminal and last != ".":
         return full and (lower or _INNER_END.search(line.content) is not None)
+    if line is first and _hangs(line, following):
+        return True
     if terminal:
         return full or dangling
     if dangling and (full or (lower and not lower_case_list)):
@@ -282,29 +303,57 @@ def _continues(
     return full and not _LABEL.match(following.content)
 
 
+def _hangs(item: _Line, following: _Line) -> bool:
+    """Is a line that begins with a digit set under the text of the item above it?"""
+    text_at = item.indent + item.marker
+    return item.indent < text_at <= following.indent and following.content[0].isdigit()
+
+
 # ---- inside a unit -------------------------------------------------------------------------------
 
 
 def _items(text: str, marks: InnerMarks, start: int, end: int, line: _Line) -> list[Span]:
     """A unit, cut at the marks of items inside it."""
-    found = marks.inside(start, end, line.content[: line.marker], line.number)
-    if not found and start < end and text[start].isalnum() and text[end - 1] != "*":
+    lead = line.content[: line.marker]
+    found = [] if marks.none and not lead else marks.inside(start, end, lead, line.number)
+    if not found and start < end and text[start].isalnum() and text[end - 1] not in "|*-=~#":
         return [(start, end)]
     items = []
     for mark_start, mark_end in found:
         items.append(_stripped(text, start, mark_start))
         start = max(start, mark_end)
     items.append(_stripped(text, start, end))
+    worded = [item for item in items if _WORD.search(text, *item)]
+    if worded or _WORD.search(text, text.rfind("\n", 0, line.start) + 1, _line_end(text, end)):
+        return worded
     return [item for item in items if item[0] < item[1]]
 
 
+def _line_end(text: str, at: int) -> int:
+    end = text.find("\n", at)
+    return len(text) if end < 0 else end
+
+
 def _stripped(text: str, start: int, end: int) -> Span:
-    """text[start:end] without the blanks and the marks of bold type around it."""
-    while start < end and (text[start].isspace() or text.startswith("**", start, end)):
-        start += 1 + (text[start] == "*")
-    while start < end and (text[end - 1].isspace() or text.endswith("**", start, end)):
-        end -= 1 + (text[end - 1] == "*")
+    """text[start:end] without the blanks, the marks of bold type and the separators around it."""
+    start = _EDGE.match(text, start, end).end()  # type: ignore[union-attr]  # it matches nothing too
+    while start < end:
+        last = text[end - 1]
+        at = end - 1
+        if last in _RULES:
+            while at > start and text[at - 1] == last:
+                at -= 1
+            if end - at < _RULES[last]:
+                break
+        elif not last.isspace() and last != "|":
+            break
+        end = at
     return start, end
+
+
+_WORD = re.compile(r"[^\W_]")
+_RULES = {"*": 2, "-": 3, "=": 3, "~": 3, "#": 3}  # how many in a row are no text
+_EDGE = re.compile(r"(?:\s|\*\*+|---+|===+|~~~+|###+|\||[:.,;](?=\s))*")
 
 
 # ---- spaCy ---------------------------------------------------------------------------------------

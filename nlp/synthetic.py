@@ -19,6 +19,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from rubricator.nlp.hidden_text import hides_text
+
 T = TypeVar("T")
 
 LETTERHEAD = "Synthetic General Hospital. Made-up note about nobody.\n\n"
@@ -49,6 +51,7 @@ class Gold:
         return sorted({mention.code for mention in self.mentions if mention.why_not is None})
 
 
+@hides_text("note_id")
 @dataclass(frozen=True, slots=True)
 class SyntheticNote:
     """One made-up note; every span of its gold is a half-open range of `text`."""
@@ -272,6 +275,7 @@ _SLOT = re.compile(r"\{(\w+)\}")
 _FIRST_LETTER = re.compile(f"^(?:{_OPEN}[^{_STOP}]*{_STOP})*[a-z](?![A-Z])")
 
 
+@hides_text()
 @dataclass(frozen=True)
 class _Draft:
     note_type: str

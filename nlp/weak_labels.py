@@ -18,7 +18,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
 from rubricator.nlp.errors import RubricatorError
-from rubricator.nlp.note_lines import first_words, is_page_line
+from rubricator.nlp.note_lines import first_words, is_page_line, is_signature
 from rubricator.nlp.plain_text import PlainText, read_plain
 from rubricator.nlp.sentences import split_plain_parts
 from rubricator.nlp.wording import is_boilerplate, says_where_next, worded_as_plan
@@ -123,7 +123,7 @@ def label_note(
     """All sentences of a note in order, labelled by the section they stand in.
 
     Units without a word of two letters ("1.", "98.6", "x 3") and heads of pages inside a section are never labelled,
-    and boilerplate ("Total time spent: 40 minutes.") is never a positive.
+    and neither boilerplate ("Total time spent: 40 minutes.") nor a signature ("J. Doe MD.") is ever a positive.
     """
     labels = _labels(settings, lexicon)
     chosen = settings.positive | (settings.negative or frozenset())
@@ -141,7 +141,7 @@ def label_note(
             if (
                 word is None
                 or (category is not None and _heads_page(plain.text, *span))
-                or (label == 1 and is_boilerplate(plain.of(*span)))
+                or (label == 1 and _is_about_note(plain.text, *span))
             ):
                 sentences.append(LabelledSentence(start, end, category, None))
             elif label is None and category in by_wording:
@@ -161,9 +161,20 @@ def _labels(settings: WeakLabelSettings, lexicon: Lexicon) -> dict[str, int]:
 
 
 _WORD = re.compile(r"[^\W\d_]{2}")
+_LONGEST_MARK = 6
+_ITEM_MARK = re.compile(r"(?:[-–*•>]|\d[.)])[ \t]*\Z")
+_TITLE = re.compile(r"^## .*$", re.MULTILINE)  # as nlp/plain_text.py writes a tag that sets a title
 _FIRST_WORD = re.compile(r"[^A-Za-z]*([A-Za-z]+)")
 # Separator and closing markup of a heading without a body. Bullets, "##" and "**" are dropped by the sentence splitter.
 _AFTER_HEADING = re.compile(r"(?:\s|[^\w\s])*")
+
+
+def _is_about_note(text: str, start: int, end: int) -> bool:
+    """Is the sentence boilerplate, or a signature? A doctor's name that is an item of a list is none."""
+    sentence = text[start:end]
+    return is_boilerplate(sentence) or (
+        is_signature(sentence) and _ITEM_MARK.search(text, max(0, start - _LONGEST_MARK), start) is None
+    )
 
 
 def _heads_page(text: str, start: int, end: int) -> bool:
@@ -195,4 +206,23 @@ def _parts(plain: PlainText, sections: Sequence[Section]) -> tuple[list[tuple[in
             at = after.end()
     parts.append((at, len(text)))
     categories.append(None)
-    return parts, categories
+    return (parts, categories) if plain.is_given else _without_titles(plain, parts, categories)
+
+
+def _without_titles(
+    plain: PlainText, parts: list[tuple[int, int]], categories: list[str | None]
+) -> tuple[list[tuple[int, int]], list[str | None]]:
+    """The parts without the titles of inner sections ("<title>Diet</title>"), which are in them but no sentences."""
+    kept: list[tuple[int, int]] = []
+    kept_categories: list[str | None] = []
+    for (start, end), category in zip(parts, categories, strict=True):
+        titles = [
+            title.span()
+            for title in _TITLE.finditer(plain.text, start, end)
+            if plain.given[plain.span_given(*title.span())[0]] == "<"
+        ]
+        starts = [start, *(after for _, after in titles)]
+        ends = [*(before for before, _ in titles), end]
+        kept += zip(starts, ends, strict=True)
+        kept_categories += [category] * len(starts)
+    return kept, kept_categories

@@ -21,7 +21,6 @@ from rubricator.flows.settings import SettingError, classifier_settings
 from rubricator.flows.shards import JobIsRunningError
 from rubricator.flows.train import Trained, TrainError, resumable, train
 from rubricator.models import registry
-from rubricator.models.classifier import CHECKPOINTS
 from rubricator.models.registry import RegistryError
 from rubricator.nlp.examples import ExampleError
 from rubricator.nlp.synthetic import SyntheticCorpus, write_synthetic_notes
@@ -311,23 +310,22 @@ def test_checkpoints_are_kept_until_the_model_is_registered(
 
 def test_the_same_training_twice_at_once_is_refused(tmp_path: Path) -> None:
     with (
-        resumable(tmp_path, "cmc", "cnn") as checkpoints,
+        resumable(tmp_path / "cmc"),
         pytest.raises(JobIsRunningError, match="another process trains the same"),
-        resumable(tmp_path, "cmc", "cnn"),
+        resumable(tmp_path / "cmc"),
     ):
         pass
-    assert not checkpoints.exists()
+    assert not (tmp_path / "cmc").exists()
 
 
 def test_checkpoints_have_a_folder_until_training_has_ended_well(tmp_path: Path) -> None:
     def stop() -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), resumable(tmp_path / "checkpoints", "cmc", "cnn"):
-        kept = Path(os.environ[CHECKPOINTS])
+    kept = tmp_path / "checkpoints" / "cmc"
+    with pytest.raises(KeyboardInterrupt), resumable(kept):
         (kept / "finished").touch()
         stop()
-    assert CHECKPOINTS not in os.environ
-    with resumable(tmp_path / "checkpoints", "cmc", "cnn"):
-        assert Path(os.environ[CHECKPOINTS], "finished").exists(), "the same training goes on"
+    with resumable(kept):
+        assert (kept / "finished").exists(), "the same training goes on"
     assert not kept.exists()

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from rubricator.models.classifier import CHECKPOINTS, training_steps
+from rubricator.models.classifier import training_steps
 from rubricator.models.cnn import CnnClassifier, CnnSettings
 from rubricator.models.neural import ShuffledRows
 from rubricator.models.pyfunc_entry import load_bundle
@@ -59,8 +59,10 @@ SENTENCES = CnnSettings(context=2, run=4, dropout=0.2, **{**SMALL, "epochs": 25}
 NOTES = CnnSettings(codewise=True, dropout=0.2, **SMALL)
 
 
-def fitted(chosen: CnnSettings, **given) -> CnnClassifier:
-    return CnnClassifier(LABELS, chosen).fit(TEXTS, TARGETS, groups=GROUPS, contexts=CONTEXTS, **given)
+def fitted(chosen: CnnSettings, *, checkpoints: Path | None = None, **given) -> CnnClassifier:
+    classifier = CnnClassifier(LABELS, chosen)
+    classifier.checkpoints = checkpoints
+    return classifier.fit(TEXTS, TARGETS, groups=GROUPS, contexts=CONTEXTS, **given)
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +225,7 @@ def test_a_bundle_works_with_the_source_that_it_was_registered_with(tmp_path: Pa
 
 KILLED = """
 import os, signal, sys
+from pathlib import Path
 import transformers
 sys.path.insert(0, {folder!r})
 import test_neural
@@ -234,7 +237,7 @@ class Kill(transformers.TrainerCallback):
 
 made = transformers.Trainer.__init__
 transformers.Trainer.__init__ = lambda self, *a, callbacks, **k: made(self, *a, callbacks=[*callbacks, Kill()], **k)
-test_neural.fitted(test_neural.FIVE_EPOCHS)
+test_neural.fitted(test_neural.FIVE_EPOCHS, checkpoints=Path({checkpoints!r}))
 """
 FIVE_EPOCHS = SENTENCES.model_copy(update={"epochs": 5, "patience": 9})
 
@@ -243,8 +246,7 @@ def test_training_that_was_killed_goes_on_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed = fitted(FIVE_EPOCHS).predict_proba(TEXTS, contexts=CONTEXTS)
-    monkeypatch.setenv(CHECKPOINTS, str(tmp_path))
-    script = KILLED.format(folder=str(Path(__file__).parent))
+    script = KILLED.format(folder=str(Path(__file__).parent), checkpoints=str(tmp_path))
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     [(done, most)] = training_steps(tmp_path)
@@ -254,12 +256,12 @@ def test_training_that_was_killed_goes_on_where_it_was(
     monkeypatch.setattr(
         ShuffledRows, "set_epoch", lambda self, epoch: (epochs.append(epoch), shuffle(self, epoch))
     )
-    resumed = fitted(FIVE_EPOCHS).predict_proba(TEXTS, contexts=CONTEXTS)
+    resumed = fitted(FIVE_EPOCHS, checkpoints=tmp_path).predict_proba(TEXTS, contexts=CONTEXTS)
     assert set(epochs) == {0, 3, 4}
     np.testing.assert_allclose(resumed, undisturbed, atol=1e-4)
 
     epochs.clear()
-    again = fitted(FIVE_EPOCHS).predict_proba(TEXTS, contexts=CONTEXTS)
+    again = fitted(FIVE_EPOCHS, checkpoints=tmp_path).predict_proba(TEXTS, contexts=CONTEXTS)
     assert not epochs, "a network that was finished is not trained again"
     np.testing.assert_array_equal(again, resumed)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["finished.safetensors"]
@@ -270,13 +272,13 @@ def test_training_that_had_stopped_early_when_it_was_killed_does_not_go_on(
 ) -> None:
     stops = SENTENCES.model_copy(update={"patience": 1, "learning_rate": 0.03})
     undisturbed = fitted(stops).predict_proba(TEXTS, contexts=CONTEXTS)
-    monkeypatch.setenv(CHECKPOINTS, str(tmp_path))
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr("transformers.Trainer._load_best_model", interrupt)
-        fitted(stops)
+        fitted(stops, checkpoints=tmp_path)
     [(done, most)] = training_steps(tmp_path)
     assert 0 < done < most
-    np.testing.assert_array_equal(fitted(stops).predict_proba(TEXTS, contexts=CONTEXTS), undisturbed)
+    resumed = fitted(stops, checkpoints=tmp_path).predict_proba(TEXTS, contexts=CONTEXTS)
+    np.testing.assert_array_equal(resumed, undisturbed)
 
 
 def interrupt(*_: object) -> None:

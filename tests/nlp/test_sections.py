@@ -16,11 +16,9 @@ GOLD = Path(__file__).parent / "gold"
 sys.path.insert(0, str(GOLD))
 from marked_notes import MarkedNote, read_marked_notes  # noqa: E402
 
-ENGLISH = ("open", "blind", "fresh", "exports")
+ENGLISH = ("open", "blind", "fresh", "exports", "redacted")
 OTHER_LANGUAGES = ("es", "fr", "nl", "de")
-NOTES = {
-    name: read_marked_notes(GOLD / f"headings_{name}.txt") for name in ("open", "blind", "fresh", "exports")
-}
+NOTES = {name: read_marked_notes(GOLD / f"headings_{name}.txt") for name in (*ENGLISH, *OTHER_LANGUAGES)}
 
 
 @pytest.fixture(scope="module")
@@ -48,18 +46,6 @@ def test_gold_note(finder: SectionFinder, note: MarkedNote):
         (note.text[slice(*span)], category) for span, category in wanted.items()
     }
     assert found == wanted
-
-
-@pytest.mark.parametrize("half", list(NOTES))
-def test_gold_notes_taken_together_reach_the_bar(finder: SectionFinder, half: str):
-    right = found = wanted = 0
-    for note in NOTES[half]:
-        spans, marked = found_in(finder, note), wanted_in(note)
-        right += len(spans.items() & marked.items())
-        found += len(spans)
-        wanted += len(marked)
-    assert right / found >= 0.97
-    assert right / wanted >= 0.95
 
 
 def bodies(finder: SectionFinder, text: str) -> list[tuple[str, str]]:
@@ -149,6 +135,32 @@ def test_a_user_lexicon_changes_what_is_found(tmp_path: Path):
     assert [section.category for section in SectionFinder(Lexicon.load(site)).find(text)] == ["plan"]
 
 
+@pytest.mark.parametrize("heading", ["to do", "To Do", "план лечения", "ПЛАН ЛЕЧЕНИЯ", "治療方針"])
+def test_what_the_user_names_is_a_heading_in_any_script_and_case(tmp_path: Path, heading: str):
+    site = tmp_path / "site.toml"
+    variants = '[categories.plan]\nvariants = ["to do", "план лечения", "治療方針"]\n'
+    site.write_text(variants, encoding="utf-8-sig")  # as some editors do
+    found = SectionFinder(Lexicon.load(site)).find(f"Exam: pale\n{heading}\nmore sleep\n")
+    assert [section.category for section in found] == ["physical_exam", "plan"]
+
+
+def test_guards_of_the_user_keep_their_flags_and_groups(tmp_path: Path):
+    site = tmp_path / "site.toml"
+    guard = '[[guards]]\nreason = "{}"\ncategories = ["plan"]\nbody = \'{}\'\n'
+    patterns = {
+        "flags": "(?i)zz",
+        "group": "x(y)z|w",
+        "again": r"(a)b\1",
+        "named": "(?P<q>k)",
+        "twice": "(?P<q>m)",
+    }
+    site.write_text("".join(guard.format(*pair) for pair in patterns.items()))
+    finder = SectionFinder(Lexicon.load(site))
+    for body in ("zz", "xyz", "aba", "k", "m"):
+        assert not any(section.category == "plan" for section in finder.find(f"PLAN: {body}"))
+    assert [section.category for section in finder.find("PLAN: abb")] == ["plan"]
+
+
 def test_a_finder_travels_to_another_process(finder: SectionFinder):
     text = NOTES["open"][0].text
     assert pickle.loads(pickle.dumps(finder)).find(text) == finder.find(text)
@@ -226,13 +238,17 @@ def test_any_text_gives_ordered_sections_inside_it(text: str):
     ],
     ids=lambda text: repr(text[:12]),
 )
-def test_a_hundred_kilobytes_of_anything_are_done_soon(finder: SectionFinder, text: str):
-    def seconds() -> float:
+def test_the_time_of_anything_grows_with_its_length(finder: SectionFinder, text: str):
+    def seconds(size: int) -> float:
         begun = time.process_time()
-        assert_well_formed(text, finder.find(text))
+        assert_well_formed(text[:size], finder.find(text[:size]))
         return time.process_time() - begun
 
-    assert any(seconds() < 2 for _ in range(3))  # a busy machine may be slow once
+    def is_even() -> bool:
+        """Four times the text takes four times as long, and not sixteen times; of too little time nothing is said."""
+        return seconds(len(text)) < 8 * max(seconds(len(text) // 4), 0.02)
+
+    assert any(is_even() for _ in range(3))  # a busy machine may be slow once
 
 
 class TestComponent:
