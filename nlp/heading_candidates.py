@@ -873,7 +873,7 @@ _CAPITALS_INSIDE = re.compile(
 )
 # "___" where a name or number was taken out of MIMIC's notes: neither a rule nor markup, but a word of its sentence
 _REDACTED = re.compile(
-    r"(?<![^\s:(,/-])___(?!_)(?:(?=[^\S\n]?[^\s_])(?!\S[^\n_]{0,60}\S___(?!\w))|(?<=[^\s_] ___)(?!\w))"
+    r"___(?<![^\s:(,/-]___)(?!_)(?:(?=[^\S\n]?[^\s_])(?!\S[^\n_]{0,60}\S___(?!\w))|(?<=[^\s_] ___)(?!\w))"
 )
 _WORD_OF_THREE = "xxx"
 _ACCENTED = re.compile("[À-ÖØ-öø-ÿ]")

@@ -759,7 +759,7 @@ _OUTSIDE_PLANS = frozenset(
      "physical_exam", "mental_status_exam"}
 )  # fmt: skip
 _SECOND_LINE = re.compile(
-    r"\n[ \t]{0,20}(?=(?P<joined>(?:&|and|AND|/)[ ]?)?"
+    r"\n(?<=[\w&/+*) \t]\n)[ \t]{0,20}(?=[&/A-Za])(?=(?P<joined>(?:&|and|AND|/)[ ]?)?"
     r"(?P<name>(?:(?:[A-Z][A-Za-z]{1,12} )?(?:Plan|PLAN|Recommendations|RECOMMENDATIONS"
     r"|Illness|ILLNESS|History|HISTORY|Systems|SYSTEMS|Complaint|COMPLAINT|Exam|EXAM|Examination|EXAMINATION"
     r"|Medications|MEDICATIONS|Instructions|INSTRUCTIONS|Diagnos[ie]s|DIAGNOS[IE]S)))[*_ \t]{0,4}(?::|$))",
