@@ -16,6 +16,7 @@ notes in one transaction. The next start removes files that no transaction tells
 anywhere: no row is lost or doubled, and at most the shards in flight are done again.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -188,7 +189,11 @@ def run_job(
     Raises JobIsRunningError, SettingsChangedError, WorkerKilledError, SafeError; what is done stays done.
     """
     out = out.absolute()
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = "it is a file" if out.is_file() else os.strerror(error.errno or errno.EIO)
+        raise JobError(f"--out {out} cannot be the folder of the tables: {why}; name another one") from None
     with (
         locked(out),
         Ledger(out, step=step.name, settings=step.settings, tables=(*step.schemas, COMPOSED_NOTES)) as ledger,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from rubricator.flows.ledger import SettingsChangedError
+from rubricator.flows.ledger import JobError, SettingsChangedError
 from rubricator.flows.run import SafeError
 from rubricator.flows.shards import (
     JobIsRunningError,
@@ -66,6 +66,13 @@ def count(notes: Path, out: Path, *, workers: int = 1, shard_size: int | None = 
         source=str(notes),
         shard_size=shard_size,
     )
+
+
+@pytest.mark.parametrize("place", ["taken", "taken/below", "/proc/none"])
+def test_a_folder_that_cannot_be_made_is_refused_in_words(tmp_path: Path, place: str) -> None:
+    (tmp_path / "taken").write_text("a file of the user's")
+    with pytest.raises(JobError, match=r"cannot be the folder of the tables: .*; name another one"):
+        count(write_notes(tmp_path / "notes.jsonl", texts(1)), tmp_path / place)
 
 
 def rows(out: Path) -> list[dict[str, object]]:
