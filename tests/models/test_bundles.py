@@ -139,7 +139,7 @@ def models() -> dict[str, TrainedModel]:
 def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of the model that version 0.1.0 registered (data/make_registered_model.py)."""
     folder = tmp_path_factory.mktemp("registered")
-    shutil.unpack_archive(DATA / "plan_svm_0_1_0.tar.xz", folder, filter="data")
+    shutil.unpack_archive(DATA / "plan_svm_0_1_0.tar.xz", folder)
     return folder
 
 
