@@ -25,10 +25,9 @@ _CELLS = 2_000_000  # enough to tell two coefficients from
 class ContextBound(BaseModel):
     """How far what stands around a text may turn what its own words say.
 
-    A decision with the context is at most `most` + `yielding` times the decision on the text's own words where that is
-    negative, and at least -`most` + `yielding` times it where it is positive: beyond most / yielding neighbours turn
-    nothing. Both were chosen on the development halves of the annotated notes, ACI-BENCH and
-    tests/benchmarks/terse_plans.toml.
+    A decision with the context differs by at most `most` from `yielding` times the decision on the text's own words:
+    where that is beyond most / yielding, neighbours cannot turn it. Both were chosen on the development halves of the
+    annotated notes, ACI-BENCH and tests/benchmarks/terse_plans.toml.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,8 +37,7 @@ class ContextBound(BaseModel):
 
     def __call__(self, own: NDArray[np.float32], decisions: NDArray[np.float32]) -> NDArray[np.float32]:
         """The decisions with the context, bounded by the own ones; both (texts, labels)."""
-        lowest = self.yielding * np.maximum(own, 0) - self.most
-        return np.clip(decisions, lowest, self.yielding * np.minimum(own, 0) + self.most)
+        return np.clip(decisions, self.yielding * own - self.most, self.yielding * own + self.most)
 
 
 class SvmSettings(BaseModel):

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -133,24 +134,22 @@ def cross_validate(
         examples = replace(examples, groups=np.arange(len(examples)), further=further)
     fold_of = assign_folds(examples.targets, examples.groups, folds, seed=seed)
     parallel = sum(map(len, examples.texts)) > _WORTH_PROCESSES
+    learn = partial(
+        train_model,
+        task=task,
+        classifier=classifier,
+        settings=settings,
+        calibration=calibration,
+        denoise=denoise,
+        checkpoints=checkpoints,
+    )
     predictions = Parallel(
         n_jobs=-1 if parallel else 1,
         return_as="generator",
         pre_dispatch="n_jobs",
         initializer=_end_with,
         initargs=(os.getpid(),),
-    )(
-        delayed(_predict_fold)(
-            *examples.split(fold_of == fold),
-            task=task,
-            classifier=classifier,
-            settings=settings,
-            calibration=calibration,
-            denoise=denoise,
-            checkpoints=checkpoints,
-        )
-        for fold in range(fold_of.max() + 1)
-    )
+    )(delayed(_predict_fold)(*examples.split(fold_of == fold), learn) for fold in range(fold_of.max() + 1))
     return in_folds(examples, fold_of, predictions, on_fold)
 
 
@@ -235,26 +234,10 @@ def _end_with(parent: int) -> None:
 
 
 def _predict_fold(
-    train: Examples,
-    test: Examples,
-    *,
-    task: str,
-    classifier: str,
-    settings: BaseModel | None,
-    calibration: CalibrationSettings,
-    denoise: Denoise,
-    checkpoints: Path | None,
+    train: Examples, test: Examples, learn: Callable[[Examples], TrainedModel]
 ) -> tuple[NDArray[np.float32], Calibration]:
     """Probabilities (test, labels) of a model of the other folds, and its thresholds."""
-    model = train_model(
-        train,
-        task=task,
-        classifier=classifier,
-        settings=settings,
-        calibration=calibration,
-        denoise=denoise,
-        checkpoints=checkpoints,
-    )
+    model = learn(train)
     found = model.predict_proba(test.texts, contexts=test.contexts)
     return found, replace(model.calibration, dependence=None)
 

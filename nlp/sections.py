@@ -153,7 +153,7 @@ class SectionFinder:
             begin, end, after = line + phrase.start, line + phrase.end, line + phrase.after
             category, rule = phrase.category, phrase.rule
             if phrase.item and alone and not (phrase.colon or phrase.marked or after_blank):
-                follows = listed >= 0 and not view[listed:line].strip()
+                follows = listed >= 0 and _is_bare(view, listed, line)
                 if follows or _begins_list(view, line, parent):
                     listed = end
                     continue
@@ -174,7 +174,7 @@ class SectionFinder:
             if rule == "lead_in" and not alone:
                 continue
             if category is None or (category == UNKNOWN and _is_problem(phrase, parent)):
-                directly = not after_blank and not view[parent.after : begin].strip(EDGE)
+                directly = not after_blank and _is_bare(view, parent.after, begin)
                 if (
                     not may_begin
                     or _is_bold_text(phrase, parent, directly=directly)
@@ -189,7 +189,7 @@ class SectionFinder:
                 or (
                     (category == parent.category or _names_procedure(phrase, category, parent))
                     and not after_blank
-                    and not view[parent.after : begin].strip(_UNDER_HEADING)
+                    and _is_bare(view, parent.after, begin)
                 )
             ):
                 if parent.category:
@@ -292,6 +292,11 @@ def _without_next_title(body: str) -> str:
 def _is_problem(phrase: HeadingPhrase, parent: _Open) -> bool:
     """Is it a problem or a system of the section that is open, marked by "#" under a heading that is not?"""
     return phrase.depth > 0 and not parent.phrase.depth and bool(parent.category)
+
+
+def _is_bare(view: str, start: int, end: int) -> bool:
+    """Is there nothing but blanks, colons, markup and rules from `start` to `end`?"""
+    return _BARE.fullmatch(view, start, end) is not None
 
 
 def _begins_list(view: str, line: int, parent: _Open) -> bool:
@@ -549,7 +554,7 @@ _NEVER_PARTS = frozenset({"addendum", "signature"})
 _AFTER_PLAN = frozenset(
     {"follow_up", "disposition", "recommendations", "patient_instructions", "discharge_instructions", "goals"}
 )
-_UNDER_HEADING = EDGE + "="
+_BARE = re.compile(rf"[\s{EDGE.strip()}=]*+")
 _DEEPEST_INDENT = 40
 _NEXT_LINE = re.compile(r"(?:(?P<mark>[^\w\s])|\d)[^\n]*\n[ \t]*(?(mark)(?P=mark)|\d)")  # with the same mark
 _JUDGEMENTS = frozenset({"assessment", "impression"})

@@ -6,6 +6,8 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files that take longest come first, so that none of them is what a last process is left with."""
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
+
+
+@pytest.fixture(scope="session")
+def takes_even_time() -> Callable[[Callable[[str], object], str], bool]:
+    """Whether work on a text takes time that grows with its length."""
+
+    def is_even(work: Callable[[str], object], text: str) -> bool:
+        """Four times the text takes four times as long, and not sixteen times; of too little time nothing is said."""
+
+        def seconds(size: int) -> float:
+            begun = time.process_time()
+            work(text[:size])
+            return time.process_time() - begun
+
+        return seconds(len(text)) < 8 * max(seconds(len(text) // 4), 0.02)
+
+    return lambda work, text: any(is_even(work, text) for _ in range(3))  # a busy machine may be slow once
 
 
 @pytest.fixture(scope="session")

@@ -108,6 +108,14 @@ def test_a_clear_decision_keeps_its_side_whatever_the_context_says(own: NDArray[
         assert (np.sign(decisions) == np.sign(own))[clear].all()
 
 
+@given(arrays(np.float32, (5,), elements=st.floats(-9, 9, width=16)), st.floats(-3, 3, width=16))
+def test_of_two_texts_in_one_context_the_clearer_one_stays_so(
+    own: NDArray[np.float32], context: float
+) -> None:
+    own = np.unique(own)
+    assert (np.diff(ContextBound()(own, own + np.float32(context))) > 0).all()
+
+
 def test_calibration_and_fingerprint_are_of_the_examples_alone(model: TrainedModel) -> None:
     assert model.fingerprint == sorted_notes(60).fingerprint()
     assert model.training_positives == [300]

@@ -9,6 +9,7 @@ import pickle
 import re
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from pathlib import Path
@@ -182,6 +183,24 @@ def test_a_hundred_kilobytes_of_one_piece_take_seconds(piece: str) -> None:
     split_sentences("x " + piece * (100_000 // len(piece)))
     split_sentences(piece * (100_000 // len(piece)) + " x")
     assert time.process_time() - began < 10
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "A. ",
+        "1. ",
+        "A.B.",
+        "PLAN: X. ",
+        "Abc Def: x. ",
+        "? PE. ",
+        "hepatitis C. Seen by Dr. J. Smith. He left. ",
+    ],
+)
+def test_the_time_of_a_long_line_grows_with_its_length(
+    takes_even_time: Callable[..., bool], piece: str
+) -> None:
+    assert takes_even_time(split_sentences, piece * (40_000 // len(piece)))
 
 
 @given(st.text())
