@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import string
 import tomllib
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
+from rubricator.nlp.accents import without_accents
 from rubricator.nlp.errors import RubricatorError
 
 if TYPE_CHECKING:
@@ -194,9 +194,8 @@ class Lexicon:
         self.heading_nouns = {word for word in self.last_words if word.isalpha()} - self._problem_nouns
         self.last_words |= _LETTERS
         starts = self._first | {key.split(" ", 1)[0] for key in self._before}
-        starts |= {
-            key.split(" ", 2)[1] for key in self.variants if key[0].isdigit() and " " in key
-        }  # "24 hour events"
+        # "24 hour events"
+        starts |= {key.split(" ", 2)[1] for key in self.variants if key[0].isdigit() and " " in key}
         # without a colon, a line that begins with "The" or "No" is prose, unless the user says otherwise
         prose = _STARTS_OF_PROSE - {key.split(" ", 1)[0] for key in self._named}
         self.first_words = {
@@ -542,10 +541,7 @@ def _normalised(phrase: str, *, keep_the: bool = False) -> str:
             phrase = _PLURAL.sub(r"\1", phrase)
         phrase = phrase.translate(_PUNCTUATION)
     if not phrase.isascii():  # without accents, as in capitals
-        letters = unicodedata.normalize("NFKD", phrase)
-        phrase = _NOT_WORD.sub(
-            " ", "".join(letter for letter in letters if not unicodedata.combining(letter))
-        )
+        phrase = _NOT_WORD.sub(" ", without_accents(phrase))
     words = phrase.split()
     if not keep_the and "the" in words and "the" in words[1:]:
         words = words[:1] + [word for word in words[1:] if word != "the"]

@@ -6,11 +6,11 @@ The rules are data (note_lines.toml). A closing ends the section that it stands 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from functools import cache
 from typing import Any, NamedTuple
 
+from rubricator.nlp.accents import without_accents
 from rubricator.nlp.module_data import toml_of
 
 SIGNED_ENDS = frozenset(
@@ -41,7 +41,7 @@ def is_signature(sentence: str) -> bool:
 
     Of a name without a comma it asks for two words beside the credentials: "Consult LCSW" is none.
     """
-    plain = _unaccented(sentence)
+    plain = without_accents(sentence)
     word = _FIRST_WORD.match(plain)
     if word is None:
         return False
@@ -94,14 +94,6 @@ def ends_as_signed(line: str) -> bool:
 
 def _are_initials(line: str) -> bool:
     return len(line) < _LONGEST_INITIALS and _INITIALS.match(line) is not None
-
-
-def _unaccented(line: str) -> str:
-    if line.isascii():
-        return line
-    return "".join(
-        letter for letter in unicodedata.normalize("NFKD", line) if not unicodedata.combining(letter)
-    )
 
 
 def _name_alone(line: str) -> str:

@@ -96,9 +96,7 @@ def read_plain(given: str) -> PlainText:
         "&" in plain.text and _REFERENCE.search(plain.text)
     ):
         plain._rewrite(_html(plain.text))
-        for _ in range(
-            _MOST_ESCAPED
-        ):  # "&lt;b&gt;Plan:&lt;/b&gt;": tags that were escaped before they were stored
+        for _ in range(_MOST_ESCAPED):
             if "<" not in plain.text or not _ESCAPED_MARKUP.search(plain.text):
                 break
             plain._rewrite(_html(plain.text))
@@ -232,7 +230,7 @@ _ESCAPED_MARKUP = re.compile(
     r"(?:[ /][^<>]{0,300})?>",
     re.IGNORECASE,
 )
-_MOST_ESCAPED = 2
+_MOST_ESCAPED = 2  # times: "&lt;b&gt;Plan:&lt;/b&gt;" are tags that were escaped before they were stored
 _MARKUP = re.compile(r"<[/!?]?[A-Za-z][^<>]{0,2000}>")
 _STRAY = re.compile(r"<(?![/!]?[A-Za-z](?:[^<>\"']|\"[^\"]{0,300}\"|'[^']{0,300}'){0,2000}>|!--|!\[|\?)")
 _UNBOUNDED = (("<!--", "-->"), ("<![", "]"), ("<?", ">"))  # what may hold markup, and how it ends
@@ -416,9 +414,8 @@ class _HtmlReader(HTMLParser):
 
 def _html(text: str) -> Sequence[tuple[int, int, str]]:
     reader = _HtmlReader(text)
-    with contextlib.suppress(
-        AssertionError
-    ):  # of a declaration that is none, which stays with all that follows
+    # raised for a declaration that is none, which stays with all that follows
+    with contextlib.suppress(AssertionError):
         reader.feed(_without_strays(text))
         reader.close()
     return reader.edits.edits

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -86,10 +85,7 @@ def _view(text: str) -> str:
     if "\u20e3" in beyond_ascii:
         text = _KEYCAP.sub(lambda keycap: (keycap[1] + ".").ljust(len(keycap[0])), text)
     if _PICTURE.search(beyond_ascii):
-        for picture in {pictures[2][0] for pictures in _PICTURES.finditer(text)}:  # also further on the line
-            text = re.compile(rf"(?m)(?<=^{re.escape(picture)})(.*)$").sub(
-                partial(_as_bullets, picture), text
-            )
+        text = _PICTURE_LINE.sub(lambda line: line[1] + line[2].replace(line[1], "•"), text)
         text = _PICTURES.sub(lambda pictures: pictures[1] + "•".ljust(len(pictures[2])), text)
     return ODD_CHARACTER.sub(plain_character, text) if ODD_CHARACTER.search(beyond_ascii) else text
 
@@ -99,10 +95,6 @@ def _beyond_ascii(text: str) -> str:
     return text.encode(errors="surrogatepass").translate(None, _ASCII).decode(errors="surrogatepass")
 
 
-def _as_bullets(picture: str, line: re.Match[str]) -> str:
-    return line[0].replace(picture, "•")
-
-
 _ASCII = bytes(range(128))
 _KEYCAP = re.compile("([0-9])\ufe0f?\u20e3")
 _PICTURE = re.compile(  # arrows, dingbats, private use and emoji
@@ -110,6 +102,9 @@ _PICTURE = re.compile(  # arrows, dingbats, private use and emoji
     "\u2900-\u297f\u2b00-\u2bff\ue000-\uf8ff\U0001f000-\U0001faff\U000f0000-\U0010ffff]"
 )
 _PICTURES = re.compile(rf"(?m)(^[ \t]*)((?:{_PICTURE.pattern}[\ufe0f\u200d ]*)+)")  # where a line begins
+_PICTURE_LINE = re.compile(
+    rf"(?m)^({_PICTURE.pattern})(.*)$"
+)  # the same picture further on marks a further item
 
 
 # ---- lines and blocks ----------------------------------------------------------------------------

@@ -203,6 +203,13 @@ def test_the_time_of_a_long_line_grows_with_its_length(
     assert takes_even_time(split_sentences, piece * (40_000 // len(piece)))
 
 
+def test_the_time_of_many_pictures_grows_with_their_number(takes_even_time: Callable[..., bool]) -> None:
+    pictures = [chr(0x1F300 + number % 700) for number in range(4_000)]
+    assert takes_even_time(
+        split_sentences, "".join(f"{picture} rest {picture} fluids\n" for picture in pictures)
+    )
+
+
 @given(st.text())
 def test_any_text_is_split_without_overlap(text: str) -> None:
     spans = split_sentences(text)
