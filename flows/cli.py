@@ -21,14 +21,6 @@ app = typer.Typer(
 )
 
 
-class Denoise(StrEnum):
-    """How doubtful training labels are found: confident learning, or errors early in training."""
-
-    NONE = "none"
-    CONFIDENT = "confident"
-    EL2N = "el2n"
-
-
 class Task(StrEnum):
     """What is learnt: sentences that state a plan, or the codes of notes."""
 
@@ -99,7 +91,7 @@ def demo(
     no_prefect: NoPrefect = False,
 ) -> None:
     """Run the whole pipeline on a synthetic corpus, offline, and write a report to look at."""
-    from rubricator.flows.demo import demo as step
+    from rubricator.flows.demo.demo import demo as step
 
     _run(step, home=home, no_prefect=no_prefect, notes=notes, seed=seed)
 
@@ -176,9 +168,6 @@ def train(
     ] = None,
     bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of each interval.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of folds and resamples.")] = 0,
-    denoise: Annotated[
-        Denoise, typer.Option(help="How to find doubtful training labels, which are then not learnt from.")
-    ] = Denoise.NONE,
     report: Report = None,
     id_column: IdColumn = None,
     patient_column: PatientColumn = None,
@@ -208,7 +197,6 @@ def train(
         code_table=_path(code_table),
         bootstrap=bootstrap,
         seed=seed,
-        denoise=denoise.value,
         report=_path(report),
         id_column=id_column,
         patient_column=patient_column,
@@ -338,7 +326,7 @@ def benchmark(
     ] = None,
 ) -> None:
     """Measure every model and baseline on every corpus, and write one report: figures, tests, costs, plots."""
-    from rubricator.flows.benchmark import benchmark as step
+    from rubricator.flows.benchmark.benchmark import benchmark as step
     from rubricator.flows.run import guarded
 
     _print(

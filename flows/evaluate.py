@@ -12,13 +12,13 @@ from rubricator.flows.figures import (
     check_report,
     counts_line,
     figures_table,
-    task_examples,
 )
 from rubricator.flows.home import open_home
+from rubricator.flows.jobs.shards import write_text
 from rubricator.flows.progress import Progress
-from rubricator.flows.shards import write_text
-from rubricator.nlp.headings import Lexicon
-from rubricator.nlp.notes import NoteSettings
+from rubricator.nlp.lexicon.lexicon import Lexicon
+from rubricator.nlp.readers.notes import NoteSettings
+from rubricator.nlp.tasks import LabelSource, task_named
 from rubricator.nlp.weak_labels import WeakLabelSettings
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import RenderableType
 
-    from rubricator.models.classifier import TrainedModel
-    from rubricator.models.evaluation import Evaluation
+    from rubricator.models.scores.evaluation import Evaluation
+    from rubricator.models.trained_model import TrainedModel
     from rubricator.nlp.examples import Examples
 
 PORTION = 500  # texts that are predicted at once
@@ -91,11 +91,13 @@ def evaluate(
     opened = open_home(home)
     check_report(report)
     opened.init_mlflow()
-    from rubricator.models.registry import load, resolve
-    from rubricator.nlp.examples import ExampleError, annotated_examples
+    from rubricator.models.registry.registry import load, resolve
+    from rubricator.nlp.builders.annotations import annotated_examples
+    from rubricator.nlp.examples import ExampleError
 
     trained = load(resolve(model))
-    if annotations and trained.task == "codes":
+    task = task_named(trained.task)
+    if annotations and task.unit == "note":
         raise ExampleError(
             f"{model} assigns codes to whole notes, and annotated units are for models of sentences: leave out "
             "--annotations, and it is scored on the codes of the notes"
@@ -111,10 +113,13 @@ def evaluate(
                 read, Path(annotations), lexicon=headings, label=trained.labels[0], failed=read.failed
             )
         else:
-            settings = WeakLabelSettings.model_validate(trained.settings.get("weak_labels", {}))
-            examples = task_examples(
-                trained.task, read, settings=settings.against_all_others(headings), lexicon=headings
+            source = LabelSource(
+                weak_labels=WeakLabelSettings.model_validate(trained.settings.get("weak_labels", {})),
+                lexicon=headings,
+                progress=read.compared,
+                failed=read.failed,
             )
+            examples = task.examples(read, task.scored_on(source))
         probabilities = _predicted(trained, examples, progress)
     strata = {
         stratum: [row for row, name in enumerate(examples.strata or []) if name == stratum]
@@ -157,8 +162,8 @@ def _score(
     import numpy as np
     from scipy.sparse import csr_matrix
 
-    from rubricator.models.evaluation import evaluate as score
-    from rubricator.models.evaluation import on_labels
+    from rubricator.models.scores.evaluation import evaluate as score
+    from rubricator.models.scores.evaluation import on_labels
 
     labels = sorted({*trained.labels, *examples.labels})
     decisions = csr_matrix(trained.positive(probabilities))

@@ -9,13 +9,13 @@ import pyarrow.compute as pc
 
 from rubricator.flows.home import open_home
 from rubricator.flows.predict import PredictStep
-from rubricator.flows.report import ReportData, mark_note, write_report
+from rubricator.flows.report.report import ReportData, mark_note, write_report
 from rubricator.flows.run import is_interrupt
-from rubricator.models import registry
+from rubricator.models.registry import registry
 from rubricator.nlp.errors import RubricatorError
-from rubricator.nlp.headings import Lexicon
-from rubricator.nlp.notes import NoteReader, NoteSettings
-from rubricator.nlp.sections import SectionFinder
+from rubricator.nlp.lexicon.lexicon import Lexicon
+from rubricator.nlp.readers.notes import NoteReader, NoteSettings
+from rubricator.nlp.sections.finder import SectionFinder
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from rubricator.flows.engines import choose_engine
 from rubricator.flows.home import open_home
-from rubricator.flows.shards import JobResult, ShardTables, read_manifest, run_job, write_text
-from rubricator.nlp.headings import UNKNOWN, Lexicon, normalise
+from rubricator.flows.jobs.engines import choose_engine
+from rubricator.flows.jobs.shards import JobResult, ShardTables, read_manifest, run_job, write_text
 from rubricator.nlp.hidden_text import hides_text
-from rubricator.nlp.notes import NoteReader, NoteSettings
-from rubricator.nlp.sections import SECTIONS_SCHEMA, SectionFinder
+from rubricator.nlp.lexicon.lexicon import UNKNOWN, Lexicon, normalise
+from rubricator.nlp.readers.notes import NoteReader, NoteSettings
+from rubricator.nlp.sections.finder import SECTIONS_SCHEMA, SectionFinder
 from rubricator.nlp.weak_labels import SENTENCES_SCHEMA, LabelledSentence, WeakLabelSettings, label_note
 
 if TYPE_CHECKING:

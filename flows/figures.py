@@ -11,16 +11,12 @@ import pyarrow as pa
 from rubricator.flows.progress import Progress
 from rubricator.flows.run import is_interrupt
 from rubricator.nlp.errors import RubricatorError
-from rubricator.nlp.headings import Lexicon
-from rubricator.nlp.notes import DeadLetter, NoteReader, NoteSettings
+from rubricator.nlp.readers.notes import DeadLetter, NoteReader, NoteSettings
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from rubricator.models.evaluation import Evaluation
-    from rubricator.nlp.examples import Examples
-    from rubricator.nlp.weak_labels import WeakLabelSettings
-
+    from rubricator.models.scores.evaluation import Evaluation
 
 FAILED_SHOWN = 10  # ids of notes; a report has them all
 OF_SEVERAL_LABELS = ("macro_", "map", "exact_match")  # say nothing new where there is one label
@@ -79,33 +75,6 @@ class CountedNotes:
 
     def _count(self, dead_letter: DeadLetter) -> None:
         self.dead_letters[dead_letter.reason] += 1
-
-
-def task_examples(
-    task: str,
-    notes: CountedNotes,
-    *,
-    settings: "WeakLabelSettings",
-    lexicon: Lexicon,
-    exclude: frozenset[str] = frozenset(),
-    top_labels: int | None = None,
-    code_table: Path | None = None,
-) -> "Examples":
-    """The labelled examples of a task: sentences by their headed sections, or notes by their codes."""
-    from rubricator.nlp.code_table import read_code_table
-    from rubricator.nlp.examples import code_examples, section_examples
-
-    if task == "plan":
-        return section_examples(
-            notes,
-            settings=settings,
-            lexicon=lexicon,
-            exclude=exclude,
-            progress=notes.compared,
-            failed=notes.failed,
-        )
-    table = read_code_table(code_table) if code_table else None
-    return code_examples(notes, exclude=exclude, top_labels=top_labels, table=table, progress=notes.compared)
 
 
 def figures_table(title: str, evaluations: Mapping[str, "Evaluation"]) -> "Table":

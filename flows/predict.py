@@ -5,30 +5,28 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from rubricator.flows.engines import choose_engine
 from rubricator.flows.extract import lexicon_digests
 from rubricator.flows.home import open_home
-from rubricator.flows.shards import JobResult, ShardTables, read_manifest, run_job
-from rubricator.models import registry
-from rubricator.models.registry import ResolvedModel
-from rubricator.nlp.contexts import Context
-from rubricator.nlp.headings import Lexicon
-from rubricator.nlp.hidden_text import hides_text
+from rubricator.flows.jobs.engines import choose_engine
+from rubricator.flows.jobs.shards import JobResult, ShardTables, read_manifest, run_job
+from rubricator.models.registry import registry
+from rubricator.models.registry.registry import ResolvedModel
 from rubricator.nlp.icd import code_warnings, describe
-from rubricator.nlp.notes import NoteReader, NoteSettings
-from rubricator.nlp.plain_text import PlainText, read_plain
-from rubricator.nlp.sections import SectionFinder
-from rubricator.nlp.sentences import sentence_contexts
-from rubricator.nlp.weak_labels import WeakLabelSettings, label_note
+from rubricator.nlp.lexicon.lexicon import Lexicon
+from rubricator.nlp.readers.notes import NoteReader, NoteSettings
+from rubricator.nlp.sections.finder import SectionFinder
+from rubricator.nlp.tasks import task_named
+from rubricator.nlp.units import TextUnit, units_of
 
 if TYPE_CHECKING:
-    from rubricator.models.classifier import EvidenceSpan, TrainedModel
+    from rubricator.models.classifier import EvidenceSpan
+    from rubricator.models.trained_model import TrainedModel
 
 Ints = NDArray[np.int64]
 
@@ -156,28 +154,14 @@ class PredictStep:
         return Prediction(self, registry.load(self.model), Lexicon.load(*map(Path, self.lexicon)))
 
 
-@hides_text("note_id")
-class _Unit(NamedTuple):
-    """What gets labels: a sentence, or a whole note. Offsets into the note; its text is the plain text of that span."""
-
-    note_id: str
-    start: int
-    end: int
-    plain: PlainText  # of the note
-    plain_start: int
-    text: str
-    context: Context
-
-
 class Prediction:
     """A loaded model at work: notes in (a table with note_id and text), rows of PREDICTIONS_SCHEMA out."""
 
     def __init__(self, step: PredictStep, model: "TrainedModel", lexicon: Lexicon) -> None:
         self.step = step
         self.model = model
-        self.lexicon = lexicon
+        self.task = task_named(model.task)
         self.finder = SectionFinder(lexicon)
-        self.labels = WeakLabelSettings()
         self.about: dict[int, tuple[str | None, list[str]]] = {}
 
     def __call__(self, notes: pa.Table) -> ShardTables:
@@ -185,25 +169,14 @@ class Prediction:
         units = [
             unit
             for note_id, text in zip(notes["note_id"].to_pylist(), texts, strict=True)
-            for unit in self.units(note_id, text)
+            for unit in units_of(self.task.unit, note_id, text, self.finder.find)
         ]
         tables = [self.rows(some) for some in _at_once(units)]
         predictions = pa.concat_tables([PREDICTIONS_SCHEMA.empty_table(), *tables])
         figures = Counter(f"rows/{decision}" for decision in predictions["decision"].to_pylist())
         return ShardTables({"predictions": predictions}, {"units": len(units), **figures})
 
-    def units(self, note_id: str, text: str) -> list[_Unit]:
-        plain = read_plain(text)
-        if self.model.task == "codes":
-            return [_Unit(note_id, 0, len(text), plain, 0, plain.text, Context())]
-        sentences = label_note(text, self.finder.find(text), self.labels, self.lexicon)
-        spans = [(sentence.start, sentence.end) for sentence in sentences]
-        return [
-            _Unit(note_id, start, end, plain, plain.span_plain(start, end)[0], plain.of(start, end), context)
-            for (start, end), context in zip(spans, sentence_contexts(text, spans), strict=True)
-        ]
-
-    def rows(self, units: Sequence[_Unit]) -> pa.Table:
+    def rows(self, units: Sequence[TextUnit]) -> pa.Table:
         texts = [unit.text for unit in units]
         probabilities = self.model.predict_proba(texts, contexts=[unit.context for unit in units])
         decisions = np.asarray(self.model.decide(probabilities))
@@ -231,7 +204,7 @@ class Prediction:
         return pa.table(arrays, schema=PREDICTIONS_SCHEMA)
 
     def evidence(
-        self, units: Sequence[_Unit], unit: Ints, label: Ints, rank: Ints
+        self, units: Sequence[TextUnit], unit: Ints, label: Ints, rank: Ints
     ) -> list[list[dict[str, float]]]:
         """The evidence of each row, as offsets into the note. Rows are in order of unit and rank."""
         asked: dict[int, list[int]] = {}
@@ -250,7 +223,7 @@ class Prediction:
         """Description and warnings of a label, looked up once."""
         if column not in self.about:
             label, description = self.model.labels[column], self.model.descriptions[column]
-            is_code = self.model.task == "codes"
+            is_code = self.task.labels_are_codes
             self.about[column] = (
                 description or (describe(label) if is_code else None),
                 code_warnings(label) if is_code and self.model.code_system else [],
@@ -258,14 +231,14 @@ class Prediction:
         return self.about[column]
 
 
-def _given(unit: _Unit, span: "EvidenceSpan") -> dict[str, float]:
+def _given(unit: TextUnit, span: "EvidenceSpan") -> dict[str, float]:
     """The evidence as offsets into the note."""
-    start, end = unit.plain.span_given(unit.plain_start + span.start, unit.plain_start + span.end)
+    start, end = unit.given(span.start, span.end)
     return {"start": start, "end": end, "weight": span.weight}
 
 
-def _at_once(units: Sequence[_Unit]) -> Iterator[list[_Unit]]:
-    some: list[_Unit] = []
+def _at_once(units: Sequence[TextUnit]) -> Iterator[list[TextUnit]]:
+    some: list[TextUnit] = []
     size = 0
     for unit in units:
         some.append(unit)

@@ -8,9 +8,9 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from rubricator.flows.home import open_home
-from rubricator.models import registry
-from rubricator.models.evaluation import on_labels, paired_bootstrap
-from rubricator.models.held_out import HeldOut, changed_rows
+from rubricator.models.registry import registry
+from rubricator.models.scores.evaluation import on_labels, paired_bootstrap
+from rubricator.models.scores.out_of_fold import OutOfFoldTable, changed_rows
 from rubricator.nlp.errors import RubricatorError
 
 FEWEST_GROUPS = 20  # a bootstrap over fewer says little
@@ -48,7 +48,9 @@ def promote(name: str, *, version: int, home: str | None = None, margin: float =
     if champion and champion.version == challenger.version:
         raise PromotionRefusedError(f"{name} version {version} is the champion already")
     accepted, reason = judge(
-        registry.held_out_of(challenger), registry.held_out_of(champion) if champion else None, margin=margin
+        registry.out_of_fold_of(challenger),
+        registry.out_of_fold_of(champion) if champion else None,
+        margin=margin,
     )
     decision = Promotion(
         name=name,
@@ -67,7 +69,9 @@ def promote(name: str, *, version: int, home: str | None = None, margin: float =
     return decision
 
 
-def judge(challenger: HeldOut, champion: HeldOut | None, *, margin: float = 0.01) -> tuple[bool, str]:
+def judge(
+    challenger: OutOfFoldTable, champion: OutOfFoldTable | None, *, margin: float = 0.01
+) -> tuple[bool, str]:
     """Whether the challenger may be champion, and why, by micro-F1 of the decisions of cross-validation.
 
     It must beat every rule that does not read the text (the same labels for all examples). Where there is a

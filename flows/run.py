@@ -120,7 +120,7 @@ def _safe(error: BaseException) -> RubricatorError:
         error.__cause__ = error.__context__ = None
         return error.with_traceback(None)
     frames = traceback.extract_tb(error.__traceback__)[1:]  # without the guard's own
-    ours = [frame for frame in frames if Path(frame.filename).parent in _HOUSE] or frames
+    ours = [frame for frame in frames if _is_ours(Path(frame.filename))] or frames
     where = f"{Path(ours[-1].filename).name}:{ours[-1].lineno} in {ours[-1].name}"
     if ours[-1] is not frames[-1]:
         where += f" ({'/'.join(Path(frames[-1].filename).parts[-2:])}:{frames[-1].lineno})"
@@ -129,4 +129,8 @@ def _safe(error: BaseException) -> RubricatorError:
     return SafeError(f"{where}: {type(error).__name__}")
 
 
-_HOUSE = {Path(__file__).parent.with_name(layer) for layer in ("flows", "models", "nlp")}
+def _is_ours(file: Path) -> bool:
+    return any(file.is_relative_to(layer) for layer in _LAYERS)
+
+
+_LAYERS = [Path(__file__).parent.with_name(layer) for layer in ("flows", "models", "nlp")]

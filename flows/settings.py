@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rubricator.nlp.errors import RubricatorError
+from rubricator.nlp.tasks import task_named
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -24,7 +25,7 @@ def classifier_settings(classifier: str, task: str, assignments: Sequence[str]) 
 
     from rubricator.models.classifier import classifier_class
 
-    defaults = classifier_class(classifier).default_settings(task)
+    defaults = classifier_class(classifier).default_settings(task_named(task).unit)
     chosen = defaults.model_dump()
     for assignment in assignments:
         key, equals, value = assignment.partition("=")

@@ -9,35 +9,30 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from rubricator.flows.figures import CountedNotes, check_report, counts_line, figures_table, task_examples
+from rubricator.flows.figures import CountedNotes, check_report, counts_line, figures_table
 from rubricator.flows.home import open_home
+from rubricator.flows.jobs.shards import locked, write_text
 from rubricator.flows.progress import Progress
 from rubricator.flows.settings import classifier_settings
-from rubricator.flows.shards import locked, write_text
-from rubricator.nlp.errors import RubricatorError
-from rubricator.nlp.headings import Lexicon
-from rubricator.nlp.notes import NoteSettings
+from rubricator.nlp.lexicon.lexicon import Lexicon
+from rubricator.nlp.readers.notes import NoteSettings
+from rubricator.nlp.tasks import LabelSource, task_named
 from rubricator.nlp.weak_labels import WeakLabelSettings
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from rubricator.models.classifier import TrainedModel
-    from rubricator.models.ensemble import Member
-    from rubricator.models.evaluation import Evaluation
-    from rubricator.models.registry import ResolvedModel
-    from rubricator.models.training import OutOfFold
+    from rubricator.models.ensemble.classifier import Member
+    from rubricator.models.registry.registry import ResolvedModel
+    from rubricator.models.scores.evaluation import Evaluation
+    from rubricator.models.trained_model import TrainedModel
+    from rubricator.models.training import CrossValidation
     from rubricator.nlp.examples import Examples
 
-TASKS = {"plan": "plan-sentences", "codes": "icd-codes"}  # task → the name its models are registered under
 COMPARED = 200  # examples that a member of an ensemble has to predict as it did when it was registered
 DIGEST_LENGTH = 36  # MLflow keeps no more of a data set's digest; the whole sha256 is a parameter
-
-
-class TrainError(RubricatorError):
-    """A task that there is not."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +91,6 @@ def train(
     code_table: str | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
-    denoise: Literal["none", "confident", "el2n"] = "none",
     report: str | None = None,
     id_column: str | None = None,
     patient_column: str | None = None,
@@ -112,23 +106,22 @@ def train(
     positive: section categories that make a sentence positive. exclude: JSON lines file of note_ids to leave out, with
     their near duplicates. top_labels: only the N most frequent codes. code_table: file of codes and their names
     (`read_code_table`), all of which may be predicted. bootstrap: resamples of each interval.
-    denoise: how doubtful training labels are found, which are then not learnt from (`models.label_noise`).
     report: JSON file for every figure. evidence_column: of marked spans (`NoteSettings`), for classifiers that learn
-    from them. Raises NoteFormatError, ExampleError, FoldError, TrainError, SettingError, ReportError, RegistryError
+    from them. Raises NoteFormatError, ExampleError, FoldError, SettingError, ReportError, RegistryError
     and, for an ensemble that is not better than its best member (`require_win`), EnsembleError.
     """
-    if task not in TASKS:
-        raise TrainError(f"there is no task {task!r}; there are: {', '.join(TASKS)}")
+    learnt = task_named(task)
     opened = open_home(home)
     check_report(report)
-    from rubricator.models.ensemble import EnsembleSettings
-    from rubricator.models.ensemble_training import cross_validate_ensemble, require_win, train_ensemble
-    from rubricator.models.registry import check_name
+    from rubricator.models.ensemble.classifier import EnsembleSettings
+    from rubricator.models.ensemble.training import cross_validate_ensemble, require_win, train_ensemble
+    from rubricator.models.registry.registry import check_name
     from rubricator.models.training import cross_validate, train_model
-    from rubricator.nlp.examples import note_ids_in
+    from rubricator.nlp.builders.annotations import note_ids_in
+    from rubricator.nlp.code_table import read_code_table
 
     chosen_settings = classifier_settings(model, task, setting)
-    registered_name = name or TASKS[task]
+    registered_name = name or learnt.model_name
     check_name(registered_name)
     opened.init_mlflow()  # a server that is not there is an error now, not after hours of training
     settings = WeakLabelSettings() if positive is None else WeakLabelSettings(positive=frozenset(positive))
@@ -141,35 +134,35 @@ def train(
     )
     with Progress(f"train {task}") as progress:
         read = CountedNotes(notes, columns, progress)
-        examples = task_examples(
-            task,
-            read,
-            settings=settings,
+        source = LabelSource(
+            weak_labels=settings,
             lexicon=Lexicon.load(*map(Path, lexicon)),
             exclude=frozenset(note_ids_in(Path(exclude)) if exclude else ()),
             top_labels=top_labels,
-            code_table=Path(code_table) if code_table else None,
+            label_names=read_code_table(Path(code_table)) if code_table else None,
+            progress=read.compared,
+            failed=read.failed,
         )
+        examples = learnt.examples(read, source)
         checkpoints = checkpoint_folder(
-            opened.path / "checkpoints", task, model, examples.fingerprint(), repr(chosen_settings), denoise
+            opened.path / "checkpoints", task, model, examples.fingerprint(), repr(chosen_settings)
         )
         members: list[Member] = []
         if isinstance(chosen_settings, EnsembleSettings):
             members = _members(chosen_settings.members, examples)
-            validate: Callable[..., OutOfFold] = partial(cross_validate_ensemble, members)
+            validate: Callable[..., CrossValidation] = partial(cross_validate_ensemble, members)
             fit: Callable[..., TrainedModel] = partial(train_ensemble, members, settings=chosen_settings)
         else:
             how: dict[str, Any] = {
                 "classifier": model,
                 "settings": chosen_settings,
-                "denoise": denoise,
                 "checkpoints": checkpoints,
             }
             validate, fit = partial(cross_validate, **how), partial(train_model, **how)
         splits = {"by group": (examples, validate)}
         if not members:  # their predictions are held out by group, and of all examples
             splits["random split"] = (examples, partial(validate, grouped=False))
-            if task == "plan":
+            if len(examples.labels) == 1:
                 splits["1-1 sample by group"] = (one_to_one(examples, seed), validate)
         done = 0
 
@@ -192,7 +185,7 @@ def train(
             if isinstance(chosen_settings, EnsembleSettings):
                 best, score = require_win(members, examples, held_out["by group"], chosen_settings, seed=seed)
                 beside[f"best member {best}"] = score
-            if task == "plan":
+            if learnt.unit == "sentence":
                 fitted.settings["weak_labels"] = settings.model_dump(mode="json")
             parameters = {
                 "task": task,
@@ -231,7 +224,7 @@ def one_to_one(examples: "Examples", seed: int) -> "Examples":
     drawn = np.random.default_rng(seed).choice(
         np.flatnonzero(~positive), min(positive.sum(), (~positive).sum()), replace=False
     )
-    return replace(examples, further=None).take(np.sort(np.concatenate([np.flatnonzero(positive), drawn])))
+    return replace(examples, auxiliary=None).take(np.sort(np.concatenate([np.flatnonzero(positive), drawn])))
 
 
 @contextmanager
@@ -261,8 +254,8 @@ def networks_in_training(checkpoints: Path) -> str:
 
 def _members(names: Sequence[str], examples: "Examples") -> "list[Member]":
     """The registered models of these names, each looked up once."""
-    from rubricator.models import registry
-    from rubricator.models.ensemble import Member
+    from rubricator.models.ensemble.classifier import Member
+    from rubricator.models.registry import registry
 
     found = [registry.resolve(name) for name in names]
     few = examples.texts[:COMPARED]
@@ -270,7 +263,7 @@ def _members(names: Sequence[str], examples: "Examples") -> "list[Member]":
         Member(
             f"{resolved.name}/{resolved.version}",
             registry.load_by_this_source(resolved, few),
-            registry.held_out_of(resolved),
+            registry.out_of_fold_of(resolved),
         )
         for resolved in found
     ]
@@ -280,7 +273,7 @@ def _log(
     model: "TrainedModel",
     name: str,
     examples: "Examples",
-    held_out: "OutOfFold",
+    held_out: "CrossValidation",
     evaluation: "Evaluation",
     beside: dict[str, float],
     parameters: dict[str, Any],
@@ -290,9 +283,9 @@ def _log(
     from mlflow.data.meta_dataset import MetaDataset
     from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]
 
-    from rubricator.models.model_card import model_card
-    from rubricator.models.plots import write_plots
-    from rubricator.models.registry import log_and_register
+    from rubricator.models.registry.model_card import model_card
+    from rubricator.models.registry.registry import log_and_register
+    from rubricator.models.scores.plots import write_plots
 
     model.card = model_card(model, name=name, counts=examples.counts, evaluation=evaluation)
     with mlflow.start_run(run_name=f"train {name}") as run, tempfile.TemporaryDirectory() as scratch:

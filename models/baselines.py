@@ -3,16 +3,19 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
-from scipy.sparse import csr_matrix
 
-from rubricator.models.classifier import EvidenceSpan, HeldIn, read_json, write_json
-from rubricator.nlp.contexts import Context, LabelSpan
+from rubricator.models.classifier import EvidenceSpan, OutOfFold, read_json, write_json
+from rubricator.nlp.contexts import Context
 from rubricator.nlp.errors import RubricatorError
+
+if TYPE_CHECKING:
+    from rubricator.nlp.examples import Examples
+    from rubricator.nlp.tasks import UnitName
 
 # Written down before any corpus was looked at: what somebody would search for who wants the plans of notes.
 PLAN_PHRASES = (
@@ -48,31 +51,21 @@ class MajorityClassifier:
         self,
         labels: Sequence[str],
         settings: MajoritySettings,
-        *,
-        descriptions: Sequence[str | None] | None = None,  # noqa: ARG002
     ) -> None:
         self.labels = list(labels)
         self.settings = settings
         self.shares: NDArray[np.float32] = np.zeros(len(self.labels), np.float32)
-        self.held_in: HeldIn | None = None
+        self.out_of_fold: OutOfFold | None = None
 
     @staticmethod
-    def default_settings(task: str) -> MajoritySettings:  # noqa: ARG004
+    def default_settings(_unit: "UnitName", /) -> MajoritySettings:
         """The same for every task."""
         return MajoritySettings()
 
-    def fit(
-        self,
-        texts: Sequence[str],
-        targets: csr_matrix,
-        *,
-        groups: NDArray[np.int64],  # noqa: ARG002
-        contexts: Sequence[Context] | None = None,  # noqa: ARG002
-        evidence: Sequence[Sequence[LabelSpan]] | None = None,  # noqa: ARG002
-    ) -> Self:
+    def fit(self, examples: "Examples") -> Self:
         """Count the labels."""
-        self.shares = np.asarray(targets.mean(axis=0), np.float32).ravel()
-        self.held_in = HeldIn(np.arange(len(texts)), self.predict_proba(texts))
+        self.shares = np.asarray(examples.targets.mean(axis=0), np.float32).ravel()
+        self.out_of_fold = OutOfFold(np.arange(len(examples)), self.predict_proba(examples.texts))
         return self
 
     def predict_proba(
@@ -120,32 +113,22 @@ class KeywordClassifier:
         self,
         labels: Sequence[str],
         settings: KeywordSettings,
-        *,
-        descriptions: Sequence[str | None] | None = None,  # noqa: ARG002
     ) -> None:
         if list(labels) != ["plan"]:
             raise BaselineError("keyword rules know plan sentences only: choose another --model")
         self.labels = list(labels)
         self.settings = settings
         self.patterns = [re.compile(phrase, re.IGNORECASE) for phrase in settings.phrases]
-        self.held_in: HeldIn | None = None
+        self.out_of_fold: OutOfFold | None = None
 
     @staticmethod
-    def default_settings(task: str) -> KeywordSettings:  # noqa: ARG004
+    def default_settings(_unit: "UnitName", /) -> KeywordSettings:
         """The rules for plan sentences."""
         return KeywordSettings()
 
-    def fit(
-        self,
-        texts: Sequence[str],
-        targets: csr_matrix,  # noqa: ARG002
-        *,
-        groups: NDArray[np.int64],  # noqa: ARG002
-        contexts: Sequence[Context] | None = None,  # noqa: ARG002
-        evidence: Sequence[Sequence[LabelSpan]] | None = None,  # noqa: ARG002
-    ) -> Self:
+    def fit(self, examples: "Examples") -> Self:
         """Apply the rules: as they were not learnt, every prediction is one of a model that did not see the text."""
-        self.held_in = HeldIn(np.arange(len(texts)), self.predict_proba(texts))
+        self.out_of_fold = OutOfFold(np.arange(len(examples)), self.predict_proba(examples.texts))
         return self
 
     def predict_proba(

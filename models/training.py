@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 from scipy.sparse import csr_matrix
 
-from rubricator.models.calibration import Calibration, CalibrationSettings
-from rubricator.models.classifier import KeepsCheckpoints, TextClassifier, TrainedModel, classifier_class
+from rubricator.models.classifier import KeepsCheckpoints, TextClassifier, classifier_class
 from rubricator.models.context_copies import with_context_copies
-from rubricator.models.evaluation import Evaluation, evaluate
-from rubricator.models.folds import assign_folds
-from rubricator.models.held_out import HeldOut
-from rubricator.models.label_noise import Denoise, without_doubtful
+from rubricator.models.decisions.calibration import Calibration, CalibrationSettings
+from rubricator.models.scores.evaluation import Evaluation, evaluate
+from rubricator.models.scores.out_of_fold import OutOfFoldTable
+from rubricator.models.trained_model import TrainedModel
 from rubricator.nlp.examples import Examples
+from rubricator.nlp.folds import assign_folds
 from rubricator.nlp.icd import RELEASE, code_system, describe
+from rubricator.nlp.tasks import task_named
 
 DEFAULT_CALIBRATION = CalibrationSettings()
 
@@ -31,7 +32,7 @@ _WORTH_PROCESSES = 300_000  # characters: the folds of less are done before proc
 
 
 @dataclass(frozen=True)
-class OutOfFold:
+class CrossValidation:
     """Predictions for each row by a model trained, calibrated and given thresholds without that row's
     fold."""
 
@@ -41,9 +42,9 @@ class OutOfFold:
     folds: NDArray[np.int64]  # (rows,)
     metrics: list[dict[str, float]]  # per fold
 
-    def held_out(self, examples: Examples) -> HeldOut:
+    def held_out(self, examples: Examples) -> OutOfFoldTable:
         """To keep with a model; examples: those that were cross-validated."""
-        return HeldOut(
+        return OutOfFoldTable(
             labels=examples.labels,
             example_ids=examples.ids,
             groups=examples.groups,
@@ -73,37 +74,29 @@ def train_model(
     classifier: str,
     settings: BaseModel | None = None,
     calibration: CalibrationSettings = CalibrationSettings(),
-    denoise: Denoise = "none",
     context_copies: bool = True,
     checkpoints: Path | None = None,
 ) -> TrainedModel:
-    """Fit the classifier, then calibration and thresholds on what it held in; further examples are learnt from too.
+    """Fit the classifier, then calibration and thresholds on what it held in; auxiliary examples are learnt from too.
 
-    settings: the classifier's own, None for its defaults for the task. denoise: examples whose labels are doubtful by
-    this method are not learnt from. context_copies: learn plan sentences in foreign contexts too. checkpoints: the
-    folder that a classifier which keeps checkpoints goes on from, None to keep none. Raises UnknownClassifierError and
-    FoldError.
+    settings: the classifier's own, None for its defaults for the task. context_copies: learn plan sentences in foreign
+    contexts too. checkpoints: the folder that a classifier which keeps checkpoints goes on from, None to keep none.
+    Raises UnknownClassifierError, UnknownTaskError and FoldError.
     """
-    examples = without_doubtful(examples.with_further(), denoise, task=task)
+    examples = examples.with_auxiliary()
     learnt = with_context_copies(examples) if context_copies else examples
     kind = classifier_class(classifier)
-    chosen = kind.default_settings(task) if settings is None else settings
-    untrained = kind(examples.labels, chosen, descriptions=_descriptions(examples, task))
+    chosen = kind.default_settings(task_named(task).unit) if settings is None else settings
+    untrained = kind(examples.labels, chosen)
     if isinstance(untrained, KeepsCheckpoints):
         untrained.checkpoints = checkpoints
-    fitted = untrained.fit(
-        learnt.texts,
-        learnt.targets,
-        groups=learnt.groups,
-        contexts=learnt.contexts,
-        evidence=learnt.evidence,
-    )
-    if fitted.held_in is not None:
-        fitted.held_in = fitted.held_in.first(len(examples))
+    fitted = untrained.fit(replace(learnt, descriptions=_descriptions(learnt, task)))
+    if fitted.out_of_fold is not None:
+        fitted.out_of_fold = fitted.out_of_fold.first(len(examples))
     model = calibrated_model(
         fitted, examples, task=task, classifier=classifier, settings=chosen, calibration=calibration
     )
-    model.settings |= {"denoise": denoise, "context_copies": len(learnt) - len(examples)}
+    model.settings["context_copies"] = len(learnt) - len(examples)
     return model
 
 
@@ -114,13 +107,12 @@ def cross_validate(
     classifier: str,
     settings: BaseModel | None = None,
     calibration: CalibrationSettings = CalibrationSettings(),
-    denoise: Denoise = "none",
     folds: int = 10,
     grouped: bool = True,
     seed: int = 0,
     on_fold: Callable[[int, dict[str, float]], None] | None = None,
     checkpoints: Path | None = None,
-) -> OutOfFold:
+) -> CrossValidation:
     """Train on all folds but one and predict that one, in turn; nothing of a fold reaches what predicts it.
 
     grouped False splits rows at random, whatever their groups: the optimistic figure to print beside the grouped one.
@@ -128,10 +120,10 @@ def cross_validate(
     of much text are worked on by one process a core; the result is the same. Raises FoldError under two groups.
     """
     if not grouped:
-        further = examples.further and replace(
-            examples.further, groups=len(examples) + examples.further.groups
+        further = examples.auxiliary and replace(
+            examples.auxiliary, groups=len(examples) + examples.auxiliary.groups
         )
-        examples = replace(examples, groups=np.arange(len(examples)), further=further)
+        examples = replace(examples, groups=np.arange(len(examples)), auxiliary=further)
     fold_of = assign_folds(examples.targets, examples.groups, folds, seed=seed)
     parallel = sum(map(len, examples.texts)) > _WORTH_PROCESSES
     learn = partial(
@@ -140,7 +132,6 @@ def cross_validate(
         classifier=classifier,
         settings=settings,
         calibration=calibration,
-        denoise=denoise,
         checkpoints=checkpoints,
     )
     predictions = Parallel(
@@ -158,7 +149,7 @@ def in_folds(
     fold_of: NDArray[np.int64],
     predictions: Iterable[tuple[NDArray[np.float32], Calibration]],
     on_fold: Callable[[int, dict[str, float]], None] | None,
-) -> OutOfFold:
+) -> CrossValidation:
     """Probabilities of each fold in turn, with what decides on them, scored and put together."""
     shape = examples.targets.shape
     probabilities = np.zeros(shape, np.float32)
@@ -179,7 +170,7 @@ def in_folds(
         metrics.append(scores.values())
         if on_fold:
             on_fold(fold, metrics[-1])
-    return OutOfFold(probabilities, decisions, accepted, fold_of, metrics)
+    return CrossValidation(probabilities, decisions, accepted, fold_of, metrics)
 
 
 def calibrated_model(
@@ -192,19 +183,19 @@ def calibrated_model(
     calibration: CalibrationSettings,
 ) -> TrainedModel:
     """A fitted classifier with calibration and thresholds fitted on what it held in of these examples."""
-    held_in = fitted.held_in
-    if held_in is None:
-        raise RuntimeError(f"{classifier} kept no held-in predictions to calibrate on")
+    out_of_fold = fitted.out_of_fold
+    if out_of_fold is None:
+        raise RuntimeError(f"{classifier} kept no out-of-fold predictions to calibrate on")
     return TrainedModel(
         task=task,
         classifier_name=classifier,
         classifier=fitted,
         calibration=Calibration.fit(
-            examples.targets.tocsr()[held_in.rows], held_in.probabilities, calibration
+            examples.targets.tocsr()[out_of_fold.rows], out_of_fold.probabilities, calibration
         ),
         descriptions=[text and text.partition("\n")[0] for text in _descriptions(examples, task)],
         training_positives=examples.targets.getnnz(axis=0).tolist(),
-        code_system=_code_systems(examples.labels) if task == "codes" else None,
+        code_system=_code_systems(examples.labels) if task_named(task).labels_are_codes else None,
         settings={
             "classifier": settings.model_dump(mode="json"),
             "calibration": calibration.model_dump(mode="json"),
@@ -215,10 +206,12 @@ def calibrated_model(
 
 def _descriptions(examples: Examples, task: str) -> list[str | None]:
     """What each label is called, a name a line, the site's own names first."""
-    official = [(describe(label) if task == "codes" else None) or "" for label in examples.labels]
+    own = examples.label_texts()
+    if not task_named(task).labels_are_codes:
+        return [text or None for text in own]
     return [
-        "\n".join(dict.fromkeys([*examples.names.get(label, ()), text])).strip() or None
-        for label, text in zip(examples.labels, official, strict=True)
+        "\n".join(dict.fromkeys([*text.splitlines(), describe(label) or ""])).strip() or None
+        for label, text in zip(examples.labels, own, strict=True)
     ]
 
 

@@ -9,23 +9,23 @@ their wording: to learn from, never to score on.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
 from rubricator.nlp.errors import RubricatorError
-from rubricator.nlp.note_lines import first_words, is_page_line, is_signature
-from rubricator.nlp.plain_text import PlainText, read_plain
-from rubricator.nlp.sentences import split_plain_parts
+from rubricator.nlp.plain_text.plain_text import PlainText, read_plain
+from rubricator.nlp.sections.lines import first_words, is_page_line, is_signature
+from rubricator.nlp.sentences.splitter import split_plain_parts
 from rubricator.nlp.wording import is_boilerplate, says_where_next, worded_as_plan
 
 if TYPE_CHECKING:
-    from rubricator.nlp.headings import Lexicon
-    from rubricator.nlp.sections import Section
+    from rubricator.nlp.lexicon.lexicon import Lexicon
+    from rubricator.nlp.sections.finder import Section
 
 SENTENCES_SCHEMA = pa.schema(
     [
@@ -117,10 +117,31 @@ class LabelledSentence:
     worded: int | None = None
 
 
+class NoteSentence(NamedTuple):
+    """A sentence of a note, with the category of the section it stands in, None outside sections.
+
+    start, end: offsets into the plain text of the note.
+    """
+
+    start: int
+    end: int
+    category: str | None
+
+
+def note_sentences(plain: PlainText, sections: Sequence[Section]) -> list[NoteSentence]:
+    """All sentences of a note in order, without headings; the sections are those of the note as given."""
+    parts, categories = _parts(plain, sections)
+    return [
+        NoteSentence(*span, category)
+        for category, spans in zip(categories, split_plain_parts(plain, parts), strict=True)
+        for span in spans
+    ]
+
+
 def label_note(
     text: str, sections: Sequence[Section], settings: WeakLabelSettings, lexicon: Lexicon
 ) -> list[LabelledSentence]:
-    """All sentences of a note in order, labelled by the section they stand in.
+    """All sentences of a note in order, labelled by the section they stand in; offsets into the note as given.
 
     Units without a word of two letters ("1.", "98.6", "x 3") and heads of pages inside a section are never labelled,
     and neither boilerplate ("Total time spent: 40 minutes.") nor a signature ("J. Doe MD.") is ever a positive.
@@ -131,28 +152,33 @@ def label_note(
     if not any(labels.get(section.category) == 1 for section in sections):
         labels = {}
     plain = read_plain(text)
-    parts, categories = _parts(plain, sections)
-    sentences = []
-    for category, spans in zip(categories, split_plain_parts(plain, parts), strict=True):
-        label = None if category is None else labels.get(category)
-        for span in spans:
-            start, end = plain.span_given(*span)
-            word = _WORD.search(plain.text, *span)
-            if (
-                word is None
-                or (category is not None and _heads_page(plain.text, *span))
-                or (label == 1 and _is_about_note(plain.text, *span))
-            ):
-                sentences.append(LabelledSentence(start, end, category, None))
-            elif label is None and category in by_wording:
-                sentence = plain.text[slice(*span)]
-                worded = (
-                    worded_as_plan(sentence) if category in MIXED else int(says_where_next(sentence)) or None
-                )
-                sentences.append(LabelledSentence(start, end, category, None, worded))
-            else:
-                sentences.append(LabelledSentence(start, end, category, label))
-    return sentences
+    return [
+        LabelledSentence(
+            *plain.span_given(sentence.start, sentence.end),
+            sentence.category,
+            *_label(plain.text, sentence, labels, by_wording),
+        )
+        for sentence in note_sentences(plain, sections)
+    ]
+
+
+def _label(
+    text: str, sentence: NoteSentence, labels: Mapping[str, int], by_wording: frozenset[str]
+) -> tuple[int | None, int | None]:
+    """The label by heading, and the label by wording."""
+    start, end, category = sentence
+    label = None if category is None else labels.get(category)
+    if (
+        _WORD.search(text, start, end) is None
+        or (category is not None and _heads_page(text, start, end))
+        or (label == 1 and _is_about_note(text, start, end))
+    ):
+        return None, None
+    if label is not None or category not in by_wording:
+        return label, None
+    if category in MIXED:
+        return None, worded_as_plan(text[start:end])
+    return None, int(says_where_next(text[start:end])) or None
 
 
 @lru_cache(maxsize=8)
@@ -163,7 +189,9 @@ def _labels(settings: WeakLabelSettings, lexicon: Lexicon) -> dict[str, int]:
 _WORD = re.compile(r"[^\W\d_]{2}")
 _LONGEST_MARK = 6
 _ITEM_MARK = re.compile(r"(?:[-–*•>]|\d[.)])[ \t]*\Z")
-_TITLE = re.compile(r"^## .*$", re.MULTILINE)  # as nlp/plain_text.py writes a tag that sets a title
+_TITLE = re.compile(
+    r"^## .*$", re.MULTILINE
+)  # as nlp/plain_text/plain_text.py writes a tag that sets a title
 _FIRST_WORD = re.compile(r"[^A-Za-z]*([A-Za-z]+)")
 # Separator and closing markup of a heading without a body. Bullets, "##" and "**" are dropped by the sentence splitter.
 _AFTER_HEADING = re.compile(r"(?:\s|[^\w\s])*")

@@ -10,23 +10,25 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
+from labelled import examples_of
 from scipy.sparse import csr_matrix
 
+from rubricator.flows.demo.synthetic import synthetic_notes
 from rubricator.flows.predict import Prediction, PredictStep
-from rubricator.flows.report import ReportData, mark_note, render
-from rubricator.models.cnn import CnnSettings
-from rubricator.models.registry import ResolvedModel
-from rubricator.models.stacked import StackedClassifier
+from rubricator.flows.report.report import ReportData, mark_note, render
+from rubricator.models.linear.stacked import StackedClassifier
+from rubricator.models.neural.cnn import CnnSettings
+from rubricator.models.registry.registry import ResolvedModel
 from rubricator.models.training import train_model
+from rubricator.nlp.builders.annotations import annotated_examples
+from rubricator.nlp.builders.codes import code_examples
+from rubricator.nlp.builders.sections import section_examples
 from rubricator.nlp.errors import RubricatorError
-from rubricator.nlp.examples import annotated_examples, code_examples, section_examples
-from rubricator.nlp.headings import Lexicon
-from rubricator.nlp.notes import NoteReader, NoteSettings
-from rubricator.nlp.sections import SectionFinder
-from rubricator.nlp.synthetic import synthetic_notes
+from rubricator.nlp.lexicon.lexicon import Lexicon
+from rubricator.nlp.readers.notes import NoteReader, NoteSettings
+from rubricator.nlp.sections.finder import SectionFinder
 from rubricator.nlp.weak_labels import WeakLabelSettings
 
 ROOT = Path(__file__).parent.parent
@@ -35,29 +37,17 @@ KEPT = 2000  # objects of a class that are looked at
 CNN = CnnSettings(width=4, filters=2, hidden=4, epochs=1, context=1, batch_size=64)
 # What the run below does not make, or made earlier and keeps, and what its strings are instead of text of a note.
 NO_TEXT = {
-    "flows.benchmark": {"Benchmarked"},  # paths, keys of rows and why they failed
-    "flows.benchmark_report": {"_Measured"},  # figures
-    "flows.demo": {"Demo", "GoldComparison", "_Results", "_Steps"},  # commands and figures
-    "flows.evaluate": {"Evaluated"},  # figures, ids of notes
-    "flows.extract": {"ExtractStep", "Extracted", "HeadingReport"},  # categories and counts
-    "flows.ledger": {"FailedNote", "Shard", "ShardDone"},  # ids and names of exceptions
-    "flows.predict": {"Predicted"},  # counts
-    "flows.promote": {"Promotion"},  # names of models
-    "flows.report": {"Part", "Plot", "Table"},  # titles
-    "flows.shards": {"JobResult", "_Job"},  # paths and counts
-    "flows.train": {"Trained"},  # figures, ids of notes
-    "models.ensemble": {"Member"},  # names of models
-    "models.evaluation": {"Bucket", "Evaluation", "LabelScore"},  # labels and figures
-    "models.held_out": {"HeldOut"},  # ids and labels
-    "models.training": {"OutOfFold"},  # names of figures
-    "nlp.headings": {"Category", "Guard"},  # of the lexicon
-    "nlp.list_items": {"_Series"},  # patterns
-    "nlp.mimic": {"Release"},  # names of columns
-    "nlp.mimic_splits": {"MimicSplits", "_SplitFiles"},  # ids and codes
-    "nlp.note_files": {"DeadLetter"},  # ids and reasons
-    "nlp.note_lines": {"_Rules"},  # patterns
-    "nlp.synthetic": {"_Condition", "_Grammar"},  # what made-up notes are made of
-}
+    "flows": {
+        "Benchmarked", "_Measured", "Demo", "GoldComparison", "_Results", "_Steps", "Evaluated", "ExtractStep",
+        "Extracted", "HeadingReport", "FailedNote", "Shard", "ShardDone", "Predicted", "Promotion", "Part", "Plot",
+        "Table", "JobResult", "_Job", "Trained", "_Condition", "_Grammar",
+    },  # paths, commands, figures, ids of notes, names of models and exceptions; what made-up notes are made of
+    "models": {"Member", "Bucket", "Evaluation", "LabelScore", "OutOfFoldTable", "CrossValidation"},  # labels, figures
+    "nlp": {
+        "Category", "Guard", "_Series", "Release", "MimicSplits", "_SplitFiles", "DeadLetter", "_Rules", "Task",
+        "LabelSource",
+    },  # of the lexicon, patterns, names of columns, ids, codes and reasons
+}  # fmt: skip
 
 
 def own_classes() -> Iterator[type]:
@@ -152,7 +142,7 @@ def from_file_to_page(folder: Path) -> None:
 
 
 def place(kind: type) -> str:
-    return f"{kind.__module__.removeprefix('rubricator.')}.{kind.__name__}"
+    return f"{kind.__module__.split('.')[1]}.{kind.__name__}"
 
 
 def shows_text(thing: object) -> bool:
@@ -162,7 +152,7 @@ def shows_text(thing: object) -> bool:
 def test_no_object_on_the_way_of_a_note_shows_its_text(made: dict[type, list[object]]) -> None:
     names = {found.__name__ for found in made}
     assert {"Examples", "RawNote", "ValidNote", "Section", "HeadingPhrase", "Context", "PlainText"} <= names
-    assert {"Tokens", "NoteWords", "Links", "Corpus", "MarkedNote", "_Piece", "_Card", "_Unit"} <= names
+    assert {"Tokens", "NoteWords", "Links", "Corpus", "MarkedNote", "_Piece", "_Card", "TextUnit"} <= names
     shown = {found for found, objects in made.items() if any(map(shows_text, objects))}
     assert not set(map(place, shown))
 
@@ -195,7 +185,7 @@ def test_a_class_that_is_not_met_on_the_way_hides_its_strings_or_holds_no_text(
         if (is_dataclass(kind) or issubclass(kind, tuple)) and kind not in made and may_hold_text(kind)
         if CANARY in repr(filled(kind))
     }
-    listed = {f"{module}.{name}" for module, names in NO_TEXT.items() for name in names}
+    listed = {f"{layer}.{name}" for layer, names in NO_TEXT.items() for name in names}
     assert showing <= listed, "hide its text with nlp.hidden_text.hides_text, or say above what it holds"
     assert listed <= set(map(place, CLASSES))
 
@@ -223,8 +213,8 @@ def outside(batches: list[pa.RecordBatch], folder: Path, annotation: str) -> obj
         lambda batches, folder: outside(batches, folder, f'{{"note_id": "n1", "units": "{PLAN!r}"}}'),
         lambda batches, folder: outside(batches, folder, f'{{"text": "{CANARY}"}}'),
         lambda batches, folder: outside(batches, folder, f'{{"text": {CANARY}'),
-        lambda *_: StackedClassifier(["plan"], StackedClassifier.default_settings("plan")).fit(
-            [PLAN], csr_matrix([[1]]), groups=np.arange(1)
+        lambda *_: StackedClassifier(["plan"], StackedClassifier.default_settings("sentence")).fit(
+            examples_of([PLAN], csr_matrix([[1]]), ["plan"])
         ),
     ],
 )

@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from rubricator.nlp.synthetic import read_gold, write_synthetic_notes
+from rubricator.flows.demo.synthetic import read_gold, write_synthetic_notes
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

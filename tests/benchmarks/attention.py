@@ -9,7 +9,7 @@ import time
 
 import torch
 
-from rubricator.models.codewise_attention import CodewiseAttention
+from rubricator.models.neural.codewise_attention import CodewiseAttention
 
 BATCH, TOKENS, DIM, CODES = 8, 2500, 128, 8900
 

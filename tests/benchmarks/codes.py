@@ -16,13 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from rubricator.models.classifier import TrainedModel
-from rubricator.models.evaluation import Evaluation, evaluate, on_labels
+from rubricator.models.scores.evaluation import Evaluation, evaluate, on_labels
+from rubricator.models.trained_model import TrainedModel
 from rubricator.models.training import cross_validate, train_model
+from rubricator.nlp.builders.codes import code_examples
 from rubricator.nlp.code_table import read_code_table
-from rubricator.nlp.examples import Examples, code_examples
+from rubricator.nlp.examples import Examples
 from rubricator.nlp.icd import icd10cm_names
-from rubricator.nlp.notes import NoteReader, NoteSettings
+from rubricator.nlp.readers.notes import NoteReader, NoteSettings
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 SHOWN = (

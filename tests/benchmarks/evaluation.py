@@ -11,7 +11,7 @@ import time
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from rubricator.models.evaluation import evaluate
+from rubricator.models.scores.evaluation import evaluate
 
 CODES_OF_A_NOTE = 16  # as in MIMIC-III
 

@@ -23,8 +23,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from rubricator.nlp.headings import UNKNOWN
-from rubricator.nlp.sections import SectionFinder
+from rubricator.nlp.lexicon.lexicon import UNKNOWN
+from rubricator.nlp.sections.finder import SectionFinder
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "nlp" / "gold"))

@@ -1,8 +1,8 @@
 """Codes by a neural classifier: the 50 most frequent diagnosis codes of CodiEsp, from train to dev. Prints figures.
 
-python tests/benchmarks/neural.py {es|en} {held-in|dev} [MODEL] [KEY=VALUE …]     reads ../shared/data beside the repository
+python tests/benchmarks/neural.py {es|en} {out-of-fold|dev} [MODEL] [KEY=VALUE …]     reads ../shared/data beside the repository
 
-held-in: learns from four fifths of train and scores the rest, to choose settings by. dev: learns from all of train.
+out-of-fold: learns from four fifths of train and scores the rest, to choose settings by. dev: learns from all of train.
 Spanish notes come with the spans that their codes were given for (of train only; dev is scored without).
 """
 
@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from rubricator.flows.settings import classifier_settings
-from rubricator.models.evaluation import evaluate
-from rubricator.models.folds import assign_folds
+from rubricator.models.scores.evaluation import evaluate
 from rubricator.models.training import train_model
-from rubricator.nlp.examples import Examples, code_examples, label_matrix
-from rubricator.nlp.notes import NoteReader, NoteSettings
+from rubricator.nlp.builders.codes import code_examples, label_matrix
+from rubricator.nlp.examples import Examples
+from rubricator.nlp.folds import assign_folds
+from rubricator.nlp.readers.notes import NoteReader, NoteSettings
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 SHOWN = (

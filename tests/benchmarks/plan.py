@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
+from label_noise import Denoise, without_doubtful
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from rubricator.flows.settings import classifier_settings
-from rubricator.models.classifier import TrainedModel
-from rubricator.models.label_noise import Denoise
+from rubricator.models.trained_model import TrainedModel
 from rubricator.models.training import cross_validate, train_model
-from rubricator.nlp.examples import Examples, annotated_examples, note_ids_in, section_examples
-from rubricator.nlp.headings import Lexicon
-from rubricator.nlp.notes import NoteReader
+from rubricator.nlp.builders.annotations import annotated_examples, note_ids_in
+from rubricator.nlp.builders.sections import section_examples
+from rubricator.nlp.examples import Examples
+from rubricator.nlp.lexicon.lexicon import Lexicon
+from rubricator.nlp.readers.notes import NoteReader
 from rubricator.nlp.weak_labels import WeakLabelSettings
 
 
@@ -49,7 +51,12 @@ def main() -> None:
     parser.add_argument(
         "--by-heading-only", action="store_true", help="no sentences labelled by their wording"
     )
-    parser.add_argument("--denoise", choices=get_args(Denoise), default="none")
+    parser.add_argument(
+        "--denoise",
+        choices=get_args(Denoise),
+        default="none",
+        help="leave doubtful training labels out; with --folds 0; `confident` needs cleanlab",
+    )
     parser.add_argument("--folds", type=int, default=10, help="of the cross-validation; 0 leaves it out")
     chosen = parser.parse_args()
     lexicon, annotations = Lexicon.load(), chosen.data / "plan_annotated.jsonl.gz"
@@ -67,12 +74,13 @@ def main() -> None:
     train = section_examples(
         notes("mtsamples.jsonl.gz"), settings=settings, lexicon=lexicon, exclude=note_ids_in(annotations)
     )
+    if chosen.denoise != "none":
+        train = without_doubtful(train.with_auxiliary(), chosen.denoise)
     print(train.counts)
     how = {
         "task": "plan",
         "classifier": chosen.model,
         "settings": classifier_settings(chosen.model, "plan", chosen.setting),
-        "denoise": chosen.denoise,
     }
     if chosen.folds:
         scores = cross_validate(train, folds=chosen.folds, **how).evaluate(train, bootstrap=0).values()

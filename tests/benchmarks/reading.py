@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rubricator.nlp.notes import NOTES_SCHEMA, DeadLetter, NoteReader, read_notes
+from rubricator.nlp.readers.notes import NOTES_SCHEMA, DeadLetter, NoteReader, read_notes
 
 MTSAMPLES = Path(__file__).parents[2].parent / "shared" / "data" / "mtsamples.jsonl.gz"
 

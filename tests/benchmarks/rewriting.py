@@ -27,7 +27,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rubricator.nlp.sections import Section, SectionFinder
+from rubricator.nlp.sections.finder import Section, SectionFinder
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "nlp"), str(Path(__file__).parent)]

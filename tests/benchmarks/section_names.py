@@ -11,8 +11,8 @@ import argparse
 import csv
 from pathlib import Path
 
-from rubricator.nlp.headings import UNKNOWN, normalise
-from rubricator.nlp.sections import SectionFinder
+from rubricator.nlp.lexicon.lexicon import UNKNOWN, normalise
+from rubricator.nlp.sections.finder import SectionFinder
 
 NAMES = Path(__file__).with_name("section_names.tsv")
 BODY = "first things are noted here"

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from rubricator.nlp.sentences import split_sentences
+from rubricator.nlp.sentences.splitter import split_sentences
 
 TESTS = Path(__file__).parent.parent
 DATA = TESTS.parent.parent / "shared/data"

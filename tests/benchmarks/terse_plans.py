@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from rubricator.flows.settings import classifier_settings
-from rubricator.models.classifier import TrainedModel
+from rubricator.models.trained_model import TrainedModel
 from rubricator.models.training import train_model
+from rubricator.nlp.builders.annotations import note_ids_in
+from rubricator.nlp.builders.sections import section_examples
 from rubricator.nlp.contexts import neighbours
-from rubricator.nlp.examples import note_ids_in, section_examples
-from rubricator.nlp.headings import Lexicon
-from rubricator.nlp.notes import NoteReader
+from rubricator.nlp.lexicon.lexicon import Lexicon
+from rubricator.nlp.readers.notes import NoteReader
 from rubricator.nlp.weak_labels import WeakLabelSettings
 
 TEMPLATES = Path(__file__).with_suffix(".toml")

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rubricator.flows.benchmark import Benchmarked, benchmark
-from rubricator.flows.benchmark_row import made_up_notes
-from rubricator.flows.benchmark_table import BenchmarkError, Table
-from rubricator.nlp.synthetic import synthetic_notes
+from rubricator.flows.benchmark.benchmark import Benchmarked, benchmark
+from rubricator.flows.benchmark.row import made_up_notes
+from rubricator.flows.benchmark.table import BenchmarkError, Table
+from rubricator.flows.demo.synthetic import synthetic_notes
 
 CANARY = "zebrafinchnebula"
 
@@ -158,7 +158,7 @@ def test_what_another_release_measured_is_measured_again(
 ) -> None:
     kept = out / "runs" / "plan-content" / "keywords" / "figures.json"
     before = kept.stat().st_mtime_ns
-    monkeypatch.setattr("rubricator.flows.benchmark_table.version", lambda _: "99")
+    monkeypatch.setattr("rubricator.flows.benchmark.table.version", lambda _: "99")
     run(data, out, ["plan-content"])
     assert kept.stat().st_mtime_ns != before
 
@@ -307,8 +307,8 @@ if __name__ == "__mp_main__":  # the process of the row
     transformers.Trainer.__init__ = lambda self, *a, callbacks, **k: made(self, *a, callbacks=[*callbacks, Kill()], **k)
 
 if __name__ == "__main__":
-    from rubricator.flows import benchmark_table
-    from rubricator.flows.benchmark import benchmark
+    from rubricator.flows.benchmark.benchmark import table as benchmark_table
+    from rubricator.flows.benchmark.benchmark import benchmark
 
     benchmark_table.TABLE = Path(sys.argv[3])
     print(benchmark(sys.argv[1], out=sys.argv[2], quick=True))

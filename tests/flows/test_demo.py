@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rubricator.flows.demo import Score, compare_with_gold
-from rubricator.nlp.synthetic import Gold, GoldMention
+from rubricator.flows.demo.demo import Score, compare_with_gold
+from rubricator.flows.demo.synthetic import Gold, GoldMention
 
 GOLD = Gold(
     note_id="synthetic-1",
@@ -86,8 +86,8 @@ def test_the_demo_says_where_to_look_and_the_report_is_there(demo: tuple[Path, s
 
 
 def test_the_demo_finds_most_of_what_is_known(demo: tuple[Path, str]) -> None:
-    from rubricator.flows.demo import _by_note, _rows
-    from rubricator.nlp.synthetic import read_gold
+    from rubricator.flows.demo.demo import _by_note, _rows
+    from rubricator.flows.demo.synthetic import read_gold
 
     folder = demo[0] / "demo"
     gold = read_gold(folder / "synthetic_gold.jsonl.gz")

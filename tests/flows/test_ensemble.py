@@ -9,16 +9,16 @@ import numpy as np
 import polars as pl
 import pytest
 
+from rubricator.flows.demo.synthetic import write_synthetic_notes
 from rubricator.flows.train import Trained, train
-from rubricator.models import registry
-from rubricator.models.ensemble import EnsembleError
-from rubricator.nlp.synthetic import write_synthetic_notes
+from rubricator.models.ensemble.classifier import EnsembleError
+from rubricator.models.registry import registry
 
 CHARACTERS = ("features.word_ngrams=1", "features.char_weight=2", "cost=0.1")
 IN_ANOTHER_PROCESS = """
 import json, sys
 from rubricator.flows.home import open_home
-from rubricator.models import registry
+from rubricator.models.registry import registry
 open_home(sys.argv[1]).init_mlflow()
 texts = json.load(sys.stdin)
 print(json.dumps(registry.load(registry.resolve("icd-codes/3")).predict_proba(texts).tolist()))

@@ -17,11 +17,11 @@ import pytest
 from rich.console import Console
 
 from rubricator.flows.extract import Extracted, extract
-from rubricator.flows.ledger import SettingsChangedError
-from rubricator.flows.shards import read_manifest
-from rubricator.nlp.headings import Lexicon
-from rubricator.nlp.notes import NOTES_SCHEMA, read_notes
-from rubricator.nlp.sections import SECTIONS_SCHEMA, SectionFinder
+from rubricator.flows.jobs.ledger import SettingsChangedError
+from rubricator.flows.jobs.shards import read_manifest
+from rubricator.nlp.lexicon.lexicon import Lexicon
+from rubricator.nlp.readers.notes import NOTES_SCHEMA, read_notes
+from rubricator.nlp.sections.finder import SECTIONS_SCHEMA, SectionFinder
 from rubricator.nlp.weak_labels import SENTENCES_SCHEMA, LabelError, WeakLabelSettings, label_note
 
 HERE = Path(__file__).parent
@@ -287,11 +287,11 @@ def test_where_no_text_was_composed_none_is_kept(notes: Path, tmp_path: Path) ->
 FLOWS = """
 import sys
 from pathlib import Path
-from rubricator.flows.engines import choose_engine
+from rubricator.flows.jobs.engines import choose_engine
 from rubricator.flows.extract import extract
 from rubricator.flows.run import run
-from rubricator.flows.shards import run_job
-from rubricator.nlp.notes import NoteReader
+from rubricator.flows.jobs.shards import run_job
+from rubricator.nlp.readers.notes import NoteReader
 from toy_steps import CountWords
 
 def count(*, notes: str, out: str, engine: str, home: str | None = None):

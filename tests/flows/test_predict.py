@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from rubricator.flows.jobs.shards import read_manifest
 from rubricator.flows.predict import PREDICTIONS_SCHEMA, Predicted, predict
-from rubricator.flows.shards import read_manifest
-from rubricator.models.classifier import TrainedModel
-from rubricator.nlp.sentences import sentence_contexts
+from rubricator.models.trained_model import TrainedModel
+from rubricator.nlp.sentences.splitter import sentence_contexts
 
 CANARY = "zyxcanaryword"
 TEXTS = [

@@ -8,8 +8,8 @@ import pytest
 
 from rubricator.flows import progress
 from rubricator.flows.figures import CountedNotes, task_examples
-from rubricator.nlp.headings import Lexicon
-from rubricator.nlp.notes import NoteSettings
+from rubricator.nlp.lexicon.lexicon import Lexicon
+from rubricator.nlp.readers.notes import NoteSettings
 from rubricator.nlp.weak_labels import WeakLabelSettings
 
 

@@ -13,10 +13,10 @@ from scipy.sparse import csr_matrix
 
 from rubricator.flows.home import open_home
 from rubricator.flows.promote import PromotionRefusedError, judge, promote
-from rubricator.models import registry
-from rubricator.models.classifier import TrainedModel
-from rubricator.models.held_out import HeldOut
-from rubricator.models.registry import RegistryError
+from rubricator.models.registry import registry
+from rubricator.models.registry.registry import RegistryError
+from rubricator.models.scores.out_of_fold import OutOfFoldTable
+from rubricator.models.trained_model import TrainedModel
 from rubricator.models.training import train_model
 from rubricator.nlp.examples import Examples
 
@@ -25,10 +25,12 @@ ROWS = 600
 TRUTH = (np.random.default_rng(0).random((ROWS, len(LABELS))) < [0.3, 0.2, 0.1]).astype(np.int8)
 
 
-def held_out(errors: float, *, seed: int = 1, prefix: str = "note", rows: slice = slice(None)) -> HeldOut:
+def held_out(
+    errors: float, *, seed: int = 1, prefix: str = "note", rows: slice = slice(None)
+) -> OutOfFoldTable:
     """Decisions of which this share of cells is wrong; three notes to a patient."""
     wrong = np.random.default_rng(seed).random(TRUTH.shape) < errors
-    return HeldOut(
+    return OutOfFoldTable(
         labels=LABELS,
         example_ids=[f"{prefix}{i}" for i in range(ROWS)][rows],
         groups=(np.arange(ROWS) // 3)[rows],
@@ -76,7 +78,7 @@ def test_only_what_both_were_held_out_from_counts() -> None:
 
 def test_a_label_that_only_one_model_knows_counts_as_missed_by_the_other() -> None:
     full = held_out(0.05)
-    without_c03 = HeldOut(
+    without_c03 = OutOfFoldTable(
         LABELS[:2], full.example_ids, full.groups, full.targets[:, :2], full.decisions[:, :2]
     )
     assert judge(full, without_c03)[0]
@@ -89,7 +91,7 @@ def test_models_that_cannot_be_compared_are_refused_with_the_reason() -> None:
         "no held-out example and label in common": held_out(0.0, prefix="other"),
         "no held-out example and label": replace(held_out(0.0), labels=["X1", "X2", "X3"]),
         "only 10 groups": held_out(0.0, rows=slice(0, 30)),
-        "changed since the champion was trained": HeldOut(
+        "changed since the champion was trained": OutOfFoldTable(
             LABELS,
             champion.example_ids,
             champion.groups,
@@ -130,7 +132,7 @@ def model() -> TrainedModel:
     return train_model(examples, task="codes", classifier="svm")
 
 
-def register(model: TrainedModel, name: str, held: HeldOut) -> None:
+def register(model: TrainedModel, name: str, held: OutOfFoldTable) -> None:
     with mlflow.start_run():
         registry.log_and_register(model, name=name, held_out=held)
 

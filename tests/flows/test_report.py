@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rubricator.flows.report import (
+from rubricator.flows.report.report import (
     Interval,
     MarkedCode,
     MarkedNote,

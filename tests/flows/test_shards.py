@@ -14,9 +14,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from rubricator.flows.ledger import JobError, SettingsChangedError
-from rubricator.flows.run import SafeError
-from rubricator.flows.shards import (
+from rubricator.flows.jobs.ledger import JobError, SettingsChangedError
+from rubricator.flows.jobs.shards import (
     JobIsRunningError,
     JobResult,
     LocalProcesses,
@@ -24,14 +23,15 @@ from rubricator.flows.shards import (
     read_manifest,
     run_job,
 )
-from rubricator.nlp.notes import NoteFormatError, NoteReader
+from rubricator.flows.run import SafeError
+from rubricator.nlp.readers.notes import NoteFormatError, NoteReader
 
 HERE = Path(__file__).parent
 RUN = """
 import sys
 from pathlib import Path
-from rubricator.flows.shards import LocalProcesses, run_job
-from rubricator.nlp.notes import NoteReader
+from rubricator.flows.jobs.shards import LocalProcesses, run_job
+from rubricator.nlp.readers.notes import NoteReader
 from toy_steps import CountWords
 if __name__ == "__main__":
     notes, out = sys.argv[1:]
@@ -242,7 +242,7 @@ def test_a_note_that_ends_its_worker_is_found_and_left_out(tmp_path: Path, end: 
 
 
 def test_workers_that_are_always_killed_end_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rubricator.flows.shards.KILLS_UNTIL_GIVING_UP", 2)
+    monkeypatch.setattr("rubricator.flows.jobs.shards.KILLS_UNTIL_GIVING_UP", 2)
     notes = write_notes(tmp_path / "notes.jsonl", ["[kill]"] * 16)
     with pytest.raises(WorkerKilledError, match="fewer --workers or smaller --shard-size") as error:
         count(notes, tmp_path / "out", shard_size=8)
@@ -254,7 +254,7 @@ def test_workers_that_are_always_killed_end_the_job(tmp_path: Path, monkeypatch:
 def test_several_notes_that_kill_their_workers_do_not_stop_the_job_for_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rubricator.flows.shards.KILLS_UNTIL_GIVING_UP", 2)
+    monkeypatch.setattr("rubricator.flows.jobs.shards.KILLS_UNTIL_GIVING_UP", 2)
     bad = texts(8)
     bad[0] = bad[4] = "[kill]"
     notes, out = write_notes(tmp_path / "notes.jsonl", bad), tmp_path / "out"

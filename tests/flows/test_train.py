@@ -4,7 +4,7 @@ import gzip
 import json
 import os
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,18 +13,21 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from rubricator.flows.demo.synthetic import SyntheticCorpus, write_synthetic_notes
 from rubricator.flows.evaluate import evaluate
 from rubricator.flows.explain import NoSuchNoteError, NoteFailedError, explain
 from rubricator.flows.figures import ReportError
 from rubricator.flows.home import open_home
+from rubricator.flows.jobs.shards import JobIsRunningError
 from rubricator.flows.settings import SettingError, classifier_settings
-from rubricator.flows.shards import JobIsRunningError
-from rubricator.flows.train import Trained, TrainError, resumable, train
-from rubricator.models import registry
-from rubricator.models.registry import RegistryError
+from rubricator.flows.train import Trained, resumable, train
+from rubricator.models.registry import registry
+from rubricator.models.registry.registry import RegistryError
 from rubricator.nlp.examples import ExampleError
-from rubricator.nlp.synthetic import SyntheticCorpus, write_synthetic_notes
-from rubricator.nlp.weak_labels import LabelledSentence, label_note
+from rubricator.nlp.plain_text.plain_text import PlainText
+from rubricator.nlp.sections.finder import Section
+from rubricator.nlp.tasks import UnknownTaskError
+from rubricator.nlp.weak_labels import NoteSentence, note_sentences
 
 CANARY = "zyxcanaryword"
 
@@ -193,13 +196,13 @@ def failing(monkeypatch: pytest.MonkeyPatch, corpus: SyntheticCorpus, tmp_path: 
     class PanicException(BaseException):
         pass
 
-    def label(text: str, *rest: object) -> list[LabelledSentence]:
-        if CANARY in text:
-            raise PanicException(f"byte index 12 is not a char boundary of `{text}`")
-        return label_note(text, *rest)  # type: ignore[arg-type]
+    def split(plain: PlainText, sections: Sequence[Section]) -> list[NoteSentence]:
+        if CANARY in plain.text:
+            raise PanicException(f"byte index 12 is not a char boundary of `{plain.text}`")
+        return note_sentences(plain, sections)
 
-    for module in ("nlp.examples", "flows.predict"):
-        monkeypatch.setattr(f"rubricator.{module}.label_note", label)
+    for module in ("weak_labels", "units"):
+        monkeypatch.setattr(f"rubricator.nlp.{module}.note_sentences", split)
     rows = pl.read_ndjson(corpus.new_notes).rows(named=True)
     rows[3] = {**rows[3], "note_id": "bad", "text": rows[3]["text"] + f"\n\nPLAN:\nAsk {CANARY}."}
     file = tmp_path / "failing.jsonl"
@@ -239,7 +242,7 @@ def test_a_note_that_fails_is_not_explained_but_named(
 
 
 def test_wrong_settings_say_what_there_is(corpus: SyntheticCorpus, home: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainError, match="plan, codes"):
+    with pytest.raises(UnknownTaskError, match="plan, codes"):
         train("mood", str(corpus.notes), home=str(home))
     with pytest.raises(Exception, match="no category plans in the lexicon"):
         train("plan", str(corpus.notes), positive=["plans"], home=str(home))

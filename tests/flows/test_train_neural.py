@@ -13,11 +13,11 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from rubricator.flows.demo.synthetic import SyntheticCorpus, write_synthetic_notes
 from rubricator.flows.predict import predict
 from rubricator.flows.train import networks_in_training, train
-from rubricator.models import registry
-from rubricator.models.neural import ShuffledRows
-from rubricator.nlp.synthetic import SyntheticCorpus, write_synthetic_notes
+from rubricator.models.neural.classifier import ShuffledRows
+from rubricator.models.registry import registry
 
 SMALL = [
     "width=16",

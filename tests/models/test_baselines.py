@@ -7,7 +7,7 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from rubricator.models.baselines import BaselineError, KeywordClassifier, KeywordSettings
-from rubricator.models.classifier import TrainedModel
+from rubricator.models.trained_model import TrainedModel
 from rubricator.models.training import train_model
 from rubricator.nlp.contexts import Context
 from rubricator.nlp.examples import Examples

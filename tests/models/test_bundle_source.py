@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rubricator.models.bundle_source import BundleSourceError, bundle_source
-from rubricator.models.pyfunc_entry import Snapshot
+from rubricator.models.registry.bundle_source import BundleSourceError, bundle_source
+from rubricator.models.registry.pyfunc_entry import Snapshot
 
 ROOM = {
     "models/__init__.py": "GREETING = 'hello'\n",
@@ -142,7 +142,7 @@ def test_the_name_is_of_the_source_and_of_nothing_else(build: Build, tmp_path: P
     before = bundle_source("house.models.classifier")
     write({path: ROOM[path] + "# changed\n" for path in UNUSED}, folder)
     assert bundle_source("house.models.classifier") == before
-    script = "from rubricator.models.bundle_source import bundle_source as found; print(found('house.models.classifier')[0])"
+    script = "from rubricator.models.registry.bundle_source import bundle_source as found; print(found('house.models.classifier')[0])"
     environment = {"PYTHONPATH": str(tmp_path), "PYTHONHASHSEED": "7"}
     other = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, check=True, text=True, env=environment

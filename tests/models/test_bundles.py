@@ -15,11 +15,12 @@ import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from rubricator.models import pyfunc_entry, registry
-from rubricator.models.classifier import CLASSIFIERS, TrainedModel, classifier_class
-from rubricator.models.ensemble import EnsembleSettings, Member
-from rubricator.models.ensemble_training import train_ensemble
-from rubricator.models.registry import ResolvedModel, write_bundle
+from rubricator.models.classifier import CLASSIFIERS, classifier_class
+from rubricator.models.ensemble.classifier import EnsembleSettings, Member
+from rubricator.models.ensemble.training import train_ensemble
+from rubricator.models.registry import pyfunc_entry, registry
+from rubricator.models.registry.registry import ResolvedModel, write_bundle
+from rubricator.models.trained_model import TrainedModel
 from rubricator.models.training import cross_validate, train_model
 from rubricator.nlp.contexts import Context, neighbours
 from rubricator.nlp.examples import Examples
@@ -58,7 +59,7 @@ TRANSFORMER = TRAINING | {"dim": 16, "heads": 2, "feed_forward": 32, "layers": 1
 
 def trained(examples: Examples, classifier: str, **settings: object) -> TrainedModel:
     task = "codes" if examples is ICD else "plan"
-    chosen = classifier_class(classifier).default_settings(task)
+    chosen = classifier_class(classifier).default_settings("note" if task == "codes" else "sentence")
     chosen = type(chosen).model_validate(chosen.model_dump() | settings)
     return train_model(examples, task=task, classifier=classifier, settings=chosen)
 

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from rubricator.models.calibration import Calibration, CalibrationSettings
+from rubricator.models.decisions.calibration import Calibration, CalibrationSettings
 
 SETTINGS = CalibrationSettings()
 
@@ -57,7 +57,7 @@ def test_a_label_without_positives_is_never_predicted() -> None:
 
 
 def test_positives_that_no_held_in_model_could_know_do_not_distort() -> None:
-    # 0 means: the label had no positives in the part that the held-in model was trained on
+    # 0 means: the label had no positives in the part that the out-of-fold model was trained on
     raw, targets, true = made_up(2000, [-1.0, -1.0])
     raw[:200, 0] = 0
     fitted = Calibration.fit(targets, raw, SETTINGS)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from rubricator.models import codewise_attention
-from rubricator.models.codewise_attention import CodewiseAttention
+from rubricator.models.neural import codewise_attention
+from rubricator.models.neural.codewise_attention import CodewiseAttention
 
 BATCH, TOKENS, DIM, CODES = 3, 7, 5, 11
 

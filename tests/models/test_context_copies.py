@@ -12,9 +12,9 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from rubricator.models.classifier import TrainedModel
 from rubricator.models.context_copies import with_context_copies
-from rubricator.models.svm import ContextBound, SvmClassifier
+from rubricator.models.linear.svm import ContextBound, SvmClassifier
+from rubricator.models.trained_model import TrainedModel
 from rubricator.models.training import train_model
 from rubricator.nlp.contexts import Context, neighbours
 from rubricator.nlp.examples import Examples
@@ -87,7 +87,7 @@ def test_nothing_is_copied_for_other_labels_or_without_contexts() -> None:
 
 
 def test_a_plan_among_findings_is_found_better_than_without_copies_and_bound(model: TrainedModel) -> None:
-    unbound = SvmClassifier.default_settings("plan").model_copy(update={"context_bound": None})
+    unbound = SvmClassifier.default_settings("sentence").model_copy(update={"context_bound": None})
     without = train_model(
         sorted_notes(60), task="plan", classifier="svm", settings=unbound, context_copies=False
     )
@@ -137,7 +137,7 @@ def test_boilerplate_is_never_a_plan(model: TrainedModel) -> None:
 
 
 def test_a_model_saved_before_abbreviations_were_read_says_the_same(tmp_path: Path) -> None:
-    before = SvmClassifier.default_settings("plan")
+    before = SvmClassifier.default_settings("sentence")
     kinds = ("features", "context", "adjoining")
     before = before.model_copy(
         update={kind: getattr(before, kind).model_copy(update={"abbreviations": False}) for kind in kinds}

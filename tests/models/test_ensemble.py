@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from rubricator.models.classifier import EvidenceSpan, TrainedModel
-from rubricator.models.ensemble import (
+from rubricator.models.classifier import EvidenceSpan
+from rubricator.models.ensemble.classifier import (
     EnsembleClassifier,
     EnsembleError,
     EnsembleSettings,
@@ -16,10 +16,11 @@ from rubricator.models.ensemble import (
     average,
     fit_weights,
 )
-from rubricator.models.ensemble_training import cross_validate_ensemble, require_win, train_ensemble
-from rubricator.models.held_out import HeldOut, read_held_out, write_held_out
-from rubricator.models.ngrams import NgramSettings
-from rubricator.models.svm import SvmSettings
+from rubricator.models.ensemble.training import cross_validate_ensemble, require_win, train_ensemble
+from rubricator.models.linear.ngrams import NgramSettings
+from rubricator.models.linear.svm import SvmSettings
+from rubricator.models.scores.out_of_fold import OutOfFoldTable, read_out_of_fold, write_out_of_fold
+from rubricator.models.trained_model import TrainedModel
 from rubricator.models.training import cross_validate, train_model
 from rubricator.nlp.examples import Examples
 
@@ -49,7 +50,7 @@ def examples() -> Examples:
 
 def member(name: str, examples: Examples, settings: SvmSettings) -> Member:
     found = cross_validate(examples, task="codes", classifier="svm", settings=settings, folds=3)
-    held_out = HeldOut(
+    held_out = OutOfFoldTable(
         examples.labels,
         examples.ids,
         examples.groups,
@@ -146,8 +147,8 @@ def test_overlapping_spans_share_their_weight() -> None:
 
 
 def test_held_out_predictions_are_kept_without_text(words: Member, tmp_path: Path) -> None:
-    write_held_out(words.held_out, tmp_path / "held_out.parquet")
-    again = read_held_out(tmp_path / "held_out.parquet")
+    write_out_of_fold(words.held_out, tmp_path / "held_out.parquet")
+    again = read_out_of_fold(tmp_path / "held_out.parquet")
     np.testing.assert_array_equal(again.probabilities, words.held_out.probabilities)
     assert again.inputs_sha256 == words.held_out.inputs_sha256
     assert b"cough" not in (tmp_path / "held_out.parquet").read_bytes()
@@ -169,7 +170,7 @@ def test_an_ensemble_that_is_no_better_is_refused(
 
 def test_what_nobody_held_out_is_not_averaged(examples: Examples, words: Member, characters: Member) -> None:
     older = characters._replace(
-        held_out=HeldOut(
+        held_out=OutOfFoldTable(
             *list(vars(characters.held_out).values())[:5], None, characters.held_out.inputs_sha256
         )
     )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn import metrics
 
-from rubricator.models.evaluation import evaluate, on_labels, paired_bootstrap
+from rubricator.models.scores.evaluation import evaluate, on_labels, paired_bootstrap
 
 LABELS = [f"label-{number}" for number in range(6)]
 

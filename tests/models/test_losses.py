@@ -5,7 +5,7 @@ from math import exp, log
 import pytest
 import torch
 
-from rubricator.models.losses import LOSSES, UnknownLossError, ldam_margins, ldr_kl, loss_named
+from rubricator.models.neural.losses import LOSSES, UnknownLossError, ldam_margins, ldr_kl, loss_named
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5]])
 TARGETS = torch.tensor([[1.0, 0.0, 1.0]])

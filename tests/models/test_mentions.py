@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from labelled import examples_of
 from scipy.sparse import csr_matrix
 
 from rubricator.models.boosted_trees import BoostedTrees
-from rubricator.models.mention_matching import NameIndex, name_of, read_words, word_key, word_keys
-from rubricator.models.mentions import MentionClassifier, MentionSettings
+from rubricator.models.mentions.classifier import MentionClassifier, MentionSettings
+from rubricator.models.mentions.matching import NameIndex, name_of, read_words, word_key, word_keys
 from rubricator.nlp.contexts import LabelSpan
 
 LABELS = ["J18.9", "R05.9", "R10.9", "S72.00", "R07.0"]  # nobody has the last
@@ -41,7 +42,7 @@ def notes(many: int = 60) -> tuple[list[str], csr_matrix, list[list[LabelSpan]]]
 def fitted(*, marked: bool = True) -> MentionClassifier:
     texts, truth, evidence = notes()
     return MentionClassifier(LABELS, MentionSettings(inner_folds=4)).fit(
-        texts, truth, groups=np.arange(len(texts)), evidence=evidence if marked else None
+        examples_of(texts, truth, LABELS, evidence=evidence if marked else None)
     )
 
 
@@ -127,9 +128,9 @@ def test_held_in_predictions_are_of_models_that_did_not_see_the_note() -> None:
     evidence[0].append(LabelSpan(0, texts[0].index("Zebraform"), len(texts[0]) - 1))
     texts[0] = texts[0].replace("pneumonia", "illness")
     model = MentionClassifier(LABELS, MentionSettings(min_groups=1, inner_folds=4))
-    model.fit(texts, truth, groups=np.arange(30), evidence=evidence)
-    assert model.held_in is not None
-    assert model.held_in.probabilities[0, 0] < model.predict_proba(texts[:1])[0, 0]
+    model.fit(examples_of(texts, truth, LABELS, evidence=evidence))
+    assert model.out_of_fold is not None
+    assert model.out_of_fold.probabilities[0, 0] < model.predict_proba(texts[:1])[0, 0]
 
 
 def test_a_word_of_one_patient_is_not_kept(tmp_path: Path) -> None:
@@ -137,7 +138,7 @@ def test_a_word_of_one_patient_is_not_kept(tmp_path: Path) -> None:
     texts[0] += " Snodgrass syndrome."
     evidence[0].append(LabelSpan(0, texts[0].index("Snodgrass"), len(texts[0]) - 1))
     model = MentionClassifier(LABELS, MentionSettings(inner_folds=4))
-    model.fit(texts, truth, groups=np.arange(len(texts)), evidence=evidence).save(tmp_path)
+    model.fit(examples_of(texts, truth, LABELS, evidence=evidence)).save(tmp_path)
     stored = (tmp_path / "names.json").read_text().lower()
     assert word_key("cough") in stored
     assert not any(word_key(name) in stored for name in ("Snodgrass", "Quillfeathera0"))
@@ -152,7 +153,7 @@ def test_words_that_stand_together_in_notes_of_one_patient_only_are_no_mention(t
     truth = truth.tolil()
     truth[:4, 4] = 1
     MentionClassifier(LABELS, MentionSettings(inner_folds=4)).fit(
-        texts, truth.tocsr(), groups=groups, evidence=None
+        examples_of(texts, truth.tocsr(), LABELS, groups=groups)
     ).save(tmp_path)
     mentions = json.loads((tmp_path / "names.json").read_text())["mentions"]
     assert word_key("zelda") in mentions, "it is of three patients, who have the code"
@@ -162,15 +163,15 @@ def test_words_that_stand_together_in_notes_of_one_patient_only_are_no_mention(t
 @pytest.mark.parametrize("folds", [2, 3])
 def test_few_inner_folds_still_tell_true_from_false(folds: int) -> None:
     texts, truth, evidence = notes()
-    held_in = (
+    out_of_fold = (
         MentionClassifier(LABELS, MentionSettings(inner_folds=folds))
-        .fit(texts, truth, groups=np.arange(len(texts)), evidence=evidence)
-        .held_in
+        .fit(examples_of(texts, truth, LABELS, evidence=evidence))
+        .out_of_fold
     )
-    assert held_in is not None
+    assert out_of_fold is not None
     true = truth.toarray() > 0
-    assert held_in.probabilities[true].mean() > 0.8
-    assert held_in.probabilities[~true].mean() < 0.1
+    assert out_of_fold.probabilities[true].mean() > 0.8
+    assert out_of_fold.probabilities[~true].mean() < 0.1
 
 
 def test_a_loaded_model_predicts_the_same(tmp_path: Path) -> None:

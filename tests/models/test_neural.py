@@ -12,13 +12,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from labelled import examples_of
 from scipy.sparse import csr_matrix
 
 from rubricator.models.classifier import training_steps
-from rubricator.models.cnn import CnnClassifier, CnnSettings
-from rubricator.models.neural import ShuffledRows
-from rubricator.models.pyfunc_entry import load_bundle
-from rubricator.models.registry import write_bundle
+from rubricator.models.neural.classifier import ShuffledRows
+from rubricator.models.neural.cnn import CnnClassifier, CnnSettings
+from rubricator.models.registry.pyfunc_entry import load_bundle
+from rubricator.models.registry.registry import write_bundle
 from rubricator.models.training import train_model
 from rubricator.nlp.contexts import LabelSpan, neighbours
 from rubricator.nlp.examples import Examples
@@ -62,7 +63,7 @@ NOTES = CnnSettings(codewise=True, dropout=0.2, **SMALL)
 def fitted(chosen: CnnSettings, *, checkpoints: Path | None = None, **given) -> CnnClassifier:
     classifier = CnnClassifier(LABELS, chosen)
     classifier.checkpoints = checkpoints
-    return classifier.fit(TEXTS, TARGETS, groups=GROUPS, contexts=CONTEXTS, **given)
+    return classifier.fit(examples_of(TEXTS, TARGETS, LABELS, groups=GROUPS, contexts=CONTEXTS, **given))
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +87,9 @@ def test_it_learns_and_a_label_without_positives_has_probability_0(kind: str, re
     assert (found.argmax(axis=1) == KINDS).mean() > 0.8
     assert (found[:, 3] == 0).all()
     assert (found[:, :3] > 0).all()
-    held_in = model.held_in
-    assert len(held_in.rows) == len(held_in.probabilities) > 5
-    assert not set(GROUPS[held_in.rows]) & set(np.delete(GROUPS, held_in.rows))
+    out_of_fold = model.out_of_fold
+    assert len(out_of_fold.rows) == len(out_of_fold.probabilities) > 5
+    assert not set(GROUPS[out_of_fold.rows]) & set(np.delete(GROUPS, out_of_fold.rows))
 
 
 @BOTH
@@ -163,7 +164,7 @@ def test_the_same_data_and_seed_give_the_same_model_and_leave_the_random_state_a
     np.testing.assert_array_equal(found[0], found[1])
     assert abs(found[0] - found[2]).max() > 1e-3
     assert len(first.networks) == 2
-    assert len(first.held_in.rows) > len(TEXTS) / 4, "each member holds in another fold"
+    assert len(first.out_of_fold.rows) > len(TEXTS) / 4, "each member holds in another fold"
 
 
 def test_attention_is_pulled_onto_marked_evidence() -> None:
@@ -196,9 +197,9 @@ def test_convolutions_find_the_word_that_counts_in_long_notes() -> None:
         for label in np.flatnonzero(labels):
             text[random.integers(200)] = f"find{'abc'[label]}"
         texts.append(" ".join(text))
-    settings = CnnClassifier.default_settings("codes").model_copy(update={"epochs": 10})
+    settings = CnnClassifier.default_settings("note").model_copy(update={"epochs": 10})
     model = CnnClassifier(["a", "b", "c"], settings)
-    model.fit(texts[:120], csr_matrix(truth[:120].astype(float)), groups=np.arange(120))
+    model.fit(examples_of(texts[:120], csr_matrix(truth[:120].astype(float)), model.labels))
     found = model.predict_proba(texts[120:])
     assert found[truth[120:]].mean() > 2 * found[~truth[120:]].mean()
 
@@ -227,7 +228,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import transformers
-sys.path.insert(0, {folder!r})
+sys.path[:0] = {folders!r}
 import test_neural
 
 class Kill(transformers.TrainerCallback):
@@ -246,7 +247,9 @@ def test_training_that_was_killed_goes_on_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed = fitted(FIVE_EPOCHS).predict_proba(TEXTS, contexts=CONTEXTS)
-    script = KILLED.format(folder=str(Path(__file__).parent), checkpoints=str(tmp_path))
+    script = KILLED.format(
+        folders=[str(Path(__file__).parents[up]) for up in (0, 1)], checkpoints=str(tmp_path)
+    )
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     [(done, most)] = training_steps(tmp_path)
@@ -290,7 +293,7 @@ def test_batches_have_room_for_the_longest_neighbour() -> None:
     classifier = fitted(SENTENCES.model_copy(update={"epochs": 1, "max_tokens": 500}))
     corpus = classifier._read(one_is_long, neighbours(one_is_long))
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("rubricator.models.neural._BATCH_TOKENS", 4000)
+        patched.setattr("rubricator.models.neural.classifier._BATCH_TOKENS", 4000)
         batches = list(corpus.batches())
     assert np.concatenate(batches).tolist() == list(range(101))
     assert max(corpus.batch(rows).input_ids.numel() for rows in batches) <= 4000

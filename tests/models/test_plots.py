@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from rubricator.models.plots import write_plots
+from rubricator.models.scores.plots import write_plots
 
 
 @pytest.mark.parametrize("share", [0.3, 0.0, 1.0])

@@ -22,10 +22,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from rubricator.models import registry
-from rubricator.models.classifier import TrainedModel
-from rubricator.models.held_out import HeldOut
-from rubricator.models.registry import RegistryError, ResolvedModel, UntrustedModelError
+from rubricator.models.registry import registry
+from rubricator.models.registry.registry import RegistryError, ResolvedModel, UntrustedModelError
+from rubricator.models.scores.out_of_fold import OutOfFoldTable
+from rubricator.models.trained_model import TrainedModel
 from rubricator.models.training import train_model
 from rubricator.nlp.contexts import Context
 from rubricator.nlp.examples import Examples
@@ -80,7 +80,7 @@ def store(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 def register(model: TrainedModel, name: str = "plan-svm") -> ResolvedModel:
-    held_out = HeldOut(["plan"], [f"note{i}:0:9" for i in range(90)], GROUPS, TARGETS, TARGETS)
+    held_out = OutOfFoldTable(["plan"], [f"note{i}:0:9" for i in range(90)], GROUPS, TARGETS, TARGETS)
     with mlflow.start_run():
         return registry.log_and_register(model, name=name, held_out=held_out)
 
@@ -202,7 +202,7 @@ def test_versions_with_different_source_work_side_by_side(
 _full = TrainedModel.predict_proba
 TrainedModel.predict_proba = lambda self, texts, **contexts: 0.5 * _full(self, texts, **contexts)
 """
-    changed = {**sources, "models/classifier.py": sources["models/classifier.py"] + halved}
+    changed = {**sources, "models/trained_model.py": sources["models/trained_model.py"] + halved}
     monkeypatch.setattr(registry, "snapshot", lambda: ("rubricator_0123456789ab", changed))
     old = register(model)
     monkeypatch.setattr(registry, "snapshot", lambda: (package, sources))
@@ -231,7 +231,7 @@ def test_loading_an_older_source_survives_its_folder_and_writes_nothing_into_it(
         resolved = register(model)
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     loaded = registry.load(resolved)
-    assert type(loaded).__module__ == "rubricator_aaaaaaaaaaaa.models.classifier"
+    assert type(loaded).__module__ == "rubricator_aaaaaaaaaaaa.models.trained_model"
     assert not list((files_of(resolved) / "artifacts").rglob("__pycache__"))
     shutil.rmtree(files_of(resolved))
     np.testing.assert_array_equal(probabilities(loaded, TEXTS), probabilities(model, TEXTS))
@@ -303,7 +303,7 @@ def test_a_model_that_others_registered_is_refused(store: Path) -> None:
 
 
 def test_registering_needs_a_run_and_a_plain_name(store: Path, model: TrainedModel) -> None:
-    held_out = HeldOut(["plan"], [], GROUPS[:0], TARGETS[:0], TARGETS[:0])
+    held_out = OutOfFoldTable(["plan"], [], GROUPS[:0], TARGETS[:0], TARGETS[:0])
     with pytest.raises(RegistryError, match="no MLflow run is active"):
         registry.log_and_register(model, name="plan-svm", held_out=held_out)
     with mlflow.start_run(), pytest.raises(RegistryError, match="cannot name a model"):
@@ -312,10 +312,10 @@ def test_registering_needs_a_run_and_a_plain_name(store: Path, model: TrainedMod
 
 def test_held_out_decisions_come_back(store: Path, model: TrainedModel) -> None:
     targets, decisions = csr_matrix([[1, 0], [0, 0], [1, 1]]), csr_matrix([[0, 0], [0, 1], [1, 1]])
-    given = HeldOut(["A01", "B02"], ["n1", "n2:0:5", "n3"], np.array([7, 7, 9]), targets, decisions)
+    given = OutOfFoldTable(["A01", "B02"], ["n1", "n2:0:5", "n3"], np.array([7, 7, 9]), targets, decisions)
     with mlflow.start_run():
         resolved = registry.log_and_register(model, name="plan-svm", held_out=given)
-    found = registry.held_out_of(resolved)
+    found = registry.out_of_fold_of(resolved)
     assert (found.labels, found.example_ids) == (given.labels, given.example_ids)
     assert found.groups[0] == found.groups[1] != found.groups[2]
     np.testing.assert_array_equal(found.targets.toarray(), targets.toarray())
@@ -334,7 +334,7 @@ def test_loading_in_a_worker_needs_neither_mlflow_nor_the_database(store: Path, 
     resolved = register(model)
     script = """
 import pickle, sys
-from rubricator.models import registry
+from rubricator.models.registry import registry
 model = registry.load(pickle.loads(sys.stdin.buffer.read()))
 print(len(model.labels), "mlflow" in sys.modules)
 """
@@ -387,4 +387,4 @@ def test_a_server_of_mlflow_serves_as_well(server: None, model: TrainedModel) ->
     np.testing.assert_array_equal(
         probabilities(registry.load(registered), TEXTS), probabilities(model, TEXTS)
     )
-    assert registry.held_out_of(registered).example_ids[:2] == ["note0:0:9", "note1:0:9"]
+    assert registry.out_of_fold_of(registered).example_ids[:2] == ["note0:0:9", "note1:0:9"]

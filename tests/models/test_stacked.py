@@ -7,9 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from rubricator.models.classifier import TrainedModel
-from rubricator.models.evaluation import evaluate
-from rubricator.models.label_noise import without_doubtful
+from rubricator.models.scores.evaluation import evaluate
+from rubricator.models.trained_model import TrainedModel
 from rubricator.models.training import train_model
 from rubricator.nlp.contexts import neighbours
 from rubricator.nlp.examples import Examples
@@ -92,24 +91,3 @@ def test_a_label_without_positives_has_probability_zero() -> None:
     found = probabilities(fitted, made_up_notes(3, seed=3))
     assert (found[:, 1] == 0).all()
     assert (found[:, 0] > 0).all()
-
-
-@pytest.mark.parametrize("denoise", ["confident", "el2n"])
-def test_labels_that_were_turned_round_are_found_doubtful(denoise: str) -> None:
-    examples = made_up_notes(60)
-    labels = examples.targets.toarray().ravel()
-    orders = np.flatnonzero([text in ORDERS for text in examples.texts])
-    turned = np.random.default_rng(0).choice(orders, 12, replace=False)
-    labels[turned] = 0
-    noisy = Examples(
-        ids=examples.ids,
-        groups=examples.groups,
-        texts=examples.texts,
-        targets=csr_matrix(labels.reshape(-1, 1)),
-        labels=["plan"],
-        contexts=examples.contexts,
-    )
-    kept = {int(row) for row in without_doubtful(noisy, denoise, task="plan").ids}
-    assert len(kept) > 0.8 * len(noisy)
-    assert len(kept & set(turned.tolist())) <= 3
-    assert without_doubtful(noisy, "none", task="plan") is noisy

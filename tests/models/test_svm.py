@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from labelled import examples_of
 from pydantic import ValidationError
 from scipy.sparse import csr_matrix
 
-from rubricator.models.cnn import CnnSettings
-from rubricator.models.ngrams import NgramFeatures, NgramSettings, tokenize
-from rubricator.models.svm import SvmClassifier, SvmSettings
+from rubricator.models.linear.ngrams import NgramFeatures, NgramSettings, tokenize
+from rubricator.models.linear.svm import SvmClassifier, SvmSettings
+from rubricator.models.neural.cnn import CnnSettings
 
 TEXTS = [
     "No evidence of pneumonia. Cough.",
@@ -50,7 +51,7 @@ def fitted(features: NgramSettings = FEATURES) -> SvmClassifier:
         )
     )
     svm = SvmClassifier(["J18", "R05", "M25"], SvmSettings(features=features))
-    return svm.fit(TEXTS, targets, groups=np.arange(len(TEXTS)))
+    return svm.fit(examples_of(TEXTS, targets, svm.labels))
 
 
 SVM = fitted()
@@ -147,7 +148,7 @@ def test_features_of_fitted_texts_are_the_same_when_read_again() -> None:
 def test_only_the_largest_weights_are_kept() -> None:
     small = SvmClassifier(["J18"], SvmSettings(most_weights=20))
     targets = csr_matrix(np.array([["pneumonia" in text] for text in TEXTS], np.uint8))
-    small.fit(TEXTS, targets, groups=np.arange(len(TEXTS)))
+    small.fit(examples_of(TEXTS, targets, small.labels))
     assert small.weights.nnz == 20
     assert ((small.predict_proba(TEXTS) > 0.5) == targets.toarray()).all()
 
@@ -180,7 +181,7 @@ def test_a_label_is_learnt_again_from_as_many_features_as_rank_best_on_what_it_h
 
     def fit(label_features: int | tuple[int, ...] | None) -> SvmClassifier:
         chosen = SvmSettings(label_features=label_features)
-        return SvmClassifier(["R06"], chosen).fit(texts, targets, groups=np.arange(80))
+        return SvmClassifier(["R06"], chosen).fit(examples_of(texts, targets, ["R06"]))
 
     few, all_of_them, either = fit(10), fit(None), fit((10, 100_000))
     assert few.weights.nnz == 10
@@ -192,10 +193,12 @@ def test_a_description_helps_a_code_with_few_notes() -> None:
     texts, truth = NAMED_TEXTS, NAMED_TRUTH
     apart = []
     for descriptions in (None, DESCRIPTIONS):
-        svm = SvmClassifier(list(NAMES), SvmSettings(), descriptions=descriptions)
-        held_in = svm.fit(texts, csr_matrix(truth.astype(np.uint8)), groups=np.arange(36)).held_in
-        assert held_in is not None
-        apart.append(held_in.probabilities[truth].mean() - held_in.probabilities[~truth].mean())
+        svm = SvmClassifier(list(NAMES), SvmSettings())
+        out_of_fold = svm.fit(
+            examples_of(texts, csr_matrix(truth.astype(np.uint8)), svm.labels, descriptions=descriptions)
+        ).out_of_fold
+        assert out_of_fold is not None
+        apart.append(out_of_fold.probabilities[truth].mean() - out_of_fold.probabilities[~truth].mean())
     assert apart[1] > apart[0]
 
 
@@ -204,8 +207,8 @@ def test_a_code_without_notes_is_found_by_its_name() -> None:
     rows = np.flatnonzero(~NAMED_TRUTH[:, unseen])
     targets = csr_matrix(NAMED_TRUTH[rows].astype(np.uint8))
     texts = [NAMED_TEXTS[row] for row in rows]
-    svm = SvmClassifier(list(NAMES), SvmSettings(), descriptions=DESCRIPTIONS)
-    svm.fit(texts, targets, groups=rows)
+    svm = SvmClassifier(list(NAMES), SvmSettings())
+    svm.fit(examples_of(texts, targets, svm.labels, groups=rows, descriptions=DESCRIPTIONS))
     note = f"Brought in by her mother with {NAMES['C11']} since Monday"
     found = svm.predict_proba([note, *texts])[:, unseen]
     assert found[0] > 0.5
@@ -233,7 +236,7 @@ def test_logistic_regression_takes_the_cost_that_ranks_best_on_what_it_held_in()
 
     def fit(cost: float | tuple[float, ...]) -> SvmClassifier:
         chosen = SvmSettings(features=FEATURES, loss="logistic", cost=cost)
-        return SvmClassifier(["J18", "M25"], chosen).fit(TEXTS, targets, groups=np.arange(len(TEXTS)))
+        return SvmClassifier(["J18", "M25"], chosen).fit(examples_of(TEXTS, targets, ["J18", "M25"]))
 
     several = fit((1e-6, 10.0))
     assert (several.predict_proba(TEXTS) == fit(10.0).predict_proba(TEXTS)).all()

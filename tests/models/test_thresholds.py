@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rubricator.models.thresholds import Highest, best_threshold, precise_threshold
+from rubricator.models.decisions.thresholds import Highest, best_threshold, precise_threshold
 
 
 def made_up(seed: int, decimals: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -16,14 +16,14 @@ from scipy.sparse import csr_matrix
 from rubricator.models.classifier import (
     ContextError,
     ModelFormatError,
-    TrainedModel,
     UnknownClassifierError,
     classifier_class,
 )
-from rubricator.models.folds import FoldError, assign_folds
+from rubricator.models.trained_model import TrainedModel
 from rubricator.models.training import cross_validate, train_model
 from rubricator.nlp.contexts import Context
 from rubricator.nlp.examples import Examples
+from rubricator.nlp.folds import FoldError, assign_folds
 
 FINDINGS = {
     "R05": ["dry cough", "coughing at night", "productive cough"],
@@ -117,7 +117,7 @@ def test_another_process_loads_it_without_the_training_libraries(model: TrainedM
     program = """
 import json, sys
 from pathlib import Path
-from rubricator.models.classifier import TrainedModel
+from rubricator.models.trained_model import TrainedModel
 model = TrainedModel.load(Path(sys.argv[1]))
 heavy = {"torch", "mlflow", "prefect", "spacy", "sklearn", "pandas"} & set(sys.modules)
 print(json.dumps([model.predict_proba(json.loads(sys.argv[2])).tolist(), sorted(heavy)]))
@@ -175,7 +175,7 @@ def test_cross_validation_predicts_every_row_from_the_other_groups() -> None:
 KILLED = """
 import os, signal, sys
 import psutil
-sys.path.insert(0, {folder!r})
+sys.path[:0] = {folders!r}
 from test_training import made_up_examples
 from rubricator.models import training
 
@@ -194,7 +194,7 @@ training.cross_validate(made_up_examples(60, 2), task="codes", classifier="svm",
 def test_processes_of_folds_end_with_a_killed_training() -> None:
     """They would go on for as long as their fold takes, beside a training that was started again."""
     psutil = pytest.importorskip("psutil")
-    script = KILLED.format(folder=str(Path(__file__).parent))
+    script = KILLED.format(folders=[str(Path(__file__).parents[up]) for up in (0, 1)])
     killed = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120
     )
@@ -281,7 +281,7 @@ def test_texts_without_a_common_word_give_every_note_the_same_probability() -> N
 
 @pytest.mark.parametrize(
     ("classifier", "settings"),
-    [("stacked", None), ("svm", "plan"), ("cnn", "plan")],
+    [("stacked", None), ("svm", "sentence"), ("cnn", "sentence")],
 )
 def test_a_classifier_that_reads_neighbours_says_that_notes_have_none(
     classifier: str, settings: str | None
@@ -298,12 +298,12 @@ def test_a_random_split_learns_from_all_further_examples() -> None:
     learnt_from = []
 
     def learn(examples: Examples, **_: object) -> TrainedModel:
-        learnt_from.append(len(examples.with_further()))
+        learnt_from.append(len(examples.with_auxiliary()))
         return train_model(examples, task="codes", classifier="svm")
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("rubricator.models.training.train_model", learn)
-        examples = replace(examples_of(texts, targets, groups), further=further)
+        examples = replace(examples_of(texts, targets, groups), auxiliary=further)
         cross_validate(examples, task="codes", classifier="svm", folds=4, grouped=False)
     assert learnt_from == [30 + 8] * 4
 

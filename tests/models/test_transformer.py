@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from labelled import examples_of
 from scipy.sparse import csr_matrix
 from sklearn.metrics import roc_auc_score
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, RobertaConfig, RobertaModel
 
-from rubricator.models import transformer
-from rubricator.models.transformer import (
+from rubricator.models.neural import transformer
+from rubricator.models.neural.transformer import (
     EncoderError,
     TransformerClassifier,
     TransformerSettings,
@@ -38,12 +39,8 @@ def fitted(**settings: object) -> TransformerClassifier:
     texts = notes(32)
     targets = csr_matrix(np.array([["cough" in text, "fever" in text] for text in texts], np.uint8))
     classifier = TransformerClassifier(LABELS, TransformerSettings.model_validate({**QUICK, **settings}))
-    return classifier.fit(
-        texts,
-        targets,
-        groups=np.arange(len(texts)),
-        contexts=[Context(("Seen today.",), ("No rash.", "Return monday.")) for _ in texts],
-    )
+    contexts = [Context(("Seen today.",), ("No rash.", "Return monday.")) for _ in texts]
+    return classifier.fit(examples_of(texts, targets, LABELS, contexts=contexts))
 
 
 @pytest.fixture(scope="session")
@@ -234,10 +231,10 @@ def test_a_described_code_without_positives_is_found_by_its_words() -> None:
     classifier = TransformerClassifier(
         ["780.6", "782.1", "none"],
         TransformerSettings.model_validate({**QUICK, "dim": 64, "descriptions": True, "epochs": 1}),
-        descriptions=["fever", "rash", None],
     )
     fever = csr_matrix(np.array([["fever" in text, False, False] for text in texts], np.uint8))
-    classifier.fit(texts, fever, groups=np.arange(len(texts)))
+    descriptions = ["fever", "rash", None]
+    classifier.fit(examples_of(texts, fever, classifier.labels, descriptions=descriptions))
     new = notes(60, seed=1, longest=8)
     found = classifier.predict_proba(new)
     assert roc_auc_score(["rash" in text for text in new], found[:, 1]) > 0.8

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rubricator.models.vocabulary import UNKNOWN, word_tokenizer
+from rubricator.models.neural.vocabulary import UNKNOWN, word_tokenizer
 
 
 def words(text: str) -> list[str]:

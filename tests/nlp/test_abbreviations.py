@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rubricator.nlp.abbreviations import abbreviations
+from rubricator.nlp.words.abbreviations import abbreviations
 
 
 @pytest.mark.parametrize(

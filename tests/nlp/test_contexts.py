@@ -1,7 +1,7 @@
 """What stands around a sentence."""
 
 from rubricator.nlp.contexts import SENTENCES_AROUND, Context, neighbours, whole_sentence
-from rubricator.nlp.sentences import sentence_contexts
+from rubricator.nlp.sentences.splitter import sentence_contexts
 
 LETTERS = "ABCDEFGHIJKLMNO"
 

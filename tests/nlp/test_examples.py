@@ -10,17 +10,13 @@ import pyarrow as pa
 import pytest
 from scipy.sparse import csr_matrix
 
+from rubricator.nlp.builders.annotations import annotated_examples, note_ids_in
+from rubricator.nlp.builders.codes import code_examples
+from rubricator.nlp.builders.sections import section_examples
 from rubricator.nlp.contexts import LabelSpan
-from rubricator.nlp.examples import (
-    ExampleError,
-    Examples,
-    annotated_examples,
-    code_examples,
-    note_ids_in,
-    section_examples,
-)
-from rubricator.nlp.headings import Lexicon
-from rubricator.nlp.notes import NOTES_SCHEMA
+from rubricator.nlp.examples import ExampleError, Examples
+from rubricator.nlp.lexicon.lexicon import Lexicon
+from rubricator.nlp.readers.notes import NOTES_SCHEMA
 from rubricator.nlp.weak_labels import LabelledSentence, WeakLabelSettings, label_note
 
 HEADED = "PHYSICAL EXAM:\nThe lungs are clear. The {0} is soft.\n\nPLAN:\nContinue {1} for the {0}. Return in two weeks."
@@ -90,7 +86,7 @@ def test_a_note_on_which_the_work_raises_is_left_out_and_told_of(
             raise PanicError(text)
         return label_note(text, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("rubricator.nlp.examples.label_note", label)
+    monkeypatch.setattr("rubricator.nlp.builders.sections.label_note", label)
     notes = batches(headed(0, "p0"), headed(1, "p1"), headed(2, "p1"))
     told: dict[str, str] = {}
 
@@ -274,20 +270,20 @@ def test_mixed_sections_are_learnt_from_by_their_wording_and_never_scored(lexico
     notes = [headed(0, "p0"), headed(1, "p1"), ("m", "p1", mixed, None)]
     examples = section_examples(batches(*notes), settings=WeakLabelSettings(), lexicon=lexicon)
     assert len(examples) == 8
-    further = examples.further
+    further = examples.auxiliary
     assert further is not None
     assert further.texts == ["Hypertension.", "Continue lisinopril."]
     assert further.targets.toarray().ravel().tolist() == [0, 1]
-    assert len(examples.with_further()) == 10
+    assert len(examples.with_auxiliary()) == 10
     learnt, tested = examples.split(examples.groups == further.groups[0])
-    assert (len(learnt.with_further()), len(tested.with_further())) == (
+    assert (len(learnt.with_auxiliary()), len(tested.with_auxiliary())) == (
         4,
         4,
     )  # the note's own group is tested
     learnt, _ = examples.split(examples.groups != further.groups[0])
-    assert len(learnt.with_further()) == 6
+    assert len(learnt.with_auxiliary()) == 6
     by_heading = WeakLabelSettings(by_wording=frozenset())
-    assert section_examples(batches(*notes), settings=by_heading, lexicon=lexicon).further is None
+    assert section_examples(batches(*notes), settings=by_heading, lexicon=lexicon).auxiliary is None
 
 
 def test_codes_of_a_table_are_labels_though_no_note_has_them() -> None:
@@ -295,4 +291,4 @@ def test_codes_of_a_table_are_labels_though_no_note_has_them() -> None:
     examples = code_examples(notes, table={"786.2": ["cough"], "784.0": ["headache"]})
     assert examples.labels == ["382.9", "784.0", "786.2"]
     assert examples.targets.toarray().sum(axis=0).tolist() == [1, 0, 1]
-    assert examples.take([0]).names["784.0"] == ["headache"]
+    assert examples.take([0]).descriptions == [None, "headache", "cough"]

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from rubricator.nlp.headings import UNKNOWN, Lexicon, normalise
-from rubricator.nlp.sections import SectionFinder
-from rubricator.nlp.sentences import split_sentences
+from rubricator.nlp.lexicon.lexicon import UNKNOWN, Lexicon, normalise
+from rubricator.nlp.sections.finder import SectionFinder
+from rubricator.nlp.sentences.splitter import split_sentences
 from rubricator.nlp.weak_labels import WeakLabelSettings, label_note
 
 CASES = Path(__file__).parents[3] / "shared" / "data" / "field_sections.jsonl"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rubricator.nlp.headings import Lexicon, LexiconError, normalise
-from rubricator.nlp.sections import SectionFinder
+from rubricator.nlp.lexicon.lexicon import Lexicon, LexiconError, normalise
+from rubricator.nlp.sections.finder import SectionFinder
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rubricator.nlp import headings
-from rubricator.nlp.sections import SectionFinder
+from rubricator.nlp.lexicon import lexicon as headings
+from rubricator.nlp.sections.finder import SectionFinder
 
 GOLD = Path(__file__).parent / "gold"
 sys.path.insert(0, str(GOLD))

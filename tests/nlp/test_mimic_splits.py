@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import feather
 
-from rubricator.nlp.examples import code_examples
-from rubricator.nlp.mimic_splits import PARTS, MimicSplits, mimic_splits
-from rubricator.nlp.note_files import NoteFormatError
+from rubricator.nlp.builders.codes import code_examples
+from rubricator.nlp.readers.files import NoteFormatError
+from rubricator.nlp.readers.mimic_splits import PARTS, MimicSplits, mimic_splits
 
 NOTEEVENTS = "ROW_ID,SUBJECT_ID,HADM_ID,CHARTDATE,CHARTTIME,STORETIME,CATEGORY,DESCRIPTION,CGID,ISERROR,TEXT"
 DISCHARGE = "note_id,subject_id,hadm_id,note_type,note_seq,charttime,storetime,text"

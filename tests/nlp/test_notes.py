@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rubricator.nlp.notes import (
+from rubricator.nlp.readers.notes import (
     NOTES_SCHEMA,
     DeadLetter,
     NoteFormatError,
@@ -616,7 +616,7 @@ def test_memory_does_not_grow_with_the_notes(tmp_path: Path) -> None:
     )
     probe = textwrap.dedent("""
         import resource, sys
-        from rubricator.nlp.notes import NoteReader
+        from rubricator.nlp.readers.notes import NoteReader
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         notes = sum(batch.num_rows for batch in NoteReader(sys.argv[1], on_dead_letter=print))
         print(notes, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)

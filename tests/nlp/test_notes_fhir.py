@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rubricator.nlp.headings import Lexicon
-from rubricator.nlp.notes import DeadLetter, NoteFormatError, NoteReader, NoteSettings, read_notes
-from rubricator.nlp.sections import SectionFinder
+from rubricator.nlp.lexicon.lexicon import Lexicon
+from rubricator.nlp.readers.notes import DeadLetter, NoteFormatError, NoteReader, NoteSettings, read_notes
+from rubricator.nlp.sections.finder import SectionFinder
 from rubricator.nlp.weak_labels import WeakLabelSettings, label_note
 
 CANARY = "canary-7f3a"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rubricator.nlp.notes import DeadLetter, NoteFormatError, NoteReader, NoteSettings, read_notes
+from rubricator.nlp.readers.notes import DeadLetter, NoteFormatError, NoteReader, NoteSettings, read_notes
 
 NOTEEVENTS = """"ROW_ID","SUBJECT_ID","HADM_ID","CHARTDATE","CHARTTIME","STORETIME","CATEGORY","DESCRIPTION","CGID","ISERROR","TEXT"
 174,22532,167853,"2151-08-04",,,"Discharge summary","Report",,,"Admission Date: [**2151-7-16**]

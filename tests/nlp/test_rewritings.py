@@ -13,8 +13,8 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from rubricator.nlp.sections import SectionFinder
-from rubricator.nlp.sentences import split_sentences
+from rubricator.nlp.sections.finder import SectionFinder
+from rubricator.nlp.sentences.splitter import split_sentences
 
 sys.path.insert(0, str(Path(__file__).parent))
 from rewritings import (

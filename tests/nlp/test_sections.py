@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rubricator.nlp.headings import Lexicon
-from rubricator.nlp.sections import CONFIDENCE, SECTIONS_SCHEMA, Section, SectionFinder
+from rubricator.nlp.lexicon.lexicon import Lexicon
+from rubricator.nlp.sections.finder import CONFIDENCE, SECTIONS_SCHEMA, Section, SectionFinder
 
 GOLD = Path(__file__).parent / "gold"
 sys.path.insert(0, str(GOLD))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import simple_icd_10_cm
 
-from rubricator.nlp.synthetic import (
+from rubricator.flows.demo.synthetic import (
     LETTERHEAD,
     SyntheticNote,
     read_gold,

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rubricator.nlp.headings import Lexicon
-from rubricator.nlp.sections import SectionFinder
+from rubricator.nlp.lexicon.lexicon import Lexicon
+from rubricator.nlp.sections.finder import SectionFinder
 from rubricator.nlp.weak_labels import LabelError, LabelledSentence, WeakLabelSettings, label_note
 
 GOLD = Path(__file__).parent / "gold"

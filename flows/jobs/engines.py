@@ -1,0 +1,119 @@
+"""Where the shards of a job are done: in processes of this program, or as tasks of its Prefect flow."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rubricator.flows.jobs.ledger import JobError, ShardDone
+from rubricator.flows.jobs.shards import Engine, LocalProcesses, Step, Submit, Submitted, work_on_shard
+
+
+def choose_engine(name: str, workers: int | None) -> Engine:
+    """The engine "local" or "dask" with so many workers, by default one a core.
+
+    In a Prefect flow every shard is a task of it. Raises JobError for other names, and for "dask" elsewhere.
+    """
+    workers = workers or len(os.sched_getaffinity(0))
+    match name, _in_flow():
+        case "local", False:
+            return LocalProcesses(workers)
+        case "local", True:
+            return PrefectProcesses(workers)
+        case "dask", True:
+            return PrefectDask(workers)
+        case "dask", False:
+            raise JobError("the engine dask gets its shards as Prefect tasks: run without --no-prefect")
+    raise JobError(f"there is no engine '{name}': choose local or dask")
+
+
+@dataclass(frozen=True)
+class PrefectProcesses:
+    """Every shard is a task of the flow, which waits for a worker process of this program.
+
+    Not Prefect's own process pool: its workers import Prefect (a second and 100 MB each), and it hangs for good
+    when one of them is killed.
+    """
+
+    workers: int
+
+    @contextmanager
+    def start(self) -> Iterator[Submit]:
+        from prefect import Task
+        from prefect.cache_policies import NO_CACHE
+        from prefect.task_runners import ThreadPoolTaskRunner
+
+        with LocalProcesses(self.workers).start() as submit_to_process:
+
+            def shard(step: Step, work: Path, number: int) -> ShardDone:
+                done: ShardDone = submit_to_process(step, work, number).result()
+                return done
+
+            # the ledger knows what is done: no result is stored, none is looked up
+            task = Task(shard, task_run_name="shard-{number}", cache_policy=NO_CACHE, persist_result=False)
+            with ThreadPoolTaskRunner[ShardDone](self.workers) as runner:
+
+                def submit(step: Step, work: Path, number: int) -> Submitted:
+                    return runner.submit(task, {"step": step, "work": work, "number": number})
+
+                yield submit
+
+
+@dataclass(frozen=True)
+class PrefectDask:
+    """Every shard is a task of the flow, done by a Dask worker.
+
+    The scheduler is the one of Dask's own setting (DASK_SCHEDULER_ADDRESS), else one on this machine. Workers
+    elsewhere must have Rubricator, see the job's folder under the same path, and reach the Prefect server.
+    """
+
+    workers: int
+
+    @contextmanager
+    def start(self) -> Iterator[Submit]:
+        from prefect import Task
+        from prefect.cache_policies import NO_CACHE
+        from prefect.client.orchestration import get_client
+        from prefect.settings import PREFECT_API_URL, temporary_settings
+
+        try:
+            import dask.config
+            from prefect_dask.task_runners import DaskTaskRunner
+        except ImportError:
+            raise JobError(
+                "the engine dask needs the extra dask: in the repository of Rubricator, pip install '.[dask]'"
+            ) from None
+        address = dask.config.get("scheduler-address", None)
+        cluster = {"n_workers": self.workers, "threads_per_worker": 1, "dashboard_address": None}
+        task = Task(
+            work_on_shard,
+            name="shard",
+            task_run_name="shard-{number}",
+            cache_policy=NO_CACHE,
+            persist_result=False,
+        )
+        with get_client(sync_client=True) as client:
+            url = str(client.api_url)
+        with (
+            # every worker would start a server of its own where the flow has an embedded one
+            temporary_settings({PREFECT_API_URL: url}),
+            # the job itself finds the note that kills its worker
+            dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+            DaskTaskRunner(address=address, cluster_kwargs=None if address else cluster) as runner,
+        ):
+
+            def submit(step: Step, work: Path, number: int) -> Submitted:
+                future: Submitted = runner.submit(task, {"step": step, "work": work, "number": number})
+                return future
+
+            yield submit
+
+
+def _in_flow() -> bool:
+    if "prefect" not in sys.modules:
+        return False
+    from prefect.context import FlowRunContext
+
+    return FlowRunContext.get() is not None

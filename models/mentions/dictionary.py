@@ -1,0 +1,259 @@
+"""The dictionary of mentions and names of codes: what is learnt from training notes, before anything is ranked."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from rubricator.models.mentions.matching import (
+    Int,
+    Name,
+    NameIndex,
+    NoteWords,
+    name_of,
+    word_keys,
+)
+from rubricator.nlp.contexts import LabelSpan
+from rubricator.nlp.hidden_text import hides_text
+from rubricator.nlp.icd import icd10cm_names, names
+
+_COMMON = 0.6  # a word in this share of notes tells nothing
+_NOTHING = frozenset(
+    word_keys(
+        "of and or the in unspecified other specified nos not elsewhere classified due to with without initial "
+        "encounter site for by on a as no especificado especificada especificados especificadas otro otra otros otras "
+        "parte sitio sitios clasificado clasificada clasificados clasificadas de la el en los las del con por un una y"
+    )
+)
+_UNSPECIFIED = re.compile(r"nspecified|\bNOS\b|no especificad|sin especificar|\bSAI\b", re.IGNORECASE)
+_ASIDE = re.compile(r"\[[^\]]*\]|\([^)]*\)")
+_USUAL = re.compile(r"\.?[09]{1,3}")  # what the codes for "unspecified" add to those above them
+_SENTENCE = re.compile(r"[.;:!?]\s|\n")
+_MOST_MINED = 5_000  # notes
+LEAST_MINED = 0.3  # share of the notes with a run of words that have the label
+
+
+@hides_text()
+class Links(NamedTuple):
+    """Which codes each name stands for, sorted by name: those of name n are code[first[n] : first[n + 1]]."""
+
+    names: list[Name]
+    name: Int
+    code: Int
+    first: Int
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[Name, int]]) -> Self:
+        ordered = sorted(set(pairs))
+        names = sorted({name for name, _ in ordered})
+        number = {name: at for at, name in enumerate(names)}
+        name = np.array([number[name] for name, _ in ordered], np.int64)
+        code = np.array([code for _, code in ordered], np.int64)
+        return cls(names, name, code, np.searchsorted(name, np.arange(len(names) + 1)))
+
+    def spread(self, names: Int) -> tuple[Int, Int]:
+        """Every link of every name asked for: which of the asked, and the link."""
+        many = self.first[names + 1] - self.first[names]
+        which = np.repeat(np.arange(len(names)), many)
+        return which, np.arange(len(which)) - np.repeat(np.cumsum(many) - many, many) + self.first[names][
+            which
+        ]
+
+
+class Dictionary:
+    """Which labels mentions were marked for, which codes names stand for, and how codes lie above one another.
+
+    weights: how much each word tells; one that is not in it tells as much as `rare`. unspecified: (labels,), whether a
+    name says so. codes: the labels, and after them the codes above them; parent: (codes,), the number of the code
+    above, -1 where there is none. within: for each label the number of its group of codes, by 2, 3 and 5 characters.
+    below, usual: pairs of a code and of a label under it, (2, pairs): all, and those that say no more than the code.
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[str],
+        *,
+        mentions: Links,
+        titles: Links,
+        weights: dict[str, float],
+        rare: float,
+        unspecified: NDArray[np.bool_],
+    ) -> None:
+        self.labels, self.mentions, self.titles = labels, mentions, titles
+        self.weights, self.rare, self.unspecified = weights, rare, unspecified
+        self.mention_index = NameIndex(mentions.names, weights, rare)
+        self.title_index = NameIndex(titles.names, weights, rare)
+        self.mention_words = np.array([len(name) for name in mentions.names], np.int64)
+        self.codes = _with_above(self.labels)
+        number = {code: at for at, code in enumerate(self.codes)}
+        self.parent = np.array(
+            [number.get(next(iter(_above(code)), ""), -1) for code in self.codes], np.int64
+        )
+        self.within = [
+            np.unique([label[:length] for label in self.labels], return_inverse=True)[1]
+            for length in (2, 3, 5)
+        ]
+        below = [(self.parent[at], at) for at, label in enumerate(self.labels) if len(label) > 4]
+        usual = [
+            (number[code], at)
+            for at, label in enumerate(self.labels)
+            if self.unspecified[at]
+            for code in _above(label)
+            if _USUAL.fullmatch(label, len(code))
+        ]
+        self.below, self.usual = (
+            np.array(sorted(pairs), np.int64).reshape(-1, 2).T for pairs in (below, usual)
+        )
+
+    def family(self, label: int) -> set[int]:
+        """The label and the two codes above it."""
+        parent = int(self.parent[label])
+        return {label, parent, int(self.parent[parent])} - {-1} if parent >= 0 else {label}
+
+
+@hides_text()
+class WordWeights(NamedTuple):
+    """How much each word tells that may be kept, and what a word of no training note tells; common: words that stand in
+    most notes."""
+
+    weights: dict[str, float]
+    rare: float
+    common: frozenset[str]
+
+    @classmethod
+    def of(cls, notes: Sequence[NoteWords], groups: Int, titles: set[str], *, min_groups: int) -> Self:
+        """By how many notes have a word. Kept are words of enough groups, and those of names of codes."""
+        frequency = Counter(word for note in notes for word in set(note.keys))
+        shared = Counter(
+            word
+            for word, _ in {
+                (word, group) for note, group in zip(notes, groups, strict=True) for word in note.keys
+            }
+        )
+        weights = {
+            word: float(np.log((len(notes) + 1) / (many + 1)))
+            for word, many in frequency.items()
+            if shared[word] >= min_groups or word in titles
+        }
+        common = frozenset(word for word, many in frequency.items() if many > _COMMON * len(notes))
+        return cls(weights, float(np.log(len(notes) + 1)), common)
+
+
+def named_codes(
+    labels: Sequence[str], descriptions: Sequence[str]
+) -> tuple[list[tuple[Name, int]], NDArray[np.bool_]]:
+    """The names of labels and of the codes above them, with the number of the code; and which labels are of something
+    unspecified."""
+    given = dict(zip(labels, descriptions, strict=True))
+    names = {code: [*given.get(code, "").split("\n"), *_table_names(code)] for code in _with_above(labels)}
+    unspecified = np.array([bool(_UNSPECIFIED.search("\n".join(names[label]))) for label in labels], bool)
+    return [
+        (name, number)
+        for number, spoken in enumerate(names.values())
+        for text in spoken
+        if (name := name_of(word_keys(_ASIDE.sub("", text)), without=_NOTHING))
+    ], unspecified
+
+
+def marked_mentions(
+    texts: Sequence[str], evidence: Sequence[Sequence[LabelSpan]], weighed: WordWeights
+) -> Iterator[tuple[int, Name, int]]:
+    """(note, mention, label) of every marked span, without the words that may not be kept."""
+    for row, (text, spans) in enumerate(zip(texts, evidence, strict=True)):
+        keys = [word_keys(text[span.start : span.end]) for span in spans]
+        at = 0
+        while at < len(spans):
+            said, label = keys[at], spans[at].label
+            if at + 1 < len(spans) and _one_mention(text, spans[at], spans[at + 1]):
+                at += 1
+                said = said + keys[at]
+            at += 1
+            said = [word for word in said if word in weighed.weights]
+            name = name_of(said, without=weighed.common) or name_of(said, without=frozenset())
+            if name:
+                yield row, name, label
+
+
+def mined_mentions(
+    notes: Sequence[NoteWords],
+    targets: csr_matrix,
+    groups: Int,
+    weighed: WordWeights,
+    *,
+    min_groups: int,
+    seed: int,
+) -> Iterator[tuple[int, Name, int]]:
+    """(note, words, label) where nobody marked any: runs of words of enough groups that often stand in notes with the
+    label."""
+    number: dict[Name, int] = {}
+    events: set[tuple[int, int]] = set()
+    drawn = np.random.default_rng(seed).permutation(len(notes))[:_MOST_MINED]
+    for row in drawn.tolist():
+        events |= {(row, number.setdefault(run, len(number))) for run in _runs(notes[row], weighed)}
+    at, run = np.array(sorted(events), np.int64).reshape(-1, 2).T
+    there = csr_matrix((np.ones(len(at)), (at, run)), (len(notes), len(number)))
+    together = (there.T @ targets.astype(np.float64)).tocoo()
+    share = together.data / there.sum(axis=0).A1[together.row]
+    group = np.unique(groups, return_inverse=True)[1]
+    of_groups = np.bincount(np.unique(run * len(notes) + group[at]) // len(notes), minlength=len(number))
+    kept = (of_groups[together.row] >= min_groups) & (together.data >= 2) & (share >= LEAST_MINED)
+    runs = list(number)
+    labels: dict[Name, list[int]] = defaultdict(list)
+    for which, label in zip(together.row[kept].tolist(), together.col[kept].tolist(), strict=True):
+        labels[runs[which]].append(label)
+    true = set(zip(*(part.tolist() for part in targets.nonzero()), strict=True))
+    for row, note in enumerate(notes):
+        for name in _runs(note, weighed) & labels.keys():
+            yield from ((row, name, label) for label in labels[name] if (row, label) in true)
+
+
+@cache
+def table_words() -> frozenset[str]:
+    """Words of any name of ICD-10-CM: terms of the field, whoever's note they stand in."""
+    return frozenset(
+        word for called in icd10cm_names().values() for name in called for word in word_keys(name)
+    )
+
+
+def _runs(note: NoteWords, weighed: WordWeights) -> set[Name]:
+    """Names of one to three words that follow each other in a clause."""
+    words = [
+        (key, clause)
+        for key, clause in zip(note.keys, note.clauses, strict=True)
+        if key in weighed.weights and key not in weighed.common and key not in _NOTHING
+    ]
+    return {
+        name_of((key for key, _ in run), without=frozenset())
+        for length in (1, 2, 3)
+        for run in (words[first : first + length] for first in range(len(words) - length + 1))
+        if run[0][1] == run[-1][1]
+    }
+
+
+def _one_mention(text: str, span: LabelSpan, other: LabelSpan) -> bool:
+    """Two spans for one label that follow each other in one sentence: a mention with words in between."""
+    between = slice(min(span.end, other.end), max(span.start, other.start))
+    return span.label == other.label and not _SENTENCE.search(text[between])
+
+
+def _with_above(labels: Sequence[str]) -> list[str]:
+    """The labels, and after them the codes above them that are no labels."""
+    return [*labels, *sorted({code for label in labels for code in _above(label)} - set(labels))]
+
+
+def _above(code: str) -> Iterator[str]:
+    """The codes above this one in ICD, nearest first: R10.3 and R10 above R10.30."""
+    shorter = code[:-1].rstrip(".")
+    while len(shorter) >= 3:
+        yield shorter
+        shorter = shorter[:-1].rstrip(".")
+
+
+def _table_names(code: str) -> list[str]:
+    """The names in the code tables; placeholders at the end of an incomplete code do not count."""
+    return names(code) or names(code.rstrip("X").rstrip("."))

@@ -1,0 +1,153 @@
+"""Convolutions over words: for sentences among their neighbours, and for notes under code-wise attention."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from rubricator.models.neural.classifier import Network, NeuralClassifier, NeuralSettings
+from rubricator.models.neural.codewise_attention import CodewiseAttention
+from rubricator.models.neural.vocabulary import PADDING_NUMBER, UNKNOWN_NUMBER, word_tokenizer
+
+if TYPE_CHECKING:
+    from rubricator.nlp.tasks import UnitName
+
+
+class CnnSettings(NeuralSettings):
+    """Of the convolutions."""
+
+    codewise: bool = False  # attend to a note for each label, else pool a sentence
+    width: int = Field(default=100, gt=0)  # of a word vector
+    filters: int = Field(default=100, gt=0)  # of each kernel
+    kernels: tuple[int, ...] = (3, 4, 5)  # words
+    sentence: int = Field(default=64, gt=0)  # of a sentence's vector
+    hidden: int = Field(default=128, gt=0)  # of a sentence among its neighbours
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+    word_dropout: float = Field(default=0.1, ge=0, lt=1)  # words that are read as unknown in training
+
+    @model_validator(mode="after")
+    def _alone_under_attention(self) -> Self:
+        if self.codewise and self.context:
+            raise ValueError("codewise attention reads no sentences around a text: set context=0 too")
+        return self
+
+
+class CnnClassifier(NeuralClassifier):
+    """Kim's convolutions (2014) over word vectors that are learnt from the training texts."""
+
+    settings_class = CnnSettings
+
+    @staticmethod
+    def default_settings(unit: "UnitName", /) -> CnnSettings:
+        """Notes are attended to by each code; sentences are read with their neighbours."""
+        if unit == "note":
+            return CnnSettings(codewise=True, kernels=(1, 2, 3), batch_size=8, dropout=0.4)
+        return CnnSettings(
+            context=5,
+            filters=64,
+            run=16,
+            batch_size=64,
+            epochs=4,
+            least_steps=1000,
+            patience=3,
+            members=2,
+            folds=8,
+        )
+
+    def prepare(self, texts: Sequence[str], groups: NDArray[np.int64]) -> None:
+        self.tokenizer = word_tokenizer(texts, groups)
+
+    def network(self, *, trained: bool) -> Network:  # noqa: ARG002
+        kind = CodewiseCnn if self.settings.codewise else SentenceCnn
+        return kind(self.settings, self.tokenizer.get_vocab_size(), len(self.labels))
+
+
+class WordCnn(Network):
+    """Word vectors and their convolutions."""
+
+    def __init__(self, settings: CnnSettings, words: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.words = nn.Embedding(words, settings.width, padding_idx=PADDING_NUMBER)
+        nn.init.normal_(self.words.weight[UNKNOWN_NUMBER:], std=0.1)
+        self.kernels = nn.ModuleList(
+            nn.Conv1d(settings.width, settings.filters, kernel) for kernel in settings.kernels
+        )
+        self.dropout = nn.Dropout(settings.dropout)
+
+    def embed(self, input_ids: Tensor) -> Tensor:
+        if self.training and self.settings.word_dropout:
+            dropped = torch.rand(input_ids.shape, device=input_ids.device) < self.settings.word_dropout
+            input_ids = torch.where(dropped & (input_ids > UNKNOWN_NUMBER), UNKNOWN_NUMBER, input_ids)
+        vectors: Tensor = self.words(input_ids)
+        return vectors
+
+    def convolve(self, embedded: Tensor) -> Iterator[Tensor]:
+        """(rows, tokens, width) → (rows, tokens, filters) of each kernel, not rectified; zeros beyond both ends."""
+        embedded = embedded.transpose(1, 2)
+        for kernel, size in zip(self.kernels, self.settings.kernels, strict=True):
+            yield kernel(nn.functional.pad(embedded, ((size - 1) // 2, size // 2))).transpose(1, 2)
+
+
+class SentenceCnn(WordCnn):
+    """A sentence and each neighbour are pooled to one small vector each; those are read together, each by its place."""
+
+    def __init__(self, settings: CnnSettings, words: int, labels: int) -> None:
+        super().__init__(settings, words)
+        self.sentence = nn.Linear(settings.filters * len(settings.kernels), settings.sentence)
+        self.nothing = nn.Parameter(torch.zeros(settings.sentence))  # stands where there is no neighbour
+        self.combine = nn.Linear(settings.sentence * (1 + 2 * settings.context), settings.hidden)
+        self.score = nn.Linear(settings.hidden, labels)
+
+    def encode(self, embedded: Tensor, mask: Tensor) -> Tensor:
+        """The largest value of each filter in each string (strings, dim).
+
+        Strings stand in one row with zeros between them, as sentences differ much in length: no work on padding.
+        """
+        gap = max(self.settings.kernels) - 1
+        lengths = mask.sum(dim=1)
+        starts = torch.cumsum(lengths + gap, dim=0) - lengths
+        at = (starts[:, None] + torch.arange(mask.shape[1], device=mask.device))[mask]  # place of each token
+        row = embedded.new_zeros(int(starts[-1] + lengths[-1]) + gap, embedded.shape[2])
+        row = row.index_copy(0, at, embedded[mask])
+        largest = [
+            torch.segment_reduce(features[0].index_select(0, at), "max", lengths=lengths, axis=0)
+            for features in self.convolve(row[None])
+        ]
+        return torch.cat(largest, dim=1).relu()  # after the maximum, of far fewer numbers
+
+    def classify(self, hidden: Tensor, mask: Tensor, rows: Tensor) -> Tensor:  # noqa: ARG002
+        sentences = self.sentence(self.dropout(hidden)).relu()  # (strings, sentence)
+        sentences = self.dropout(torch.cat([sentences, self.nothing[None]]))
+        together = sentences[rows].flatten(1)  # (texts, places × sentence); -1 takes the last, nothing
+        logits: Tensor = self.score(self.dropout(self.combine(together).relu()))
+        return logits
+
+
+class CodewiseCnn(WordCnn):
+    """Each code attends to the convolutions of a note (CAML, Mullenbach et al. 2018, with TransICD's attention)."""
+
+    def __init__(self, settings: CnnSettings, words: int, labels: int) -> None:
+        super().__init__(settings, words)
+        dim = settings.filters * len(settings.kernels)
+        self.norm = nn.LayerNorm(dim)  # without it attention starts flat, and stays so over long notes
+        self.attend = CodewiseAttention(dim, labels)
+
+    def encode(self, embedded: Tensor, mask: Tensor) -> Tensor:
+        features = torch.cat(list(self.convolve(self.dropout(embedded * mask[..., None]))), dim=2)
+        normal: Tensor = self.dropout(self.norm(features.relu()))
+        return normal
+
+    def classify(self, hidden: Tensor, mask: Tensor, rows: Tensor) -> Tensor:
+        logits: Tensor = self.attend(hidden, mask)
+        return logits[rows[:, 0]]
+
+    def attention(self, hidden: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
+        """Spread over the words that the widest kernel saw at each place."""
+        attention = self.attend.attention(hidden, mask, labels)
+        size = max(self.settings.kernels) // 2
+        return nn.functional.avg_pool1d(attention[:, None], 2 * size + 1, stride=1, padding=size)[:, 0]

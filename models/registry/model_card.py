@@ -1,0 +1,53 @@
+"""The card of a model: what it is for, what it was made from, how well it does, where it ends."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from rubricator.nlp.tasks import task_named
+
+if TYPE_CHECKING:
+    from rubricator.models.scores.evaluation import Evaluation
+    from rubricator.models.trained_model import TrainedModel
+
+_LIMITS = """- Trained on the notes of one site or corpus; measure it on annotated notes of yours before you rely on it.
+- A probability is calibrated for notes like those it was trained on, and for no others.
+- A label with few positives is seldom found; one with none is never predicted.
+- It reads words, not patients: no automatic decision on care, and no billing without review."""
+
+
+def model_card(
+    model: "TrainedModel", *, name: str, counts: Mapping[str, int], evaluation: "Evaluation"
+) -> str:
+    """The card as Markdown (after Mitchell et al. 2019). counts: of the training data, by what they count."""
+    figures = "\n".join(
+        f"| {figure} | {value} | {interval} |" for figure, value, interval in evaluation.rows()
+    )
+    task = task_named(model.task)
+    purpose = task.purpose.format(labels=" or ".join(model.labels), count=len(model.labels))
+    system = f"\nCode system: {model.code_system}.\n" if model.code_system else ""
+    return f"""# {name}
+
+{purpose} Classifier: {model.classifier_name}.
+
+## Data
+
+{", ".join(f"{count:,} {what}" for what, count in counts.items())}. sha256 of the examples: `{model.fingerprint}`.
+
+{task.label_source}
+{system}
+## Figures
+
+Cross-validation; notes of a patient and near duplicates are never on both sides. Thresholds and calibration were fitted
+inside the training folds. Intervals: 95 %, bootstrap over groups.
+
+| figure | value | interval |
+|---|---|---|
+{figures}
+
+macro_f1 is the mean over labels of F1 (0 for a label neither there nor predicted); macro_f1_of_means is the F1 of macro
+precision and macro recall. at_half: decided by a probability of 0.5 instead of the thresholds.
+
+## Limits
+
+{_LIMITS}
+"""

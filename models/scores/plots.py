@@ -1,0 +1,147 @@
+"""Plots as PNG files: of one evaluation (precision and recall, reliability, thresholds), and of several models."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from rubricator.models.entries import blocks
+from rubricator.models.scores.evaluation import upper_bits
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_BINS = np.linspace(0, 1, 11)
+_POINTS = 500  # of a curve
+_FEW_CELLS = 20  # of a bin: fewer say nothing
+
+
+def write_plots(
+    folder: Path, targets: csr_matrix, probabilities: NDArray[np.float32], decisions: NDArray[np.bool_]
+) -> list[Path]:
+    """Write precision_recall.png, reliability.png and thresholds.png, over all cells (rows × labels) together.
+
+    targets, probabilities, decisions: (rows, labels), of cross-validation. The decisions are a point beside the curve:
+    each label has its own threshold.
+    """
+    own = probabilities[targets.nonzero()]
+    thresholds, precision, recall = _curve(own, probabilities)
+    hits = int(decisions[targets.nonzero()].sum())
+    decided = (hits / max(len(own), 1), hits / max(int(decisions.sum()), 1))
+
+    def precision_recall(axes: "Axes") -> None:
+        axes.plot(recall, precision)
+        axes.plot(*decided, "o", label=f"decisions: recall {decided[0]:.2f}, precision {decided[1]:.2f}")
+        axes.set(
+            xlabel="recall", ylabel="precision", title="Precision and recall", xlim=(0, 1), ylim=(0, 1.02)
+        )
+        axes.legend(loc="lower left")
+
+    def reliability(axes: "Axes") -> None:
+        count, total, positives = np.zeros((3, len(_BINS) - 1))
+        for block in blocks(*probabilities.shape):
+            cells = probabilities[block].ravel()
+            count += np.histogram(cells, _BINS)[0]
+            total += np.histogram(cells, _BINS, weights=cells)[0]
+        positives += np.histogram(own, _BINS)[0]
+        there = count > 0
+        means = [sums[there] / count[there] for sums in (total, positives)]
+        axes.plot([0, 1], [0, 1], color="grey", linewidth=1, label="calibrated")
+        axes.plot(*means, "o-", label="held out")
+        for x, y, cells in zip(*means, count[there], strict=True):
+            axes.annotate(f"{cells:,.0f}", (x, y), textcoords="offset points", xytext=(4, -11), fontsize=7)
+        axes.set(
+            xlabel="mean probability (number of cells)", ylabel="share of positives", title="Reliability"
+        )
+        axes.legend(loc="upper left")
+
+    def threshold(axes: "Axes") -> None:
+        f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+        for name, values in (("precision", precision), ("recall", recall), ("F1", f1)):
+            axes.plot(thresholds, values, label=name)
+        axes.set(xlabel="one threshold for all labels", title="Thresholds", xlim=(0, 1), ylim=(0, 1.02))
+        axes.legend(loc="lower center")
+
+    folder.mkdir(parents=True, exist_ok=True)
+    return [
+        _written(folder / "precision_recall.png", precision_recall),
+        _written(folder / "reliability.png", reliability),
+        _written(folder / "thresholds.png", threshold),
+    ]
+
+
+def bars_plot(path: Path, figure: str, rows: Sequence[tuple[str, float, float, float]]) -> Path:
+    """Write a horizontal bar with its interval for each (name, value, low, high), the first on top."""
+    names, values, lows, highs = zip(*reversed(rows), strict=True)
+    spread = [np.subtract(values, lows), np.subtract(highs, values)]
+
+    def draw(axes: "Axes") -> None:
+        axes.barh(names, values, xerr=np.maximum(spread, 0), color="#7aa6dc", ecolor="#1c2430", capsize=3)
+        for place, (value, high) in enumerate(zip(values, highs, strict=True)):
+            axes.annotate(f" {value:.3f}", (high, place), va="center", fontsize=8)
+        axes.set(xlabel=f"{figure}, 95 % interval", xlim=(0, 1.08))
+
+    return _written(path, draw, size=(6, 1.2 + 0.34 * len(rows)))
+
+
+def reliability_plot(path: Path, curves: Mapping[str, Sequence[tuple[int, float, float]]]) -> Path:
+    """Write a line of (cells, mean probability, share of positives) for each name; bins of few cells are left out."""
+
+    def draw(axes: "Axes") -> None:
+        axes.plot([0, 1], [0, 1], color="grey", linewidth=1)
+        markers = cycle("osD^vP*X")
+        for name, bins in curves.items():
+            shown = [(probability, share) for cells, probability, share in bins if cells >= _FEW_CELLS]
+            axes.plot(
+                [each[0] for each in shown],
+                [each[1] for each in shown],
+                marker=next(markers),
+                markersize=4,
+                linewidth=1,
+                label=name,
+            )
+        axes.set(
+            xlabel=f"mean probability (bins of at least {_FEW_CELLS} cells)",
+            ylabel="share of positives",
+            xlim=(0, 1),
+            ylim=(0, 1.02),
+        )
+        axes.legend(loc="upper left", fontsize=7)
+
+    return _written(path, draw, size=(6, 5))
+
+
+def _curve(
+    own: NDArray[np.float32], probabilities: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Threshold, precision and recall at no more than _POINTS thresholds, from the highest.
+
+    own: probabilities of the true cells. The thresholds are numbers whose lower bits are 0, so that cells are counted
+    and not sorted.
+    """
+    hits = np.bincount(upper_bits(own), minlength=1 << 16)
+    count = np.zeros(1 << 16, np.int64)
+    for block in blocks(*probabilities.shape):
+        count += np.bincount(upper_bits(probabilities[block]).ravel(), minlength=1 << 16)
+    there = np.flatnonzero(count)[::-1]
+    some = np.unique(np.linspace(0, len(there) - 1, _POINTS).astype(int))
+    found, decided = (np.cumsum(each[there])[some] for each in (hits, count))
+    thresholds = (there[some].astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    return thresholds, found / decided, found / max(len(own), 1)
+
+
+def _written(path: Path, draw: Callable[["Axes"], None], *, size: tuple[float, float] = (5, 4)) -> Path:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    draw(axes)
+    axes.grid(alpha=0.3)
+    figure.savefig(path)
+    return path

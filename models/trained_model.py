@@ -1,0 +1,147 @@
+"""A trained model: a fitted classifier with its calibration and thresholds, saved as one folder."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from rubricator.models.classifier import (
+    EvidenceSpan,
+    ModelFormatError,
+    TextClassifier,
+    classifier_class,
+    read_json,
+    write_json,
+)
+from rubricator.models.decisions.calibration import Calibration
+from rubricator.nlp.contexts import Context, whole_sentence
+from rubricator.nlp.wording import PLAN, is_boilerplate
+
+FORMAT_VERSION = 2
+_WORD = re.compile(r"[^\W\d_]{2}")  # as weak labels ask for: a number alone says nothing
+
+
+@dataclass(kw_only=True)
+class TrainedModel:
+    """A fitted classifier with what turns its output into decisions. One folder on disk: JSON and
+    safetensors.
+
+    descriptions: per label, None where unknown. code_system: name and release the labels belong to, if any.
+    training_positives: of each label. settings: of the classifier and of calibration, as JSON. fingerprint: sha256 of
+    the training examples.
+    """
+
+    task: str
+    classifier_name: str
+    classifier: TextClassifier
+    calibration: Calibration
+    descriptions: list[str | None]
+    training_positives: list[int]
+    code_system: str | None
+    settings: dict[str, Any]
+    fingerprint: str
+    card: str = ""
+
+    @property
+    def labels(self) -> list[str]:
+        return self.classifier.labels
+
+    def predict_proba(
+        self, texts: Sequence[str], *, contexts: Sequence[Context] | None = None
+    ) -> NDArray[np.float32]:
+        """Calibrated probabilities (n, labels); exactly 0 for a label that the classifier cannot tell (no positives, no
+        name that it reads), for a text without a word, and of a plan for boilerplate. contexts: what stands around each
+        text, where it is a part of a note; fragments are read with the sentence that they continue.
+        """
+        read, around = texts, contexts
+        if contexts is not None:
+            whole = [whole_sentence(text, context) for text, context in zip(texts, contexts, strict=True)]
+            read, around = [text for text, _ in whole], [context for _, context in whole]
+        probabilities = self.calibration.apply(self.classifier.predict_proba(read, contexts=around))
+        probabilities[[row for row, text in enumerate(texts) if not _WORD.search(text)]] = 0
+        if PLAN in self.labels:
+            probabilities[list(map(is_boilerplate, texts)), self.labels.index(PLAN)] = 0
+        return probabilities
+
+    def decide(self, probabilities: NDArray[np.float32]) -> NDArray[np.str_]:
+        """ "reject", "review" or "accept" for each calibrated probability (n, labels); positive unless
+        rejected."""
+        return self.calibration.decide(probabilities)
+
+    def positive(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which of them are not rejected: a byte each, where decisions as words take 24."""
+        return self.calibration.positive(probabilities)
+
+    def evidence(
+        self, texts: Sequence[str], labels: Sequence[Sequence[int]]
+    ) -> list[list[list[EvidenceSpan]]]:
+        """As TextClassifier.evidence."""
+        return self.classifier.evidence(texts, labels)
+
+    def save(self, folder: Path) -> None:
+        """Write the model into this folder, which must not hold anything yet."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise ModelFormatError(f"{folder} is not empty; give a new folder for the model")
+        config = {
+            "format_version": FORMAT_VERSION,
+            "task": self.task,
+            "classifier": self.classifier_name,
+            "code_system": self.code_system,
+            "settings": self.settings,
+            "data_fingerprint": self.fingerprint,
+            "label_dependence": dependence.to_json() if (dependence := self.calibration.dependence) else None,
+        }
+        rows = [
+            {"label": label, "description": description, "training_positives": positives, **calibration}
+            for label, description, positives, calibration in zip(
+                self.labels,
+                self.descriptions,
+                self.training_positives,
+                self.calibration.to_json(),
+                strict=True,
+            )
+        ]
+        write_json(folder / "config.json", config)
+        write_json(folder / "labels.json", rows)
+        (folder / "model_card.md").write_text(self.card, encoding="utf-8")
+        self.classifier.save(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what save wrote. Raises ModelFormatError for another format version or a missing or broken
+        file."""
+        config = read_json(folder / "config.json")
+        if config.get("format_version") != FORMAT_VERSION:
+            raise ModelFormatError(
+                f"{folder} is a model of format {config.get('format_version')!r}, this version reads "
+                f"{FORMAT_VERSION}; train it again or use the version that wrote it"
+            )
+        rows = read_json(folder / "labels.json")
+        wrong = ""
+        try:
+            classifier = classifier_class(config["classifier"]).load(folder)
+        except ValidationError as error:
+            wrong = ", ".join(".".join(map(str, each["loc"])) for each in error.errors())
+        if wrong:
+            raise ModelFormatError(
+                f"{folder} has settings that this version does not know ({wrong}); train it again or use the version "
+                "that wrote it"
+            )
+        return cls(
+            task=config["task"],
+            classifier_name=config["classifier"],
+            classifier=classifier,
+            calibration=Calibration.from_json(rows, config.get("label_dependence")),
+            descriptions=[row["description"] for row in rows],
+            training_positives=[row["training_positives"] for row in rows],
+            code_system=config["code_system"],
+            settings=config["settings"],
+            fingerprint=config["data_fingerprint"],
+            card=(folder / "model_card.md").read_text(encoding="utf-8"),
+        )

@@ -1,0 +1,280 @@
+"""The public train, dev and test parts of MIMIC-III and MIMIC-IV: one example a stay, coded from its discharge summary.
+
+MIMIC-III, after Mullenbach et al. 2018 (CAML), which TransICD and most others use:
+- The text is the discharge summary with its addenda, joined by a blank. Codes are those of diagnoses and procedures.
+- Top 50: the codes that were billed most often over all stays with a summary, repeated ones counted; stays with none of
+  them are left out.
+- The parts are lists of hadm_ids by patient (`{part}_{50|full}_hadm_ids.csv`). The draw was not published, and the
+  top-50 lists hold only some of the stays with such a code: they cannot be rebuilt, bring the files.
+
+MIMIC-IV, ICD-9 and ICD-10 apart, in the two ways that are published:
+- Edin et al. 2023: codes of at least ten stays; of the patients 75 % train, 10 % dev, 15 % test by iterative
+  stratification (`mimiciv_icd{9|10}_split.feather`). The rule is published, but another run of it draws other patients.
+- Nguyen et al. 2023 (MIMIC-IV-ICD): all codes; files as those of CAML, and `TOP_50_CODES.csv`.
+
+Without files the parts are drawn anew: patients in the published shares, stratified by code. Figures on such parts do
+not compare with published ones, and `rule` says so.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+
+from rubricator.nlp.readers.files import NoteFormatError, Progress, files_under
+from rubricator.nlp.readers.mimic import MimicFiles, find_mimic
+from rubricator.nlp.readers.notes import NOTES_SCHEMA
+
+PARTS = ("train", "dev", "test")
+FEWEST_STAYS = 10  # of a code of MIMIC-IV (Edin et al.)
+# Shares of the parts: sizes as Mullenbach et al. give them, and the percentages of Edin et al.
+FULL, TOP = (47_724, 1_632, 3_372), (8_067, 1_574, 1_730)
+MIMIC_IV = (75, 10, 15)
+SPLIT_FILES = ("*_hadm_ids.csv", "TOP_*_CODES.csv", "*_split*.feather")  # how their names look
+BATCH = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class MimicSplits:
+    """Which stays are in which part, and which codes are asked about.
+
+    name: of the corpus. rule: how parts and codes were chosen, for a report. labels: sorted. note_ids: hadm_ids by
+    part. codes: those of each stay that are labels. counts: stays, and how many were left out and why.
+    """
+
+    name: str
+    rule: str
+    labels: list[str]
+    note_ids: dict[str, list[str]]
+    codes: Mapping[str, list[str]] = field(repr=False)
+    counts: dict[str, int]
+    source: MimicFiles = field(repr=False)
+
+    def batches(self, part: str) -> Iterator[pa.RecordBatch]:
+        """The stays of a part as notes (NOTES_SCHEMA): id hadm_id, patient subject_id, codes those among the labels.
+
+        The texts of the part are held in memory until all are read: an addendum may stand anywhere in the table.
+        """
+        texts: dict[str, list[str]] = {stay: [] for stay in self.note_ids[part]}
+        patients = {}
+        for note in self.source.discharge_notes(Progress()):
+            if note and note[0] in texts:
+                stay, patients[stay], text = note
+                texts[stay].append(text)
+        stays = list(texts)
+        for start in range(0, len(stays), BATCH):
+            rows = [
+                {
+                    "note_id": stay,
+                    "patient_id": patients[stay],
+                    "text": " ".join(texts.pop(stay)),
+                    "note_type": "Discharge summary",
+                    "codes": self.codes[stay],
+                }
+                for stay in stays[start : start + BATCH]
+            ]
+            yield pa.RecordBatch.from_pylist(rows, NOTES_SCHEMA)
+
+
+def mimic_splits(
+    folder: Path,
+    *,
+    release: Literal["MIMIC-III", "MIMIC-IV"],
+    icd: int = 9,
+    splits: Path | None = None,
+    top: int | None = None,
+    seed: int = 0,
+) -> MimicSplits:
+    """The parts of a release, from the tables of PhysioNet anywhere under a folder.
+
+    icd: version of the codes, 9 or 10; MIMIC-III has 9 only. splits: folder of the public split files, or of folders
+    named as their repositories name them (mimic3, mimic4_icd9, mimiciv_icd10, …). top: only the N most frequent codes,
+    and the split files of that number. seed: for parts that are drawn.
+    Raises NoteFormatError where tables are missing or not as documented, or where split files are missing or hold
+    other stays.
+    """
+    source = _read_codes(folder, release, icd)
+    patients: dict[str, str] = {}
+    unusable = 0
+    for note in source.discharge_notes(Progress()):
+        if note is None:
+            unusable += 1
+        else:
+            patients[note[0]] = note[1]
+    everything = source.billed()
+    billed = {stay: everything.get(stay, []) for stay in patients}
+    files = _SplitFiles.find(splits, release, icd, top) if splits else None
+    labels, codes_rule = _labels(billed.values(), release, top, files)
+    kept = set(labels)
+    coded = {
+        stay: list(dict.fromkeys(filter(kept.__contains__, codes)))
+        for stay, codes in billed.items()
+        if not kept.isdisjoint(codes)
+    }
+    if not coded:
+        raise NoteFormatError(f"{folder}: no stay with a discharge summary has codes of ICD-{icd}")
+    if files:
+        parts = files.parts(coded)
+        there = ", ".join(f"{len(parts[part]):,} of {len(files.stays[part]):,} {part}" for part in PARTS)
+        parts_rule = f"parts from {files.name}: {there} stays have a discharge summary and such codes"
+    else:
+        shares = MIMIC_IV if release == "MIMIC-IV" else FULL if top is None else TOP
+        parts = _drawn(coded, patients, labels, shares, seed)
+        sizes = " : ".join(f"{share:,}" for share in shares)
+        parts_rule = (
+            f"parts drawn anew, not the public ones: patients {sizes}, stratified by code, seed {seed}; figures do not "
+            "compare with published ones"
+        )
+    which = f"top {top}" if top else "all codes"
+    return MimicSplits(
+        name=f"MIMIC-III, {which}" if release == "MIMIC-III" else f"MIMIC-IV, ICD-{icd}, {which}",
+        rule=f"{codes_rule}; {parts_rule}",
+        labels=labels,
+        note_ids=parts,
+        codes=coded,
+        counts={
+            "stays": len(billed),
+            "stays without these codes": len(billed) - len(coded),
+            "stays in no part": len(coded) - sum(map(len, parts.values())),
+            "notes that cannot be used": unusable,
+        },
+        source=source,
+    )
+
+
+def _read_codes(folder: Path, release: str, icd: int) -> MimicFiles:
+    """The tables, with the codes read."""
+    found = find_mimic(files_under(folder))
+    if found is None or found.name != release:
+        there = found.name if found else "no table of MIMIC"
+        raise NoteFormatError(
+            f"{folder}: {there} is there, not {release}; give the folder that PhysioNet's tables are in"
+        )
+    if len(found.files) < 2:
+        raise NoteFormatError(f"{folder}: no table diagnoses_icd or procedures_icd; codes come from there")
+    source = MimicFiles(found.release, found.files, icd=str(icd))
+    for path in source.files[:-1]:
+        for _ in source.read(path, Progress()):
+            pass  # a broken row of a code table is one code less
+    return source
+
+
+def _labels(
+    billed: Iterable[Sequence[str]], release: str, top: int | None, files: _SplitFiles | None
+) -> tuple[list[str], str]:
+    """The codes that are asked about, and how they were chosen."""
+    times = Counter(code for codes in billed for code in codes)
+    if top and files and files.top_codes:
+        listed = {code.replace(".", "") for code in files.top_codes}
+        return sorted(
+            code for code in times if code.replace(".", "") in listed
+        ), f"codes of TOP_{top}_CODES.csv"
+    if top:
+        most = sorted(times, key=lambda code: (-times[code], code))[:top]
+        return sorted(most), f"the {top} codes billed most often over all stays with a discharge summary"
+    if release == "MIMIC-IV" and (files is None or files.by_edin):
+        stays = Counter(code for codes in billed for code in set(codes))
+        enough = sorted(code for code, count in stays.items() if count >= FEWEST_STAYS)
+        return enough, f"codes of at least {FEWEST_STAYS} stays"
+    return sorted(times), "all codes"
+
+
+@dataclass(frozen=True)
+class _SplitFiles:
+    """Lists of hadm_ids by part, as they were published."""
+
+    name: str
+    stays: Mapping[str, Sequence[str]]
+    top_codes: Sequence[str] = ()
+    by_edin: bool = False
+
+    @classmethod
+    def find(cls, splits: Path, release: str, icd: int, top: int | None) -> _SplitFiles:
+        """The files of one corpus. Raises NoteFormatError that says which names were looked for."""
+        kind = str(top) if top else "full"
+        if release == "MIMIC-III":
+            folders, feather = ("mimic3", f"mimiciii_{kind}"), f"mimiciii_{kind}_splits.feather"
+        else:
+            folders, feather = (f"mimic4_icd{icd}", f"mimiciv_icd{icd}"), f"mimiciv_icd{icd}_split.feather"
+        lists = [f"{part}_{kind}_hadm_ids.csv" for part in PARTS]
+        for folder in (*(splits / name for name in folders), splits):
+            if all((folder / name).is_file() for name in lists):
+                stays = {part: _lines(folder / name) for part, name in zip(PARTS, lists, strict=True)}
+                codes = folder / f"TOP_{top}_CODES.csv"
+                return cls(", ".join(lists), stays, _lines(codes) if codes.is_file() else ())
+            if (folder / feather).is_file():
+                return cls(feather, _feather_parts(folder / feather), by_edin=True)
+        raise NoteFormatError(
+            f"{splits}: no split files of {release}; looked for {', '.join(lists)} and {feather}, there and in "
+            f"{' and '.join(folders)}; without split files the parts are drawn anew"
+        )
+
+    def parts(self, coded: Mapping[str, object]) -> dict[str, list[str]]:
+        """The stays of each part that have codes. Raises NoteFormatError where a part has none."""
+        parts = {part: [stay for stay in self.stays[part] if stay in coded] for part in PARTS}
+        if empty := [part for part in PARTS if not parts[part]]:
+            raise NoteFormatError(
+                f"{self.name}: none of the stays of {', '.join(empty)} has a discharge summary and such codes in the "
+                "tables; are these the split files of this release and code version?"
+            )
+        return parts
+
+
+def _lines(path: Path) -> list[str]:
+    """The first field of each line, each once."""
+    lines = (line.split(",")[0].strip().strip('"') for line in path.read_text(encoding="utf-8").splitlines())
+    return list(dict.fromkeys(filter(None, lines)))
+
+
+def _feather_parts(path: Path) -> dict[str, list[str]]:
+    from pyarrow import feather
+
+    table = feather.read_table(path)
+    if missing := {"_id", "split"} - set(table.column_names):
+        raise NoteFormatError(
+            f"{path}: no column {', '.join(sorted(missing))}; columns are {', '.join(table.column_names)}"
+        )
+    parts: dict[str, list[str]] = {part: [] for part in PARTS}
+    names = {"val": "dev"}
+    for stay, part in zip(table["_id"].to_pylist(), table["split"].to_pylist(), strict=True):
+        parts.setdefault(names.get(part, part), []).append(str(stay).removesuffix(".0"))
+    return parts
+
+
+def _drawn(
+    coded: Mapping[str, Sequence[str]],
+    patients: Mapping[str, str],
+    labels: Sequence[str],
+    shares: Sequence[float],
+    seed: int,
+) -> dict[str, list[str]]:
+    """Parts of whole patients in these shares, each code spread evenly: iterative stratification (Sechidis et al.
+    2011), rare codes first."""
+    column = {label: number for number, label in enumerate(labels)}
+    codes: dict[str, list[int]] = {}
+    for stay in np.random.default_rng(seed).permutation(list(coded)).tolist():
+        codes.setdefault(patients[stay], []).extend(column[code] for code in coded[stay])
+    totals = np.bincount(np.concatenate([np.array(each) for each in codes.values()]), minlength=len(labels))
+    holders: list[list[str]] = [[] for _ in labels]
+    for patient, found in codes.items():
+        for number in sorted(set(found)):
+            holders[number].append(patient)
+    share = np.array(shares, np.float64) / sum(shares)
+    wanted, wanted_patients = np.outer(share, totals), share * len(codes)
+    part_of: dict[str, int] = {}
+    for number in np.argsort(totals, kind="stable"):
+        for patient in holders[number]:
+            if patient not in part_of:
+                part = int(np.lexsort((-wanted_patients, -wanted[:, number].round(9)))[0])
+                part_of[patient] = part
+                np.subtract.at(wanted[part], codes[patient], 1)
+                wanted_patients[part] -= 1
+    return {
+        name: [stay for stay in coded if part_of[patients[stay]] == part] for part, name in enumerate(PARTS)
+    }

@@ -1,0 +1,132 @@
+"""The tasks: where labels come from, and what a unit of text is. A new task is one more entry of TASKS.
+
+Everything else is the same for all of them: one way to train, one way to predict. Naming a task imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+from rubricator.nlp.errors import RubricatorError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from rubricator.nlp.examples import Examples
+    from rubricator.nlp.lexicon.lexicon import Lexicon
+    from rubricator.nlp.weak_labels import WeakLabelSettings
+
+UnitName = Literal["sentence", "note"]
+
+
+class UnknownTaskError(RubricatorError):
+    """A task that is not in the table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelSource:
+    """What labels are made with; a task takes from it what it needs.
+
+    exclude: ids of notes to leave out, with their near duplicates. top_labels: only so many labels, the most frequent.
+    label_names: labels that there are whether a note has them or not, each with its names. progress: called with the
+    number of notes compared for near duplicates, and of all. failed: called with a note on which the work raises, in
+    place of raising.
+    """
+
+    weak_labels: WeakLabelSettings
+    lexicon: Lexicon
+    exclude: frozenset[str] = frozenset()
+    top_labels: int | None = None
+    label_names: Mapping[str, Sequence[str]] | None = None
+    progress: Callable[[int, int], None] | None = None
+    failed: Callable[[str, BaseException], None] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is learnt.
+
+    summary: what the units are and get. unit: what gets labels, which also says which default settings classifiers
+    take. model_name: what its models are registered as by default. examples: makes labelled examples of notes (batches
+    of NOTES_SCHEMA). scored_on: changes the source where models are scored and not trained. labels_are_codes: they are
+    of ICD, and described and checked as such. purpose, label_source: sentences of the model card.
+    """
+
+    name: str
+    summary: str
+    unit: UnitName
+    model_name: str
+    examples: Callable[[Iterable[pa.RecordBatch], LabelSource], Examples]
+    scored_on: Callable[[LabelSource], LabelSource] = field(default=lambda source: source)
+    labels_are_codes: bool = False
+    purpose: str
+    label_source: str
+
+
+def task_named(name: str) -> Task:
+    """The task of this name. Raises UnknownTaskError that lists the tasks there are."""
+    if name not in TASKS:
+        raise UnknownTaskError(f"there is no task {name!r}; there are: {', '.join(TASKS)}")
+    return TASKS[name]
+
+
+def _plan_examples(notes: Iterable[pa.RecordBatch], source: LabelSource) -> Examples:
+    from rubricator.nlp.builders.notes import raise_failure
+    from rubricator.nlp.builders.sections import section_examples
+
+    return section_examples(
+        notes,
+        settings=source.weak_labels,
+        lexicon=source.lexicon,
+        exclude=source.exclude,
+        progress=source.progress,
+        failed=source.failed or raise_failure,
+    )
+
+
+def _against_all_others(source: LabelSource) -> LabelSource:
+    return replace(source, weak_labels=source.weak_labels.against_all_others(source.lexicon))
+
+
+def _code_examples(notes: Iterable[pa.RecordBatch], source: LabelSource) -> Examples:
+    from rubricator.nlp.builders.codes import code_examples
+
+    return code_examples(
+        notes,
+        exclude=source.exclude,
+        top_labels=source.top_labels,
+        table=source.label_names,
+        progress=source.progress,
+    )
+
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task(
+            name="plan",
+            summary="sentences that state a plan, learnt from the headings they stand under",
+            unit="sentence",
+            model_name="plan-sentences",
+            examples=_plan_examples,
+            scored_on=_against_all_others,
+            purpose="Finds the sentences of clinical notes that belong under {labels}, in notes with headings or "
+            "without.",
+            label_source="Weak labels: the heading of the section that a sentence stands under. No word of a heading "
+            "is a feature. The figures are measured on such labels too: they say how well headings are predicted, "
+            "not how well people would agree.",
+        ),
+        Task(
+            name="codes",
+            summary="the ICD codes of whole notes, learnt from notes with their codes",
+            unit="note",
+            model_name="icd-codes",
+            examples=_code_examples,
+            labels_are_codes=True,
+            purpose="Suggests {count} codes for clinical notes, with evidence, to be checked by a coder.",
+            label_source="The codes that came with the notes.",
+        ),
+    )
+}
