@@ -52,13 +52,13 @@ def explain(
     )
     note = _find(NoteReader(notes, columns, on_dead_letter=lambda _: None), note_id, notes)
     files = tuple(str(Path(file).absolute()) for file in lexicon)
-    by_task = {}
+    by_unit = {}
     for name in model:
         resolved = registry.resolve(name)
         step = PredictStep(model=resolved, top_k=None, min_probability=None, lexicon=files)
-        work = step.prepare()
-        made = _worked_on(note_id, work, note)
-        by_task[work.model.task] = (resolved, made.tables["predictions"].to_pylist())
+        predictor = step.predictor()
+        rows, _ = _worked_on(note_id, predictor.predict, note)
+        by_unit[predictor.task.unit] = (resolved, rows.to_pylist())
     row = note.to_pylist()[0]
     sections = _worked_on(note_id, SectionFinder(Lexicon.load(*map(Path, files))).find, row["text"])
     marked = mark_note(
@@ -66,15 +66,15 @@ def explain(
         text=row["text"],
         about=", ".join(str(value) for value in (row["note_type"], row["written_on"]) if value),
         sections=[section._asdict() for section in sections],
-        sentences=by_task["plan"][1] if "plan" in by_task else (),
-        codes=by_task["codes"][1] if "codes" in by_task else None,
+        sentences=by_unit["sentence"][1] if "sentence" in by_unit else (),
+        codes=by_unit["note"][1] if "note" in by_unit else None,
         known_codes=row["codes"],
     )
-    names = " and ".join(f"{resolved.name} version {resolved.version}" for resolved, _ in by_task.values())
+    names = " and ".join(f"{resolved.name} version {resolved.version}" for resolved, _ in by_unit.values())
     write_report(
         Path(out), ReportData(title=f"Note {note_id}", subtitle=f"as read by {names}", notes=[marked])
     )
-    found = ", ".join(f"{len(rows)} from {resolved.name}" for resolved, rows in by_task.values())
+    found = ", ".join(f"{len(rows)} from {resolved.name}" for resolved, rows in by_unit.values())
     return f"{len(sections)} sections, predictions: {found}. The page holds the note's text: {Path(out).resolve()}"
 
 

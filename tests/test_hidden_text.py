@@ -16,11 +16,10 @@ from labelled import examples_of
 from scipy.sparse import csr_matrix
 
 from rubricator.flows.demo.synthetic import synthetic_notes
-from rubricator.flows.predict import Prediction, PredictStep
 from rubricator.flows.report.report import ReportData, mark_note, render
 from rubricator.models.linear.stacked import StackedClassifier
 from rubricator.models.neural.cnn import CnnSettings
-from rubricator.models.registry.registry import ResolvedModel
+from rubricator.models.prediction import MadeBy, Predictor
 from rubricator.models.training import train_model
 from rubricator.nlp.builders.annotations import annotated_examples
 from rubricator.nlp.builders.codes import code_examples
@@ -122,10 +121,10 @@ def from_file_to_page(folder: Path) -> None:
     ):
         task = "codes" if examples is codes else "plan"
         model = train_model(examples, task=task, classifier=classifier, settings=given)
-        step = PredictStep(
-            model=ResolvedModel(task, "1", None, "uri", "source", {}), top_k=3, min_probability=0, lexicon=()
+        predictor = Predictor(
+            model, SectionFinder(lexicon), made_by=MadeBy(task, "1"), top_k=3, min_probability=0
         )
-        rows[task] = Prediction(step, model, lexicon)(notes).tables["predictions"].to_pylist()
+        rows[task] = predictor.predict(notes)[0].to_pylist()
     note = notes.to_pylist()[0]
     sections = [section._asdict() for section in SectionFinder(lexicon).find(note["text"])]
     of_note = {

@@ -88,7 +88,8 @@ class Snapshot(MetaPathFinder, InspectLoader):
 class RubricatorModel(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         bundle = Path(context.artifacts["bundle"])
-        self.model, self.context = load_bundle(bundle), _module(bundle, "nlp.contexts").Context
+        self.model, contexts = load_bundle(bundle), _module(bundle, "nlp.contexts")
+        self.context, self.package = contexts.Context, contexts.__name__.partition(".")[0]
 
     def predict(  # type: ignore[override]
         self, model_input: pd.DataFrame, params: dict[str, Any] | None = None
@@ -105,11 +106,10 @@ class RubricatorModel(PythonModel):
         probabilities = self.model.predict_proba(texts, contexts=contexts)
         decisions = np.asarray(self.model.decide(probabilities))
         kept = (decisions != "reject") if least < 0 else (probabilities >= least)
-        chosen = []
-        for row, keep in zip(probabilities, kept, strict=True):
-            columns = np.flatnonzero(keep)
-            best = columns[np.argsort(-row[columns], kind="stable")]
-            chosen.append(best[: top_k or None].tolist())
+        ranking = importlib.import_module(f"{self.package}.models.decisions.ranking")
+        rows, columns, _ = ranking.best_first(probabilities, kept, top_k or None)
+        ends = np.cumsum(np.bincount(rows, minlength=len(texts)))
+        chosen = [labels.tolist() for labels in np.split(columns, ends[:-1])] if texts else []
         evidence = self.model.evidence(texts, chosen)
         names = self.model.labels
         return pd.DataFrame(

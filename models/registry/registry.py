@@ -266,7 +266,9 @@ def snapshot() -> tuple[str, Mapping[str, str]]:
 
     Raises BundleSourceError where it cannot be found as a whole.
     """
-    return bundle_source("rubricator.models.trained_model", "rubricator.nlp.contexts")
+    return bundle_source(
+        "rubricator.models.trained_model", "rubricator.models.decisions.ranking", "rubricator.nlp.contexts"
+    )
 
 
 def sha256_sums(folder: Path) -> dict[str, str]:

@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from rubricator.flows.jobs.shards import read_manifest
-from rubricator.flows.predict import PREDICTIONS_SCHEMA, Predicted, predict
+from rubricator.flows.predict import Predicted, predict
+from rubricator.models.prediction import PREDICTIONS_SCHEMA
 from rubricator.models.trained_model import TrainedModel
 from rubricator.nlp.sentences.splitter import sentence_contexts
 
