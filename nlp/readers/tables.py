@@ -7,10 +7,10 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -25,6 +25,9 @@ from rubricator.nlp.readers.files import (
     open_seekable,
     plain_name,
 )
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FIELD_LIMIT = 1 << 28  # characters of one CSV field; beyond it, a quote was never closed
 ROWS_FOR_COLUMNS = 1000  # JSON lines that are looked at before the columns are chosen
@@ -325,25 +328,50 @@ def _parquet_notes(path: Path, settings: NoteSettings, progress: Progress) -> It
     size = path.stat().st_size
     # buffered: a column chunk is read page by page, so that one huge row group does not fill the memory
     with open_seekable(path) as plain, pq.ParquetFile(plain, buffer_size=1 << 20, pre_buffer=False) as file:
-        columns = choose_columns(path, file.schema_arrow.names, settings)
-        _check_types(path, file.schema_arrow, columns)
-        fields = (  # as RawNote has them
-            columns.note_id,
-            columns.patient_id,
-            columns.text,
-            columns.written_on,
-            columns.note_type,
-            columns.codes,
-            columns.evidence,
-        )
+        fields = _fields(path, file.schema_arrow, settings)
         number, total = 0, max(1, file.metadata.num_rows)
         progress.position = lambda: size * number / total
         for batch in file.iter_batches(500, columns=list(filter(None, dict.fromkeys(fields)))):
-            absent = [None] * batch.num_rows
-            values = (_values(batch.column(name)) if name else absent for name in fields)
-            for row in zip(*values, strict=True):
+            for row in _rows(batch, fields):
                 number += 1
                 yield RawNote(number, *row)
+
+
+def frame_notes(frame: pa.Table, settings: NoteSettings, path: Path) -> Iterator[RawNote]:
+    """The notes of a table in memory; the row number is the id where no column is one. path: for errors."""
+    names = set(frame.column_names)
+    if settings.id_column is None and not any(_plain(name) in ID_NAMES for name in names):
+        ids = next(
+            name for name in (f"note_id{'_' * at}" for at in range(len(names) + 1)) if name not in names
+        )
+        frame = frame.append_column(ids, [list(map(str, range(frame.num_rows)))])
+        settings = settings.model_copy(update={"id_column": ids})
+    fields = _fields(path, frame.schema, settings)
+    number = 0
+    for batch in frame.to_batches(500):
+        for row in _rows(batch, fields):
+            number += 1
+            yield RawNote(number, *row)
+
+
+def _fields(path: Path, schema: pa.Schema, settings: NoteSettings) -> list[str | None]:
+    """The columns as RawNote has them."""
+    columns = choose_columns(path, schema.names, settings)
+    _check_types(path, schema, columns)
+    return [
+        columns.note_id,
+        columns.patient_id,
+        columns.text,
+        columns.written_on,
+        columns.note_type,
+        columns.codes,
+        columns.evidence,
+    ]
+
+
+def _rows(batch: pa.RecordBatch, fields: Sequence[str | None]) -> Iterator[tuple[Any, ...]]:
+    absent = [None] * batch.num_rows
+    yield from zip(*(_values(batch.column(name)) if name else absent for name in fields), strict=True)
 
 
 def _values(column: Any) -> list[object]:

@@ -1,0 +1,70 @@
+"""A registered model, and one note with what models found in it, a line each: in a notebook, say."""
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from rubricator.flows.home import open_home
+from rubricator.flows.report.report import MarkedNote, ReportData, mark_note, render
+from rubricator.models.prediction import MadeBy, Predictor
+from rubricator.models.registry import registry
+from rubricator.nlp.shortcuts import finder_of
+
+if TYPE_CHECKING:
+    from rubricator.models.trained_model import TrainedModel
+
+_HEIGHT = 480  # pixels of the frame in a notebook
+
+
+def load_model(model: str | Path, *, home: str | Path | None = None) -> "TrainedModel":
+    """A registered model or a folder, loaded.
+
+    model: NAME (its champion), NAME@ALIAS, NAME/VERSION, an MLflow URI or a folder ("./plan-model", or a Path). home:
+    the state folder, for a registered one. Raises RegistryError that lists what there is, and UntrustedModelError.
+    """
+    if isinstance(model, Path):
+        return registry.load(registry.resolve(str(model.absolute())))
+    if not model.startswith((".", "/", "~")):
+        open_home(home).init_mlflow()
+    return registry.load(registry.resolve(model))
+
+
+@dataclass(frozen=True)
+class ShownNote:
+    """A note with its sections and what models found in it. A notebook shows the marked text; `repr` shows none."""
+
+    note: MarkedNote
+
+    def to_html(self) -> str:
+        """A whole page; it holds the text of the note."""
+        return render(ReportData(title="Note", notes=[self.note]))
+
+    def _repr_html_(self) -> str:
+        page = html.escape(self.to_html(), quote=True)
+        return f'<iframe srcdoc="{page}" style="width:100%;height:{_HEIGHT}px;border:0"></iframe>'
+
+
+def show_note(text: str, *models: "TrainedModel", lexicon: Sequence[str | Path] = ()) -> ShownNote:
+    """The note with its sections marked and, of each model, the predictions and their evidence.
+
+    models: of sentences, of notes or one of each.
+    """
+    finder = finder_of(*map(str, lexicon))
+    notes = pa.table({"note_id": ["note"], "text": [text]})
+    found = {}
+    for model in models:
+        predictor = Predictor(model, finder, made_by=MadeBy(model.classifier_name, ""))
+        found[predictor.task.unit] = predictor.predict(notes)[0].to_pylist()
+    return ShownNote(
+        mark_note(
+            note_id="note",
+            text=text,
+            sections=[section._asdict() for section in finder.find(text)],
+            sentences=found.get("sentence", ()),
+            codes=found.get("note"),
+        )
+    )

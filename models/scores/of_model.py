@@ -1,0 +1,33 @@
+"""The figures of a model on examples that it was not trained on."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from rubricator.models.scores.evaluation import Evaluation, evaluate, on_labels
+
+if TYPE_CHECKING:
+    from rubricator.models.trained_model import TrainedModel
+    from rubricator.nlp.examples import Examples
+
+
+def score_model(
+    model: "TrainedModel", examples: "Examples", probabilities: NDArray[np.float32], *, bootstrap: int
+) -> Evaluation:
+    """On the labels of the model and of the examples: one that the model does not know is missed where it stands.
+
+    probabilities: of the examples, (n, labels of the model), calibrated. bootstrap: resamples of each interval.
+    """
+    labels = sorted({*model.labels, *examples.labels})
+    decisions = csr_matrix(model.positive(probabilities))
+    return evaluate(
+        on_labels(examples.targets, examples.labels, labels),
+        on_labels(probabilities, model.labels, labels),
+        on_labels(decisions, model.labels, labels),
+        examples.groups,
+        labels,
+        training_positives=on_labels(np.array([model.training_positives]), model.labels, labels)[0],
+        bootstrap=bootstrap,
+    )

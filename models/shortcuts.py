@@ -1,0 +1,122 @@
+"""Train, predict and score on notes in memory or in files, a line each: no registry, no server."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from pydantic import BaseModel, ValidationError
+
+from rubricator.models.classifier import classifier_class
+from rubricator.models.prediction import MadeBy, Predictor
+from rubricator.models.scores.of_model import score_model
+from rubricator.models.trained_model import TrainedModel
+from rubricator.models.training import train_model
+from rubricator.nlp.errors import RubricatorError
+from rubricator.nlp.readers.notes import NoteSettings
+from rubricator.nlp.shortcuts import finder_of, read_notes
+from rubricator.nlp.tasks import LabelSource, task_named
+from rubricator.nlp.weak_labels import WeakLabelSettings
+
+if TYPE_CHECKING:
+    from rubricator.models.scores.evaluation import Evaluation
+    from rubricator.nlp.readers.frames import NotesInMemory
+
+
+class ClassifierSettingError(RubricatorError):
+    """A setting that the classifier does not have, or a value that it cannot take."""
+
+
+def fit_model(
+    task: str,
+    notes: "str | Path | NotesInMemory",
+    *,
+    model: str = "svm",
+    settings: BaseModel | Mapping[str, Any] | None = None,
+    columns: NoteSettings = NoteSettings(),
+    lexicon: Sequence[str | Path] = (),
+    top_labels: int | None = None,
+) -> TrainedModel:
+    """Train a classifier on notes, calibrated and with thresholds, and without cross-validation.
+
+    task: "plan" or "codes". notes: as for read_notes; for codes with a column of them. settings: of the classifier, in
+    place of its defaults for the task. lexicon: TOML files with more headings. top_labels: only so many codes, the most
+    frequent. Raises ExampleError, FoldError, UnknownTaskError, UnknownClassifierError and ClassifierSettingError.
+
+    >>> notes = [f"History:\\nCough for {days} days.\\n\\nPlan:\\nReturn in {days} weeks." for days in range(2, 30)]
+    >>> fit_model("plan", notes).labels
+    ['plan']
+    """
+    found = task_named(task)
+    source = LabelSource(
+        weak_labels=WeakLabelSettings(),
+        lexicon=finder_of(*map(str, lexicon)).lexicon,
+        top_labels=top_labels,
+    )
+    return train_model(
+        found.examples(read_notes(notes, columns).to_batches(), source),
+        task=task,
+        classifier=model,
+        settings=_chosen(model, task, settings),
+    )
+
+
+def predict_notes(
+    model: TrainedModel,
+    notes: "str | Path | NotesInMemory",
+    *,
+    columns: NoteSettings = NoteSettings(),
+    lexicon: Sequence[str | Path] = (),
+    top_k: int | None = None,
+    min_probability: float | None = None,
+) -> pl.DataFrame:
+    """What the model finds in notes: a row for each unit and label, with probability, decision and evidence.
+
+    The columns are those of PREDICTIONS_SCHEMA; offsets are Python string offsets into the note, whose text is in no
+    column. top_k: rows of a unit, the best. min_probability: rows under it are left out; by default those that are
+    rejected.
+    """
+    predictor = Predictor(
+        model,
+        finder_of(*map(str, lexicon)),
+        made_by=MadeBy(model.classifier_name, model.fingerprint[:12]),
+        top_k=top_k,
+        min_probability=min_probability,
+    )
+    rows, _ = predictor.predict(read_notes(notes, columns))
+    return pl.DataFrame(rows)
+
+
+def evaluate_model(
+    model: TrainedModel,
+    notes: "str | Path | NotesInMemory",
+    *,
+    columns: NoteSettings = NoteSettings(),
+    lexicon: Sequence[str | Path] = (),
+    bootstrap: int = 1000,
+) -> "Evaluation":
+    """Score a model on notes that it was not trained on, by their headed sections or by their codes.
+
+    bootstrap: resamples of each 95 % interval. Raises ExampleError where the notes have no labels.
+    """
+    task = task_named(model.task)
+    source = LabelSource(
+        weak_labels=WeakLabelSettings.model_validate(model.settings.get("weak_labels", {})),
+        lexicon=finder_of(*map(str, lexicon)).lexicon,
+    )
+    examples = task.examples(read_notes(notes, columns).to_batches(), task.scored_on(source))
+    probabilities = model.predict_proba(examples.texts, contexts=examples.contexts)
+    return score_model(model, examples, probabilities, bootstrap=bootstrap)
+
+
+def _chosen(model: str, task: str, settings: BaseModel | Mapping[str, Any] | None) -> BaseModel | None:
+    if settings is None or isinstance(settings, BaseModel):
+        return settings
+    defaults = classifier_class(model).default_settings(task_named(task).unit)
+    try:
+        return type(defaults).model_validate({**defaults.model_dump(), **settings})
+    except ValidationError as error:
+        wrong = [
+            f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors(include_url=False)
+        ]
+    raise ClassifierSettingError(f"{model} cannot take these settings: {'; '.join(wrong)}")

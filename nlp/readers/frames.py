@@ -1,0 +1,64 @@
+"""Notes that are in memory already: polars or pandas data frames, Arrow tables, lists of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from rubricator.nlp.readers.files import DeadLetter, NoteFormatError
+from rubricator.nlp.readers.tables import NoteSettings, frame_notes
+from rubricator.nlp.readers.validation import SeenIds, note_batch, validated
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    import pandas as pd
+    import polars as pl
+
+    NotesInMemory: TypeAlias = pl.DataFrame | pd.DataFrame | pa.Table | Sequence[str]
+
+_BATCH = 2000  # notes
+_NAME = Path("the data frame")  # in errors, where a file would be named
+
+
+def frame_batches(
+    notes: NotesInMemory, settings: NoteSettings, *, on_dead_letter: Callable[[DeadLetter], None]
+) -> Iterator[pa.RecordBatch]:
+    """Validated batches of NOTES_SCHEMA, as NoteReader gives them.
+
+    Columns are chosen as in files; the row number is the note id where no column is one, and for texts in a list.
+    Raises NoteFormatError where there is no column of text, or notes are of another type.
+    """
+    frame = _as_arrow(notes)
+    with SeenIds() as seen:
+        rows = []
+        for raw in frame_notes(frame, settings, _NAME):
+            note = validated(_NAME, raw, seen)
+            if isinstance(note, DeadLetter):
+                on_dead_letter(note)
+                continue
+            rows.append(note)
+            if len(rows) == _BATCH:
+                yield note_batch(rows)
+                rows = []
+        if rows:
+            yield note_batch(rows)
+
+
+def _as_arrow(notes: Any) -> pa.Table:
+    if isinstance(notes, pa.Table):
+        return notes
+    if isinstance(notes, list | tuple) and all(isinstance(text, str) for text in notes):
+        return pa.table({"text": pa.array(notes, pa.string())})
+    if hasattr(notes, "to_arrow"):  # polars
+        frame: pa.Table = notes.to_arrow()
+        return frame
+    if hasattr(notes, "iloc"):  # pandas
+        return pa.Table.from_pandas(notes, preserve_index=False)
+    raise NoteFormatError(
+        "notes are a path, a polars or pandas data frame, an Arrow table or a list of texts, not "
+        f"{type(notes).__name__}"
+    )

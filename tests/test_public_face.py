@@ -1,0 +1,113 @@
+"""What a data scientist uses from a notebook: a line each, without a server, and without showing text by accident."""
+
+import ast
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pandas as pd
+import polars as pl
+import pytest
+
+import rubricator
+from rubricator.flows import load_model, show_note
+from rubricator.flows.demo.synthetic import synthetic_notes
+from rubricator.models import evaluate_model, fit_model, predict_notes
+from rubricator.nlp import find_sections, read_notes, split_sentences
+
+ROOT = Path(__file__).parent.parent
+LAYERS = ("nlp", "models", "flows")
+HEAVY = ("joblib", "matplotlib", "mlflow", "numpy", "pandas", "polars", "prefect", "pyarrow", "scipy", "sklearn", "spacy", "torch", "transformers", "typer")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def frame() -> pl.DataFrame:
+    """Synthetic notes with their codes."""
+    notes = list(synthetic_notes(notes=120, seed=5))
+    return pl.DataFrame(
+        {
+            "note_id": [note.note_id for note in notes],
+            "patient_id": [note.patient_id for note in notes],
+            "text": [note.text for note in notes],
+            "codes": [note.gold.codes for note in notes],
+        }
+    )
+
+
+def test_sections_and_sentences_of_a_text() -> None:
+    text = "HISTORY:\nCough for two days.\n\nPLAN:\nStart aspirin. Return in two weeks."
+    sections = find_sections(text)
+    assert [section.heading for section in sections] == ["HISTORY", "PLAN"]
+    assert text[sections[1].body_start : sections[1].body_end].startswith("Start aspirin")
+    assert [text[start:end] for start, end in split_sentences(text)][-1] == "Return in two weeks."
+
+
+def test_codes_from_a_data_frame(frame: pl.DataFrame) -> None:
+    train, new = frame.head(90), frame.tail(30)
+    model = fit_model("codes", train, top_labels=5)
+    found = predict_notes(model, new)
+    assert set(found["note_id"]) <= set(new["note_id"]) and set(found["label"]) <= set(model.labels)
+    of_pandas = predict_notes(model, pd.DataFrame(new.to_dicts()))
+    assert of_pandas.equals(found)
+    figures = evaluate_model(model, new, bootstrap=10)
+    assert 0 < figures.values()["micro_f1"] <= 1
+
+
+def test_plans_from_a_file_and_a_folder(frame: pl.DataFrame, tmp_path: Path) -> None:
+    frame.write_ndjson(tmp_path / "notes.jsonl")
+    model = fit_model("plan", tmp_path / "notes.jsonl", settings={"cost": 0.1})
+    assert model.settings["classifier"]["cost"] == 0.1
+    model.save(tmp_path / "plan-model")
+    loaded = load_model(tmp_path / "plan-model")
+    assert not (tmp_path / ".rubricator").exists()
+    texts = frame["text"].to_list()[:5]
+    assert predict_notes(loaded, texts).equals(predict_notes(model, texts))
+
+
+def test_a_note_is_shown_in_a_notebook_and_in_no_repr(frame: pl.DataFrame) -> None:
+    model = fit_model("codes", frame.head(90), top_labels=5)
+    text = frame["text"][100]
+    shown = show_note(text, model)
+    assert text.split()[3] in shown._repr_html_()
+    assert text[:30] not in repr(shown) + str(shown)
+
+
+def test_notes_without_ids_are_numbered_and_those_without_text_are_counted() -> None:
+    with pytest.warns(UserWarning, match=r"left out: 1 \(the text is empty\)"):
+        notes = read_notes(pd.DataFrame({"text": ["Plan: rest.", "", "Plan: walk."]}))
+    assert notes["note_id"].to_pylist() == ["0", "2"]
+
+
+@pytest.mark.parametrize("wrong", [3, [1, 2], {"text": "Plan"}])
+def test_what_holds_no_notes_is_an_error_of_ours(wrong: object) -> None:
+    with pytest.raises(rubricator.nlp.RubricatorError, match="data frame"):
+        read_notes(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_every_public_name_is_there_with_its_type_and_a_docstring(layer: str) -> None:
+    package = import_module(f"rubricator.{layer}")
+    tree = ast.parse((ROOT / layer / "__init__.py").read_text())
+    typed = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If)
+        for line in node.body
+        if isinstance(line, ast.ImportFrom)
+        for alias in line.names
+    }
+    assert typed == set(package.__all__) == set(package._WHERE)
+    for name in package.__all__:
+        found = getattr(package, name)
+        assert not callable(found) or found.__doc__, name
+
+
+def test_importing_the_layers_imports_nothing_heavy() -> None:
+    script = "import sys, rubricator.nlp, rubricator.models, rubricator.flows; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not {name.partition(".")[0] for name in done.stdout.split()} & set(HEAVY)
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert rubricator.__version__.count(".") == 2
