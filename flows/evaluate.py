@@ -1,10 +1,11 @@
 """Evaluate: a registered model on notes that it was not trained on."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from rubricator.flows.figures import (
     CountedNotes,
@@ -14,12 +15,22 @@ from rubricator.flows.figures import (
     figures_table,
 )
 from rubricator.flows.home import open_home
-from rubricator.flows.jobs.shards import write_text
+from rubricator.flows.jobs.files import write_text
+from rubricator.flows.parameters.options import (
+    Bootstrap,
+    Home,
+    LexiconFiles,
+    Model,
+    Notes,
+    PathName,
+    Report,
+    StepSettings,
+    Without,
+)
 from rubricator.flows.progress import Progress
-from rubricator.nlp.lexicon.lexicon import Lexicon
-from rubricator.nlp.readers.notes import NoteSettings
+from rubricator.nlp.errors import RubricatorError
+from rubricator.nlp.readers.tables import NoteSettings
 from rubricator.nlp.tasks import LabelSource, task_named
-from rubricator.nlp.weak_labels import WeakLabelSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,78 +78,100 @@ class Evaluated:
         return Group(counts_line(self.counts, self.dead_letters, self.failed_notes), *tables)
 
 
+class EvaluateSettings(StepSettings):
+    """What a model is scored on, and how sure the figures are."""
+
+    annotations: PathName | None = Field(
+        default=None,
+        description="JSON lines of note_id and units [[start, end, 0 or 1], …]: score these units.",
+    )
+    lexicon: LexiconFiles = ()
+    bootstrap: Bootstrap = 1000
+    report: Report = None
+
+
+class NoUnitsError(RubricatorError):
+    """Annotated units, for a model that assigns labels to whole notes."""
+
+
 def evaluate(
-    model: str,
-    notes: str,
+    model: Model,
+    notes: Notes,
     *,
-    annotations: str | None = None,
-    lexicon: Sequence[str] = (),
-    bootstrap: int = 1000,
-    report: str | None = None,
-    id_column: str | None = None,
-    patient_column: str | None = None,
-    text_column: str | None = None,
-    codes_column: str | None = None,
-    home: str | None = None,
+    settings: EvaluateSettings = EvaluateSettings(),
+    columns: Annotated[NoteSettings, Without(("evidence_column",))] = NoteSettings(),
+    home: Home = None,
 ) -> Evaluated:
     """Score a model, at the thresholds it was registered with.
 
     A model of sentences is scored on the gold units of `annotations`; without them on the headed sections of the notes:
     positive are the sentences of the categories that were positive in its training, negative those of every other
     known category; sections that mix both are left out. A model of codes is scored on the codes of the notes: a code
-    that it does not know counts as missed. Raises NoteFormatError, ExampleError, ReportError, RegistryError.
+    that it does not know counts as missed.
+    Raises NoteFormatError, ExampleError, NoUnitsError, ReportError, RegistryError.
     """
     opened = open_home(home)
-    check_report(report)
+    check_report(settings.report)
     opened.init_mlflow()
     from rubricator.models.registry.registry import load, resolve
-    from rubricator.nlp.builders.annotations import annotated_examples
-    from rubricator.nlp.examples import ExampleError
+    from rubricator.models.scores.of_model import score_model
 
     trained = load(resolve(model))
-    task = task_named(trained.task)
-    if annotations and task.unit == "note":
-        raise ExampleError(
-            f"{model} assigns codes to whole notes, and annotated units are for models of sentences: leave out "
-            "--annotations, and it is scored on the codes of the notes"
+    if settings.annotations and task_named(trained.task).unit == "note":
+        raise NoUnitsError(
+            f"{model} assigns codes to whole notes, and annotated units are for models of sentences: without them it "
+            "is scored on the codes of the notes"
         )
-    columns = NoteSettings(
-        id_column=id_column, patient_column=patient_column, text_column=text_column, codes_column=codes_column
-    )
-    headings = Lexicon.load(*map(Path, lexicon))
     with Progress(f"evaluate {model}") as progress:
         read = CountedNotes(notes, columns, progress)
-        if annotations:
-            examples = annotated_examples(
-                read, Path(annotations), lexicon=headings, label=trained.labels[0], failed=read.failed
-            )
-        else:
-            source = LabelSource(
-                weak_labels=WeakLabelSettings.model_validate(trained.settings.get("weak_labels", {})),
-                lexicon=headings,
-                progress=read.compared,
-                failed=read.failed,
-            )
-            examples = task.examples(read, task.scored_on(source))
+        examples = _examples(trained, read, settings)
         probabilities = _predicted(trained, examples, progress)
-    strata = {
-        stratum: [row for row, name in enumerate(examples.strata or []) if name == stratum]
-        for stratum in sorted(set(examples.strata or []))
-    }
     evaluated = Evaluated(
         model=model,
         counts=examples.counts,
         dead_letters=dict(read.dead_letters),
         failed_notes=read.failed_notes,
-        evaluation=_score(trained, examples, probabilities, bootstrap),
+        evaluation=score_model(trained, examples, probabilities, bootstrap=settings.bootstrap),
         strata={
-            stratum: _score(trained, examples.take(rows), probabilities[rows], bootstrap)
-            for stratum, rows in strata.items()
+            stratum: score_model(
+                trained, examples.take(rows), probabilities[rows], bootstrap=settings.bootstrap
+            )
+            for stratum, rows in _strata(examples).items()
         },
     )
-    if report:
-        write_text(Path(report), json.dumps(evaluated.to_json(), indent=1))
+    if settings.report:
+        write_text(Path(settings.report), json.dumps(evaluated.to_json(), indent=1))
     return evaluated
+
+
+def _examples(trained: "TrainedModel", notes: CountedNotes, settings: EvaluateSettings) -> "Examples":
+    """What the model is scored on: the annotated units, or what its task says."""
+    from rubricator.nlp.builders.annotations import annotated_examples
+    from rubricator.nlp.lexicon.lexicon import Lexicon
+    from rubricator.nlp.weak_labels import WeakLabelSettings
+
+    headings = Lexicon.load(*map(Path, settings.lexicon))
+    if settings.annotations:
+        units = Path(settings.annotations)
+        return annotated_examples(
+            notes, units, lexicon=headings, label=trained.labels[0], failed=notes.failed
+        )
+    source = LabelSource(
+        weak_labels=WeakLabelSettings.model_validate(trained.settings.get("weak_labels", {})),
+        lexicon=headings,
+        progress=notes.compared,
+        failed=notes.failed,
+    )
+    task = task_named(trained.task)
+    return task.examples(notes, task.scored_on(source))
+
+
+def _strata(examples: "Examples") -> dict[str, list[int]]:
+    """The rows of each stratum, by its name."""
+    names = examples.strata or []
+    return {
+        stratum: [row for row, name in enumerate(names) if name == stratum] for stratum in sorted(set(names))
+    }
 
 
 def _predicted(trained: "TrainedModel", examples: "Examples", progress: Progress) -> "NDArray[np.float32]":
@@ -153,26 +186,3 @@ def _predicted(trained: "TrainedModel", examples: "Examples", progress: Progress
         done = start + len(some)
         progress.show(done / count, f"{done:,} of {count:,} predicted")
     return np.concatenate(portions)
-
-
-def _score(
-    trained: "TrainedModel", examples: "Examples", probabilities: "NDArray[np.float32]", bootstrap: int
-) -> "Evaluation":
-    """On the labels of the model and of the notes: one that the model does not know is missed where it stands."""
-    import numpy as np
-    from scipy.sparse import csr_matrix
-
-    from rubricator.models.scores.evaluation import evaluate as score
-    from rubricator.models.scores.evaluation import on_labels
-
-    labels = sorted({*trained.labels, *examples.labels})
-    decisions = csr_matrix(trained.positive(probabilities))
-    return score(
-        on_labels(examples.targets, examples.labels, labels),
-        on_labels(probabilities, trained.labels, labels),
-        on_labels(decisions, trained.labels, labels),
-        examples.groups,
-        labels,
-        training_positives=on_labels(np.array([trained.training_positives]), trained.labels, labels)[0],
-        bootstrap=bootstrap,
-    )

@@ -1,21 +1,30 @@
 """Explain: one note as a page, with what models found in it and why."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import pyarrow as pa
-import pyarrow.compute as pc
+from pydantic import Field
 
 from rubricator.flows.home import open_home
-from rubricator.flows.predict import PredictStep
-from rubricator.flows.report.report import ReportData, mark_note, write_report
+from rubricator.flows.parameters.options import (
+    Home,
+    LexiconFiles,
+    Name,
+    Notes,
+    PathName,
+    StepSettings,
+    Without,
+)
 from rubricator.flows.run import is_interrupt
-from rubricator.models.registry import registry
 from rubricator.nlp.errors import RubricatorError
-from rubricator.nlp.lexicon.lexicon import Lexicon
-from rubricator.nlp.readers.notes import NoteReader, NoteSettings
-from rubricator.nlp.sections.finder import SectionFinder
+from rubricator.nlp.readers.tables import NoteSettings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from rubricator.flows.report.report import MarkedNote
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -29,53 +38,112 @@ class NoteFailedError(RubricatorError):
     """The work on the note raised; names the note and the exception, whose message may quote the note."""
 
 
-def explain(
-    notes: str,
-    *,
-    note_id: str,
-    model: Sequence[str],
-    out: str,
-    lexicon: Sequence[str] = (),
-    id_column: str | None = None,
-    patient_column: str | None = None,
-    text_column: str | None = None,
-    codes_column: str | None = None,
-    home: str | None = None,
-) -> str:
-    """Write one note as an HTML page, its sections, predictions and their evidence marked; returns what was done.
+class ExplainSettings(StepSettings):
+    """What sections are found with."""
 
-    model: one or several, as for `predict`. Raises NoSuchNoteError, NoteFailedError, RegistryError, NoteFormatError.
+    lexicon: LexiconFiles = ()
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What the page shows. predictions: how many rows, by model."""
+
+    page: Path
+    sections: int
+    predictions: dict[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """The page and the counts, as JSON types."""
+        return {"page": str(self.page), "sections": self.sections, "predictions": self.predictions}
+
+    def __str__(self) -> str:
+        found = ", ".join(f"{count} from {model}" for model, count in self.predictions.items())
+        return f"{self.sections} sections, predictions: {found}. The page holds the note's text: {self.page}"
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a model found in the note. rows: of PREDICTIONS_SCHEMA; unit: a sentence or the note."""
+
+    model: str
+    version: str
+    unit: str
+    rows: list[dict[str, Any]]
+
+
+def explain(
+    notes: Notes,
+    *,
+    note_id: Annotated[Name, Field(description="The note to show.")],
+    model: Annotated[
+        tuple[Name, ...],
+        Field(
+            min_length=1,
+            description="As for `rubricator predict`; may be given twice, for plans and for codes.",
+        ),
+    ],
+    out: Annotated[PathName, Field(description="HTML file; it holds the note's text.")],
+    settings: ExplainSettings = ExplainSettings(),
+    columns: Annotated[NoteSettings, Without(("evidence_column",))] = NoteSettings(),
+    home: Home = None,
+) -> Explained:
+    """Write one note as an HTML page, with its sections, predictions and their evidence marked.
+
+    Raises NoSuchNoteError, NoteFailedError, RegistryError, NoteFormatError.
     """
     open_home(home).init_mlflow()
-    columns = NoteSettings(
-        id_column=id_column, patient_column=patient_column, text_column=text_column, codes_column=codes_column
-    )
-    note = _find(NoteReader(notes, columns, on_dead_letter=lambda _: None), note_id, notes)
-    files = tuple(str(Path(file).absolute()) for file in lexicon)
-    by_unit = {}
-    for name in model:
-        resolved = registry.resolve(name)
-        step = PredictStep(model=resolved, top_k=None, min_probability=None, lexicon=files)
-        predictor = step.predictor()
-        rows, _ = _worked_on(note_id, predictor.predict, note)
-        by_unit[predictor.task.unit] = (resolved, rows.to_pylist())
-    row = note.to_pylist()[0]
-    sections = _worked_on(note_id, SectionFinder(Lexicon.load(*map(Path, files))).find, row["text"])
-    marked = mark_note(
-        note_id=note_id,
-        text=row["text"],
-        about=", ".join(str(value) for value in (row["note_type"], row["written_on"]) if value),
-        sections=[section._asdict() for section in sections],
-        sentences=by_unit["sentence"][1] if "sentence" in by_unit else (),
-        codes=by_unit["note"][1] if "note" in by_unit else None,
-        known_codes=row["codes"],
-    )
-    names = " and ".join(f"{resolved.name} version {resolved.version}" for resolved, _ in by_unit.values())
+    from rubricator.flows.report.report import ReportData, write_report
+
+    note = _find(notes, columns, note_id)
+    files = tuple(str(Path(file).absolute()) for file in settings.lexicon)
+    found = [_predicted(note, note_id, name, files) for name in model]
+    sections = _sections(note, note_id, files)
+    names = " and ".join(f"{each.model} version {each.version}" for each in found)
+    marked = _marked(note, note_id, sections, found)
     write_report(
         Path(out), ReportData(title=f"Note {note_id}", subtitle=f"as read by {names}", notes=[marked])
     )
-    found = ", ".join(f"{len(rows)} from {resolved.name}" for resolved, rows in by_unit.values())
-    return f"{len(sections)} sections, predictions: {found}. The page holds the note's text: {Path(out).resolve()}"
+    return Explained(Path(out).resolve(), len(sections), {each.model: len(each.rows) for each in found})
+
+
+def _predicted(note: "pa.Table", note_id: str, model: str, lexicon: tuple[str, ...]) -> _Found:
+    """What the model finds in the note."""
+    from rubricator.flows.jobs.predict_step import PredictStep
+    from rubricator.models.registry import registry
+
+    resolved = registry.resolve(model)
+    step = PredictStep(model=resolved, top_k=None, min_probability=None, lexicon=lexicon)
+    predictor = step.predictor()
+    rows, _ = _worked_on(note_id, predictor.predict, note)
+    return _Found(resolved.name, resolved.version, predictor.task.unit, rows.to_pylist())
+
+
+def _sections(note: "pa.Table", note_id: str, lexicon: tuple[str, ...]) -> list[dict[str, Any]]:
+    from rubricator.nlp.lexicon.lexicon import Lexicon
+    from rubricator.nlp.sections.finder import SectionFinder
+
+    finder = SectionFinder(Lexicon.load(*map(Path, lexicon)))
+    found = _worked_on(note_id, finder.find, note["text"][0].as_py())
+    return [section._asdict() for section in found]
+
+
+def _marked(
+    note: "pa.Table", note_id: str, sections: list[dict[str, Any]], found: Sequence[_Found]
+) -> "MarkedNote":
+    """The note as the report shows it."""
+    from rubricator.flows.report.report import mark_note
+
+    [row] = note.to_pylist()
+    by_unit = {each.unit: each.rows for each in found}
+    return mark_note(
+        note_id=note_id,
+        text=row["text"],
+        about=", ".join(str(value) for value in (row["note_type"], row["written_on"]) if value),
+        sections=sections,
+        sentences=by_unit.get("sentence", ()),
+        codes=by_unit.get("note"),
+        known_codes=row["codes"],
+    )
 
 
 def _worked_on(note_id: str, work: Callable[[T], R], note: T) -> R:
@@ -87,12 +155,18 @@ def _worked_on(note_id: str, work: Callable[[T], R], note: T) -> R:
             raise
         reason = type(error).__name__
     raise NoteFailedError(  # outside the except block: so it has no context
-        f"note {note_id!r} cannot be worked on: {reason}. `rubricator extract` and `predict` go on without such a note"
+        f"note {note_id!r} cannot be worked on: {reason}"
     )
 
 
-def _find(reader: NoteReader, note_id: str, notes: str) -> pa.Table:
-    for batch in reader:
+def _find(notes: str, columns: NoteSettings, note_id: str) -> "pa.Table":
+    """The note of this id, as a table of one row."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from rubricator.nlp.readers.notes import NoteReader
+
+    for batch in NoteReader(notes, columns, on_dead_letter=lambda _: None):
         found = pa.Table.from_batches([batch]).filter(pc.equal(batch["note_id"], note_id))
         if found.num_rows:
             return found

@@ -6,17 +6,17 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from rubricator.flows.progress import Progress
 from rubricator.flows.run import is_interrupt
 from rubricator.nlp.errors import RubricatorError
-from rubricator.nlp.readers.notes import DeadLetter, NoteReader, NoteSettings
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from rich.table import Table
 
     from rubricator.models.scores.evaluation import Evaluation
+    from rubricator.nlp.readers.files import DeadLetter
+    from rubricator.nlp.readers.tables import NoteSettings
 
 FAILED_SHOWN = 10  # ids of notes; a report has them all
 OF_SEVERAL_LABELS = ("macro_", "map", "exact_match")  # say nothing new where there is one label
@@ -39,7 +39,7 @@ def check_report(report: str | None) -> None:
         problem = f"the folder {file.parent} is not writable; give a file in another one"
     else:
         return
-    raise ReportError(f"--report {report}: {problem}")
+    raise ReportError(f"the report {report}: {problem}")
 
 
 class CountedNotes:
@@ -49,13 +49,15 @@ class CountedNotes:
     name of the exception.
     """
 
-    def __init__(self, notes: str, columns: NoteSettings, progress: Progress) -> None:
+    def __init__(self, notes: str, columns: "NoteSettings", progress: Progress) -> None:
+        from rubricator.nlp.readers.notes import NoteReader
+
         self.dead_letters: Counter[str] = Counter()
         self.failed_notes: dict[str, str] = {}
         self._reader = NoteReader(notes, columns, on_dead_letter=self._count)
         self._progress = progress
 
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
+    def __iter__(self) -> "Iterator[pa.RecordBatch]":
         read = 0
         for batch in self._reader:
             read += batch.num_rows
@@ -73,7 +75,7 @@ class CountedNotes:
         """Shows how many notes are compared."""
         self._progress.show(done / count, f"{done:,} of {count:,} notes compared for near duplicates")
 
-    def _count(self, dead_letter: DeadLetter) -> None:
+    def _count(self, dead_letter: "DeadLetter") -> None:
         self.dead_letters[dead_letter.reason] += 1
 
 

@@ -55,7 +55,7 @@ def open_home(path: Path | str | None = None) -> "Home":
         problem = error.strerror
     if problem:
         raise HomeError(
-            f"{home.path} cannot be the state folder ({problem}); name another one with --home or RUBRICATOR_HOME"
+            f"{home.path} cannot be the state folder ({problem}); name another one, also by RUBRICATOR_HOME"
         )
     os.environ.update(_ALWAYS)
     for name, value in _UNLESS_SET.items():
@@ -108,17 +108,15 @@ class Home:
 
     def init_prefect(self) -> None:
         """Create the embedded Prefect server's database, once (about 15 s); nothing where a server is set."""
-        import prefect
-        from prefect.server.api.server import SubprocessASGIServer
+        from rubricator.flows import prefect_adapter
 
-        if prefect.settings.PREFECT_API_URL.value():
+        if prefect_adapter.server_url():
             return
-        database = prefect.settings.get_current_settings().server.database.connection_url
-        uri = database.get_secret_value() if database else ""
+        uri = prefect_adapter.database_url()
         own = self.path / "prefect" / "prefect.db" if uri.endswith("/prefect/prefect.db") else None
-        with self._once("prefect", [prefect.__version__, uri], own) as first:
+        with self._once("prefect", [prefect_adapter.version(), uri], own) as first:
             if first:
-                SubprocessASGIServer().start()  # migrates the database; the flow then uses this server
+                prefect_adapter.start_embedded_server()
 
     @contextmanager
     def _once(self, what: str, state: list[str], file: Path | None) -> Iterator[bool]:

@@ -4,14 +4,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Self
+from typing import ClassVar, Self
 
 BAR_AFTER = 2.0  # seconds: what takes less needs no bar
 LINE_EVERY = 10.0
 
 
 class Progress:
-    """Shown from the first `show` after two seconds on; on what is no terminal a line every ten seconds."""
+    """Shown from the first `show` after two seconds on; on what is no terminal a line every ten seconds.
+
+    is_shown: of all jobs of this process; False shows nothing.
+    """
+
+    is_shown: ClassVar[bool] = True
 
     def __init__(self, name: str) -> None:
         from rich.console import Console
@@ -71,6 +76,8 @@ class Progress:
             thread.join()
 
     def _show(self, fraction: float, done: str) -> None:
+        if not self.is_shown:
+            return
         self.bar.update(self.task, completed=fraction, done=done)
         now = time.monotonic()
         if self.console.is_terminal:

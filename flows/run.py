@@ -1,8 +1,8 @@
 """One way to run a step: as a Prefect flow, or by calling it.
 
-A step is a plain function (`extract`, `train`, …) whose parameters are paths, names and numbers, and which
-opens its home itself. `run` runs it now; `as_flow` makes the flow that a deployment names. Either way an
-exception leaves a step without note text: Prefect writes exceptions to its database, to its log and to files.
+A step is a plain function (`extract`, `train`, …) that opens its home itself. Its flat form (`flows.parameters`) takes
+paths, names and numbers. `run` runs it now; `as_flow` makes the flow that a deployment names. Either way an exception
+leaves a step without note text: Prefect writes exceptions to its database, to its log and to files.
 """
 
 import functools
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from rubricator.flows.home import open_home
+from rubricator.flows.parameters.flat import flat
 from rubricator.nlp.errors import RubricatorError
 
 if TYPE_CHECKING:
@@ -35,26 +36,18 @@ def run(
     task_runner: "TaskRunner[Any] | None" = None,
     **parameters: Any,
 ) -> R:
-    """Run `step(home=home, **parameters)`: as a Prefect flow, or directly and without importing Prefect.
+    """Run the step: as a Prefect flow, or directly and without importing Prefect.
 
-    Raises what the step raised, made safe: see `guarded`.
+    parameters: of the step's flat form. Raises what the step raised, made safe: see `guarded`; and ParameterError.
     """
     opened = guarded(open_home)(home)
     if not use_prefect:
-        return guarded(step)(home=home, **parameters)
+        return flat(guarded(step))(home=home, **parameters)
     # this caller sees the exception itself; the server's log keeps it too
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    from prefect import settings
+    from rubricator.flows import prefect_adapter
 
-    # the heartbeat thread costs a second at the end of each flow, and nobody watches this one from outside
-    updates: dict[Any, Any] = {settings.PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
-    if not settings.PREFECT_API_URL.value():
-        # Prefect may have been imported before open_home set the environment
-        updates |= {
-            settings.PREFECT_HOME: os.environ["PREFECT_HOME"],
-            settings.PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: True,
-        }
-    with settings.temporary_settings(updates):
+    with prefect_adapter.settings_of_a_run():
         opened.init_prefect()
         result: R = as_flow(step, task_runner=task_runner)(home=home, **parameters)
     return result
@@ -63,13 +56,13 @@ def run(
 def as_flow(
     step: Callable[P, R], *, module: str | None = None, task_runner: "TaskRunner[Any] | None" = None
 ) -> "Flow[P, R]":
-    """The step as a Prefect flow of the same name and parameters; results are not stored.
+    """The flat form of the step as a Prefect flow of the same name; results are not stored.
 
     module: the dotted name of the module that holds the flow as `<step>_flow`, for flows that are deployed.
     """
     from prefect import Flow
 
-    function = guarded(step)
+    function = flat(guarded(step))
     if module:
         function.__module__, function.__name__ = module, f"{step.__name__}_flow"
         function.__qualname__ = function.__name__

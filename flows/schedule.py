@@ -14,21 +14,24 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
 )
 
+from rubricator.flows import prefect_adapter
 from rubricator.flows.extract import extract
 from rubricator.flows.home import Home, open_home
+from rubricator.flows.parameters import options
+from rubricator.flows.parameters.flat import ParameterError, checked, flat, pass_over_removed, removed_from
+from rubricator.flows.parameters.options import IsPath, PathName, marks
 from rubricator.flows.predict import predict
 from rubricator.flows.train import train
 from rubricator.nlp.errors import RubricatorError
@@ -37,7 +40,6 @@ if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
 
 STEPS: dict[str, Callable[..., Any]] = {"extract": extract, "train": train, "predict": predict}
-PATHS = ("notes", "out", "exclude", "report", "code_table")  # `lexicon` is a list of paths
 TEMPLATE = Path(__file__).with_name("schedule.toml")
 SERVER_STARTS_IN = 180  # seconds: a first start makes the database
 # Linux ends the program with its parent, also where that is killed (1: PR_SET_PDEATHSIG, 15: SIGTERM)
@@ -80,16 +82,20 @@ class Job(BaseModel):
     @classmethod
     def _fit_the_step(cls, parameters: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         if "step" in info.data:
-            signature = inspect.signature(STEPS[info.data["step"]])
+            step = STEPS[info.data["step"]]
+            signature = inspect.signature(flat(step))
             try:
                 signature.bind(**parameters)
             except TypeError as error:
-                known = ", ".join(name for name in signature.parameters if name != "home")
+                known = ", ".join(
+                    name for name in signature.parameters if name not in {"home", *removed_from(step)}
+                )
                 raise ValueError(f"{error}; the parameters are {known}") from None
             if "home" in parameters:
                 raise ValueError("the home is that of `rubricator schedule --home`")
             for name, value in parameters.items():
                 _check_type(name, value, signature.parameters[name].annotation)
+            pass_over_removed(step, parameters)
         return parameters
 
 
@@ -122,7 +128,11 @@ class Schedule(BaseModel):
         return jobs
 
 
-def schedule(config: str = "schedule.toml", *, home: str | None = None) -> None:
+def schedule(
+    *,
+    config: Annotated[PathName, Field(description="TOML file: what runs when.")] = "schedule.toml",
+    home: options.Home = None,
+) -> None:
     """Serve the jobs of a TOML file until this process is stopped.
 
     Where PREFECT_API_URL names no server, one is started on this machine, for this process only, with its database
@@ -133,9 +143,8 @@ def schedule(config: str = "schedule.toml", *, home: str | None = None) -> None:
     opened.init_mlflow()
     with _server(opened) as url:
         from prefect import serve
-        from prefect.settings import PREFECT_API_URL, temporary_settings
 
-        with temporary_settings({PREFECT_API_URL: url}):
+        with prefect_adapter.server_at(url):
             sys.stderr.write(
                 f"{len(jobs.jobs)} jobs are served; see {url.removesuffix('/api')}. Ctrl-C ends it.\n"
             )
@@ -158,7 +167,10 @@ def read_schedule(path: Path) -> Schedule:
         problem = f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
     else:
         folder = path.absolute().parent
-        jobs = [job.model_copy(update={"parameters": _absolute(job.parameters, folder)}) for job in read.jobs]
+        jobs = [
+            job.model_copy(update={"parameters": _absolute(STEPS[job.step], job.parameters, folder)})
+            for job in read.jobs
+        ]
         return read.model_copy(update={"jobs": jobs})
     raise ScheduleError(f"{path}: {problem}")
 
@@ -186,25 +198,24 @@ def deployments(schedule: Schedule, home: Home) -> "list[RunnerDeployment]":
 
 def _check_type(name: str, value: Any, annotation: Any) -> None:
     try:
-        TypeAdapter(annotation).validate_python(value, strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, (name, *first["loc"])))
-        expected = "a list of strings is expected" if first["type"] == "sequence_str" else first["msg"]
-        raise ValueError(f"{where}: {expected}") from None
+        checked(name, value, annotation, as_json=True)
+    except ParameterError as error:
+        raise ValueError(str(error)) from None
 
 
-def _absolute(parameters: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _absolute(step: Callable[..., Any], parameters: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The parameters with all their paths absolute."""
+    signature = inspect.signature(flat(step)).parameters
+
     def absolute(path: str) -> str:
         return str(folder / Path(path).expanduser())
 
     def resolved(name: str, value: Any) -> Any:
-        if name == "lexicon":
-            return [absolute(file) for file in value]
         if name == "setting":  # encoder=./folder
             return [re.sub(r"(?<==)\.\.?/.*", lambda path: absolute(path[0]), each) for each in value]
-        is_path = name in PATHS or (name == "model" and value.startswith("."))
-        return absolute(value) if is_path else value
+        if not marks(signature[name].annotation, IsPath) and not (name == "model" and value.startswith(".")):
+            return value
+        return [absolute(each) for each in value] if isinstance(value, list) else absolute(value)
 
     return {name: resolved(name, value) for name, value in parameters.items()}
 

@@ -1,28 +1,30 @@
-"""Settings of a classifier from the command line: `--setting encoder=minilm --setting features.min_groups=3`."""
+"""Settings of a classifier, named and set one by one: `encoder=minilm`, `features.min_groups=3`."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
-from rubricator.nlp.errors import RubricatorError
-from rubricator.nlp.tasks import task_named
+from pydantic import BaseModel, Field, ValidationError
+
+from rubricator.flows.parameters.options import Name, OneOf
+from rubricator.nlp.errors import RubricatorError, did_you_mean
+from rubricator.nlp.tasks import TASKS, task_named
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    from rich.table import Table
 
 
 class SettingError(RubricatorError):
     """A setting that the classifier does not have, or a value that it cannot take."""
 
 
-def classifier_settings(classifier: str, task: str, assignments: Sequence[str]) -> "BaseModel":
+def classifier_settings(classifier: str, task: str, assignments: Sequence[str]) -> BaseModel:
     """The classifier's defaults for the task, with each KEY=VALUE put in their place.
 
     KEY: a setting's name, with dots into its parts. VALUE: JSON; what is none is a string. Raises SettingError that
     lists the settings there are, and UnknownClassifierError.
     """
-    from pydantic import ValidationError
-
     from rubricator.models.classifier import classifier_class
 
     defaults = classifier_class(classifier).default_settings(task_named(task).unit)
@@ -30,13 +32,16 @@ def classifier_settings(classifier: str, task: str, assignments: Sequence[str]) 
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not equals:
-            raise SettingError(f"--setting {assignment}: write KEY=VALUE")
+            raise SettingError(f"the setting {assignment!r} has no value: write KEY=VALUE")
         *parts, last = key.strip().split(".")
         within: Any = chosen
         for part in parts:
             within = within.get(part) if isinstance(within, dict) else None
-        if not isinstance(within, dict):
-            raise SettingError(f"{classifier} has no setting {key!r}; {_listing(defaults)}")
+        if not isinstance(within, dict) or last not in within:
+            known = [name for name, *_ in _flat(defaults)]
+            raise SettingError(
+                f"{classifier} has no setting {key.strip()!r}{did_you_mean(key.strip(), known)}; {_listing(defaults)}"
+            )
         within[last] = _value(value)
     wrong: list[str] = []
     try:
@@ -48,6 +53,62 @@ def classifier_settings(classifier: str, task: str, assignments: Sequence[str]) 
     raise SettingError(f"{classifier} cannot take these settings: {'; '.join(wrong)}; {_listing(defaults)}")
 
 
+@dataclass(frozen=True)
+class ListedSettings:
+    """Every setting of a classifier. defaults: of each task, by setting; descriptions: by setting."""
+
+    classifier: str
+    defaults: dict[str, dict[str, Any]]
+    descriptions: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON types."""
+        return {
+            "classifier": self.classifier,
+            "settings": {
+                name: {
+                    "description": text,
+                    "default": {task: each.get(name) for task, each in self.defaults.items()},
+                }
+                for name, text in self.descriptions.items()
+            },
+        }
+
+    def __rich__(self) -> "Table":
+        from rich.table import Table
+
+        table = Table("setting", title=f"Settings of {self.classifier}", title_justify="left")
+        for task in self.defaults:
+            table.add_column(f"{task}, by default")
+        table.add_column("what it is")
+        for name, text in self.descriptions.items():
+            values = [json.dumps(each[name]) if name in each else "" for each in self.defaults.values()]
+            table.add_row(name, *values, text)
+        return table
+
+
+def settings(
+    classifier: Annotated[Name, Field(description="Its name, as for --model of `rubricator train`.")],
+    *,
+    task: Annotated[
+        str | None,
+        OneOf(tuple(TASKS)),
+        Field(description="Only the defaults for this task; by default for all."),
+    ] = None,
+) -> ListedSettings:
+    """Every setting of a classifier, with its description and its defaults. Raises UnknownClassifierError."""
+    from rubricator.models.classifier import classifier_class
+
+    kind = classifier_class(classifier)
+    defaults: dict[str, dict[str, Any]] = {}
+    descriptions: dict[str, str] = {}
+    for each in [task_named(task)] if task else TASKS.values():
+        found = list(_flat(kind.default_settings(each.unit)))
+        defaults[each.name] = {name: value for name, value, _ in found}
+        descriptions |= {name: text for name, _, text in found}
+    return ListedSettings(classifier, defaults, descriptions)
+
+
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
@@ -55,14 +116,17 @@ def _value(text: str) -> Any:
         return text
 
 
-def _listing(settings: "BaseModel") -> str:
-    lines = (f"  {key}={json.dumps(value)}" for key, value in _flat(settings.model_dump(mode="json")))
+def _listing(settings: BaseModel) -> str:
+    lines = (f"  {name}={json.dumps(value)}" for name, value, _ in _flat(settings))
     return "\n".join(["its settings, as they are by default:", *lines])
 
 
-def _flat(values: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{within}{key}.")
+def _flat(settings: BaseModel, within: str = "") -> Iterator[tuple[str, Any, str]]:
+    """Name, value as JSON types, and description of every setting, those of its parts after a dot."""
+    values = settings.model_dump(mode="json")
+    for name, field in type(settings).model_fields.items():
+        part = getattr(settings, name)
+        if isinstance(part, BaseModel):
+            yield from _flat(part, f"{within}{name}.")
         else:
-            yield f"{within}{key}", value
+            yield f"{within}{name}", values[name], field.description or ""

@@ -1,4 +1,4 @@
-"""What any classifier has to beat: the shares of the labels, and rules of phrases for plan sentences."""
+"""Baselines that any classifier has to beat: the frequency of each label, and phrases of plan sentences."""
 
 import re
 from collections.abc import Sequence
@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from rubricator.models.classifier import EvidenceSpan, OutOfFold, read_json, write_json
+from rubricator.models.classifier import EvidenceSpan, OutOfFold
+from rubricator.models.model_files import read_json, write_json
 from rubricator.nlp.contexts import Context
 from rubricator.nlp.errors import RubricatorError
+from rubricator.nlp.wording import PLAN
 
 if TYPE_CHECKING:
     from rubricator.nlp.examples import Examples
-    from rubricator.nlp.tasks import UnitName
+    from rubricator.nlp.units import UnitName
 
-# Written down before any corpus was looked at: what somebody would search for who wants the plans of notes.
+# What somebody would search for who wants the plans of notes; written down before any corpus was looked at.
 PLAN_PHRASES = (
     r"\bplan(?:s|ned)?\b",
     r"\b(?:will|shall|going to|should)\b(?! not\b)",
@@ -37,21 +39,22 @@ PLAN_PHRASES = (
 class BaselineError(RubricatorError):
     """Labels that a baseline has no rules for."""
 
+    def __init__(self, labels: Sequence[str]) -> None:
+        super().__init__(
+            f"keyword rules know plan sentences only (the label {PLAN!r}), not {', '.join(labels[:5]) or 'no label'}"
+        )
+
 
 class MajoritySettings(BaseModel):
-    """There is nothing to choose."""
+    """A majority classifier has no settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class MajorityClassifier:
-    """The same for every text: each label's share of the training texts as its probability."""
+    """The same for every text: the probability of a label is its share of the training texts."""
 
-    def __init__(
-        self,
-        labels: Sequence[str],
-        settings: MajoritySettings,
-    ) -> None:
+    def __init__(self, labels: Sequence[str], settings: MajoritySettings) -> None:
         self.labels = list(labels)
         self.settings = settings
         self.shares: NDArray[np.float32] = np.zeros(len(self.labels), np.float32)
@@ -69,29 +72,25 @@ class MajorityClassifier:
         return self
 
     def predict_proba(
-        self,
-        texts: Sequence[str],
-        *,
-        contexts: Sequence[Context] | None = None,  # noqa: ARG002
+        self, texts: Sequence[str], *, contexts: Sequence[Context] | None = None
     ) -> NDArray[np.float32]:
         """The shares, float32 (texts, labels)."""
+        del contexts
         return np.tile(self.shares, (len(texts), 1))
 
     def evidence(
-        self,
-        texts: Sequence[str],  # noqa: ARG002
-        labels: Sequence[Sequence[int]],
+        self, texts: Sequence[str], labels: Sequence[Sequence[int]]
     ) -> list[list[list[EvidenceSpan]]]:
         """None: the text is not read."""
-        return [[[] for _ in asked] for asked in labels]
+        return [[[] for _ in asked] for _, asked in zip(texts, labels, strict=True)]
 
     def save(self, folder: Path) -> None:
-        """classifier.json."""
+        """Write classifier.json."""
         write_json(folder / "classifier.json", {"labels": self.labels, "shares": self.shares.tolist()})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """What save wrote."""
+        """Read what save wrote."""
         config = read_json(folder / "classifier.json")
         loaded = cls(config["labels"], MajoritySettings())
         loaded.shares = np.array(config["shares"], np.float32)
@@ -99,23 +98,25 @@ class MajorityClassifier:
 
 
 class KeywordSettings(BaseModel):
-    """phrases: regular expressions, in any case of letters; each one that a sentence holds speaks for a plan."""
+    """The phrases that speak for a plan."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    phrases: tuple[str, ...] = PLAN_PHRASES
+    phrases: tuple[str, ...] = Field(
+        default=PLAN_PHRASES,
+        description="Regular expressions, without regard to case; each that matches in a sentence speaks for a plan.",
+    )
 
 
 class KeywordClassifier:
-    """Plan sentences by the phrases they hold. Nothing is learnt but (outside) calibration and threshold."""
+    """Plan sentences by the phrases in them. Only calibration and threshold are learnt.
 
-    def __init__(
-        self,
-        labels: Sequence[str],
-        settings: KeywordSettings,
-    ) -> None:
-        if list(labels) != ["plan"]:
-            raise BaselineError("keyword rules know plan sentences only: choose another --model")
+    Raises BaselineError for any label but "plan".
+    """
+
+    def __init__(self, labels: Sequence[str], settings: KeywordSettings) -> None:
+        if list(labels) != [PLAN]:
+            raise BaselineError(labels)
         self.labels = list(labels)
         self.settings = settings
         self.patterns = [re.compile(phrase, re.IGNORECASE) for phrase in settings.phrases]
@@ -127,24 +128,22 @@ class KeywordClassifier:
         return KeywordSettings()
 
     def fit(self, examples: "Examples") -> Self:
-        """Apply the rules: as they were not learnt, every prediction is one of a model that did not see the text."""
+        """Apply the rules. They are not learnt, so every prediction is out of fold."""
         self.out_of_fold = OutOfFold(np.arange(len(examples)), self.predict_proba(examples.texts))
         return self
 
     def predict_proba(
-        self,
-        texts: Sequence[str],
-        *,
-        contexts: Sequence[Context] | None = None,  # noqa: ARG002
+        self, texts: Sequence[str], *, contexts: Sequence[Context] | None = None
     ) -> NDArray[np.float32]:
-        """More for each rule that holds, float32 (texts, 1)."""
+        """Higher for each phrase that matches, float32 (texts, 1)."""
+        del contexts
         held = [sum(bool(pattern.search(text)) for pattern in self.patterns) for text in texts]
         return np.asarray(1 - np.exp2(-0.1 - np.array(held)), np.float32).reshape(-1, 1)
 
     def evidence(
         self, texts: Sequence[str], labels: Sequence[Sequence[int]]
     ) -> list[list[list[EvidenceSpan]]]:
-        """The first place of each phrase, all of the same weight."""
+        """The first match of each phrase, all of the same weight."""
         return [[self._spans(text) for _ in asked] for text, asked in zip(texts, labels, strict=True)]
 
     def _spans(self, text: str) -> list[EvidenceSpan]:
@@ -152,7 +151,7 @@ class KeywordClassifier:
         return [EvidenceSpan(start, end, 1 / len(found)) for start, end in sorted(found)]
 
     def save(self, folder: Path) -> None:
-        """classifier.json."""
+        """Write classifier.json."""
         write_json(
             folder / "classifier.json",
             {"labels": self.labels, "settings": self.settings.model_dump(mode="json")},
@@ -160,6 +159,6 @@ class KeywordClassifier:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """What save wrote."""
+        """Read what save wrote."""
         config = read_json(folder / "classifier.json")
         return cls(config["labels"], KeywordSettings.model_validate(config["settings"]))

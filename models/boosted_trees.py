@@ -1,47 +1,52 @@
 """Gradient-boosted decision trees for a yes-or-no question: learnt by scikit-learn, kept as plain arrays."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
-_FIELDS = {
-    "feature": ("feature_idx", np.int64),
-    "threshold": ("num_threshold", np.float64),
-    "missing_left": ("missing_go_to_left", np.bool_),
-    "left": ("left", np.int64),
-    "right": ("right", np.int64),
-    "leaf": ("is_leaf", np.bool_),
-    "value": ("value", np.float64),
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+_ARRAYS: dict[str, type[np.generic]] = {  # of nodes, by name
+    "feature": np.int64,
+    "threshold": np.float64,
+    "missing_left": np.bool_,
+    "left": np.int64,
+    "right": np.int64,
+    "leaf": np.bool_,
+    "value": np.float64,
 }
 
 
 @dataclass(frozen=True)
 class BoostedTrees:
-    """All nodes of all trees, one after the other; left and right are node numbers in the same arrays.
+    """All nodes of all trees, one after the other.
 
-    roots: (trees,), the first node of each. The log-odds of a row are base plus the values of the leaves it falls into.
+    The log-odds of a row are `base` plus the values of the leaves it falls into, one in each tree.
+
+    roots: (trees,), the first node of each tree. nodes: arrays (nodes,) by name. feature, threshold: a row goes left
+    where its feature is at most the threshold. missing_left: whether it goes left where that is NaN. left, right:
+    numbers of the next nodes. leaf: whether the node has none. value: of a leaf, in log-odds.
     """
 
     base: float
     roots: NDArray[np.int64]
-    nodes: dict[str, NDArray[Any]]  # by the names of _FIELDS, each (nodes,)
+    nodes: dict[str, NDArray[Any]]
 
     @classmethod
     def fit(cls, features: NDArray[np.float32], truth: NDArray[np.bool_], *, seed: int) -> Self:
         """Learn from features (rows, columns), NaN where unknown, and truth (rows,)."""
         if truth.all() or not truth.any():
             base = np.log((truth.sum() + 0.5) / ((~truth).sum() + 0.5))
-            return cls(
-                float(base),
-                np.zeros(0, np.int64),
-                {name: np.zeros(0, kind) for name, (_, kind) in _FIELDS.items()},
-            )
+            none = {name: np.zeros(0, kind) for name, kind in _ARRAYS.items()}
+            return cls(float(base), np.zeros(0, np.int64), none)
         from sklearn.ensemble import HistGradientBoostingClassifier
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-        trees_of = HistGradientBoostingClassifier(
+        untrained = HistGradientBoostingClassifier(
             max_iter=200,
             learning_rate=0.05,
             max_leaf_nodes=8,
@@ -50,19 +55,19 @@ class BoostedTrees:
             early_stopping=False,
             random_state=seed,
         )
-        with threadpool_limits(
-            1
-        ):  # threads cost more than they give on small trees, and folds have processes
-            learnt = trees_of.fit(features, truth)
-        trees = [tree.nodes for (tree,) in learnt._predictors]
-        roots = np.cumsum([0, *map(len, trees)])[:-1]
+        # threads cost more than they give on small trees, and folds have processes
+        with threadpool_limits(1):
+            fitted = untrained.fit(features, truth)
+        base, trees = learnt_by_sklearn(fitted)
+        sizes = [len(tree["leaf"]) for tree in trees]
+        roots = np.cumsum([0, *sizes])[:-1]
         nodes: dict[str, NDArray[Any]] = {
-            name: np.concatenate([tree[field] for tree in trees]).astype(kind)
-            for name, (field, kind) in _FIELDS.items()
+            name: np.concatenate([tree[name] for tree in trees]).astype(kind)
+            for name, kind in _ARRAYS.items()
         }
-        first = np.repeat(roots, [len(tree) for tree in trees])
+        first = np.repeat(roots, sizes)
         nodes["left"], nodes["right"] = nodes["left"] + first, nodes["right"] + first
-        return cls(float(learnt._baseline_prediction.item()), roots, nodes)
+        return cls(base, roots, nodes)
 
     def predict_proba(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Probability of the positive class (rows,)."""
@@ -78,7 +83,7 @@ class BoostedTrees:
                 below = np.where(left, self.nodes["left"][at], self.nodes["right"][at])
                 at = np.where(self.nodes["leaf"][at], at, below)
             score += self.nodes["value"][at]
-        return np.asarray(1 / (1 + np.exp(-score)))
+        return np.asarray(expit(score))
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Everything, as arrays by name."""
@@ -87,4 +92,26 @@ class BoostedTrees:
     @classmethod
     def restore(cls, tensors: dict[str, NDArray[Any]]) -> Self:
         """Take back what tensors() gave."""
-        return cls(float(tensors["base"].item()), tensors["roots"], {name: tensors[name] for name in _FIELDS})
+        nodes = {name: tensors[name] for name in _ARRAYS}
+        return cls(float(tensors["base"].item()), tensors["roots"], nodes)
+
+
+def learnt_by_sklearn(
+    fitted: "HistGradientBoostingClassifier",
+) -> tuple[float, list[dict[str, NDArray[Any]]]]:
+    """The base, and the nodes of each tree as arrays by name; `left` and `right` count within the tree.
+
+    scikit-learn has no public way to them. This function alone reads its private attributes; the versions that they
+    were seen in are named in tests/models/test_boosted_trees.py.
+    """
+    names = {
+        "feature": "feature_idx",
+        "threshold": "num_threshold",
+        "missing_left": "missing_go_to_left",
+        "left": "left",
+        "right": "right",
+        "leaf": "is_leaf",
+        "value": "value",
+    }
+    trees = [{name: tree.nodes[theirs] for name, theirs in names.items()} for (tree,) in fitted._predictors]
+    return float(fitted._baseline_prediction.item()), trees

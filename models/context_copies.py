@@ -1,8 +1,8 @@
-"""Copies of training sentences among sentences of the other kind: neighbours must not outvote what a sentence says.
+"""Copies of training sentences in contexts of the other label: a model then reads the sentence more than its context.
 
-Under headings plans stand among plans, and findings among findings: what stands around a sentence tells its label
-nearly as well as its own words do, and a linear model gives both their share. Copies whose context says the opposite
-(counterfactual augmentation, Kaushik et al., arXiv 1909.12434) leave the decision to the sentence itself.
+Under headings, plans stand among plans and findings among findings. So the context of a sentence tells its label nearly
+as well as its own words do, and a linear model learns from both. Copies in a context of the other label leave the
+decision to the sentence itself (counterfactual augmentation, Kaushik et al., arXiv 1909.12434).
 """
 
 from dataclasses import replace
@@ -15,16 +15,16 @@ from rubricator.nlp.examples import Examples
 from rubricator.nlp.wording import PLAN, worded_as_plan
 
 # Chosen on the development halves of the annotated notes and of tests/benchmarks/terse_plans.toml.
-_PLANS, _OTHERS = 0.3, 0.06  # of plans, and of other sentences, so many are copied
-_ALONE = 0.33  # of the copies, so many stand alone
+_PLANS, _OTHERS = 0.3, 0.06  # share of plans, and of other sentences, that are copied
+_ALONE = 0.33  # share of the copies that have no context
 
 
 def with_context_copies(examples: Examples, *, seed: int = 0) -> Examples:
-    """The examples, and after them copies of some in the context of an example of the other label, or in none.
+    """The examples, followed by copies of some in the context of an example of the other label, or in none.
 
-    A plan is copied where it is worded as one, another sentence where it is not: what only its neighbours tell has no
-    copy. Contexts are those of the same group, so that no word of one patient becomes one of two. Nothing is copied
-    where there are no contexts, or the label is not that of plans.
+    Only a sentence whose wording agrees with its label is copied. The context is one of the same group: a word of one
+    patient must not become a word of two. Nothing is copied where there are no contexts, or the labels are not that
+    of plans alone.
     """
     if examples.contexts is None or examples.labels != [PLAN]:
         return examples

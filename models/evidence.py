@@ -1,4 +1,4 @@
-"""From the part that each word carried of a decision to spans of the text."""
+"""Evidence: from the contribution of each word to a decision to spans of the text."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,23 +6,26 @@ from numpy.typing import NDArray
 from rubricator.models.classifier import EvidenceSpan
 
 _MOST_SPANS = 10
-_LEAST_SHARE = (
-    0.2  # of the strongest word's part: words of less carried little, and join spans that are apart
-)
+# Of the strongest word's contribution. Words of less say little, and would join spans that are apart.
+_LEAST_SHARE = 0.2
 
 
-def evidence_spans(offsets: NDArray[np.int64], parts: NDArray[np.floating]) -> list[EvidenceSpan]:
-    """Neighbouring words that carried a label become one span, strongest first; weights are shares of all over 0.
+def evidence_spans(offsets: NDArray[np.int64], contributions: NDArray[np.floating]) -> list[EvidenceSpan]:
+    """Spans of neighbouring words that speak for a label, strongest first, at most ten.
 
-    offsets: of the words (words, 2), in order. parts: (words,).
+    The weight of a span is its share of all contributions over 0.
+
+    offsets: start and end of each word in the text (words, 2), in order. contributions: (words,).
     """
-    total = parts[parts > 0].sum()
-    speaks = parts > _LEAST_SHARE * parts.max(initial=0)
+    total = contributions[contributions > 0].sum()
+    speaks = contributions > _LEAST_SHARE * contributions.max(initial=0)
     starts = np.flatnonzero(speaks & ~np.append(False, speaks[:-1]))
     ends = np.flatnonzero(speaks & ~np.append(speaks[1:], False))
     spans = [
         EvidenceSpan(
-            int(offsets[first, 0]), int(offsets[last, 1]), float(parts[first : last + 1].sum() / total)
+            int(offsets[first, 0]),
+            int(offsets[last, 1]),
+            float(contributions[first : last + 1].sum() / total),
         )
         for first, last in zip(starts, ends, strict=True)
     ]

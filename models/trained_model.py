@@ -1,6 +1,5 @@
 """A trained model: a fitted classifier with its calibration and thresholds, saved as one folder."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,30 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from rubricator.models.classifier import (
-    EvidenceSpan,
-    ModelFormatError,
-    TextClassifier,
-    classifier_class,
-    read_json,
-    write_json,
-)
+from rubricator.models.classifier import EvidenceSpan, TextClassifier, classifier_class
 from rubricator.models.decisions.calibration import Calibration
+from rubricator.models.model_files import ModelFormatError, read_json, write_json
 from rubricator.nlp.contexts import Context, whole_sentence
 from rubricator.nlp.wording import PLAN, is_boilerplate
+from rubricator.nlp.words.tokens import HAS_WORD
 
 FORMAT_VERSION = 2
-_WORD = re.compile(r"[^\W\d_]{2}")  # as weak labels ask for: a number alone says nothing
 
 
 @dataclass(kw_only=True)
 class TrainedModel:
-    """A fitted classifier with what turns its output into decisions. One folder on disk: JSON and
-    safetensors.
+    """A fitted classifier with its calibration and thresholds. On disk it is one folder of JSON and safetensors.
 
-    descriptions: per label, None where unknown. code_system: name and release the labels belong to, if any.
+    descriptions: per label, None where unknown. code_system: name and release that the labels belong to, if any.
     training_positives: of each label. settings: of the classifier and of calibration, as JSON. fingerprint: sha256 of
-    the training examples.
+    the training examples. card: the model card, as Markdown.
     """
 
     task: str
@@ -54,27 +46,30 @@ class TrainedModel:
     def predict_proba(
         self, texts: Sequence[str], *, contexts: Sequence[Context] | None = None
     ) -> NDArray[np.float32]:
-        """Calibrated probabilities (n, labels); exactly 0 for a label that the classifier cannot tell (no positives, no
-        name that it reads), for a text without a word, and of a plan for boilerplate. contexts: what stands around each
-        text, where it is a part of a note; fragments are read with the sentence that they continue.
+        """Calibrated probabilities (n, labels).
+
+        Exactly 0 for a label that the classifier does not know, for a text without a word, and of a plan for
+        boilerplate.
+
+        contexts: what stands around each text, where it is a part of a note. A fragment is read together with the
+        sentence that it continues.
         """
         read, around = texts, contexts
         if contexts is not None:
             whole = [whole_sentence(text, context) for text, context in zip(texts, contexts, strict=True)]
             read, around = [text for text, _ in whole], [context for _, context in whole]
         probabilities = self.calibration.apply(self.classifier.predict_proba(read, contexts=around))
-        probabilities[[row for row, text in enumerate(texts) if not _WORD.search(text)]] = 0
+        probabilities[[row for row, text in enumerate(texts) if not HAS_WORD.search(text)]] = 0
         if PLAN in self.labels:
             probabilities[list(map(is_boilerplate, texts)), self.labels.index(PLAN)] = 0
         return probabilities
 
     def decide(self, probabilities: NDArray[np.float32]) -> NDArray[np.str_]:
-        """ "reject", "review" or "accept" for each calibrated probability (n, labels); positive unless
-        rejected."""
+        """One of "reject", "review" and "accept" for each calibrated probability (n, labels)."""
         return self.calibration.decide(probabilities)
 
     def positive(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Which of them are not rejected: a byte each, where decisions as words take 24."""
+        """Which calibrated probabilities (n, labels) are not rejected. It takes less memory than decide."""
         return self.calibration.positive(probabilities)
 
     def evidence(
@@ -84,7 +79,7 @@ class TrainedModel:
         return self.classifier.evidence(texts, labels)
 
     def save(self, folder: Path) -> None:
-        """Write the model into this folder, which must not hold anything yet."""
+        """Write the model into a new or empty folder. Raises ModelFormatError where it is not empty."""
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise ModelFormatError(f"{folder} is not empty; give a new folder for the model")
@@ -114,8 +109,10 @@ class TrainedModel:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what save wrote. Raises ModelFormatError for another format version or a missing or broken
-        file."""
+        """Read what save wrote.
+
+        Raises ModelFormatError for another format version, unknown settings, and a missing or broken file.
+        """
         config = read_json(folder / "config.json")
         if config.get("format_version") != FORMAT_VERSION:
             raise ModelFormatError(

@@ -1,12 +1,10 @@
 """Train a model, and cross-validate the whole of what training does, on examples of any task."""
 
-import os
-import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NotRequired, TypedDict, Unpack
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -14,9 +12,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 from scipy.sparse import csr_matrix
 
-from rubricator.models.classifier import KeepsCheckpoints, TextClassifier, classifier_class
+from rubricator.models.checkpoints import KeepsCheckpoints
+from rubricator.models.classifier import TextClassifier, classifier_class
 from rubricator.models.context_copies import with_context_copies
 from rubricator.models.decisions.calibration import Calibration, CalibrationSettings
+from rubricator.models.processes import end_with_parent
 from rubricator.models.scores.evaluation import Evaluation, evaluate
 from rubricator.models.scores.out_of_fold import OutOfFoldTable
 from rubricator.models.trained_model import TrainedModel
@@ -25,25 +25,33 @@ from rubricator.nlp.folds import assign_folds
 from rubricator.nlp.icd import RELEASE, code_system, describe
 from rubricator.nlp.tasks import task_named
 
-DEFAULT_CALIBRATION = CalibrationSettings()
-
-
+OnFold = Callable[[int, dict[str, float]], None]  # called with the number of a fold and its figures
 _WORTH_PROCESSES = 300_000  # characters: the folds of less are done before processes have started
+
+
+class Training(TypedDict):
+    """What `train_model` takes beside the examples."""
+
+    task: str
+    classifier: str
+    settings: NotRequired[BaseModel | None]
+    calibration: NotRequired[CalibrationSettings]
+    context_copies: NotRequired[bool]
+    checkpoints: NotRequired[Path | None]
 
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """Predictions for each row by a model trained, calibrated and given thresholds without that row's
-    fold."""
+    """Predictions for each row by a model that was trained, calibrated and given thresholds without its fold."""
 
     probabilities: NDArray[np.float32]  # (rows, labels), calibrated
-    decisions: NDArray[np.bool_]  # (rows, labels), positive: not rejected
+    decisions: NDArray[np.bool_]  # (rows, labels), positive: accepted or to be reviewed
     accepted: NDArray[np.bool_]  # (rows, labels), positive without review
     folds: NDArray[np.int64]  # (rows,)
     metrics: list[dict[str, float]]  # per fold
 
     def held_out(self, examples: Examples) -> OutOfFoldTable:
-        """To keep with a model; examples: those that were cross-validated."""
+        """The table that is kept with a model. examples: those that were cross-validated."""
         return OutOfFoldTable(
             labels=examples.labels,
             example_ids=examples.ids,
@@ -55,7 +63,7 @@ class CrossValidation:
         )
 
     def evaluate(self, examples: Examples, *, bootstrap: int = 1000, seed: int = 0) -> Evaluation:
-        """All figures over all folds; examples: those that were cross-validated."""
+        """All figures over all folds together. examples: those that were cross-validated."""
         return evaluate(
             examples.targets,
             self.probabilities,
@@ -77,10 +85,12 @@ def train_model(
     context_copies: bool = True,
     checkpoints: Path | None = None,
 ) -> TrainedModel:
-    """Fit the classifier, then calibration and thresholds on what it held in; auxiliary examples are learnt from too.
+    """Fit the classifier, then calibration and thresholds on its out-of-fold predictions.
 
-    settings: the classifier's own, None for its defaults for the task. context_copies: learn plan sentences in foreign
-    contexts too. checkpoints: the folder that a classifier which keeps checkpoints goes on from, None to keep none.
+    Auxiliary examples are learnt from too.
+
+    settings: of the classifier, None for its defaults for the task. context_copies: learn plan sentences in other
+    contexts too (context_copies.py). checkpoints: folder for a classifier that keeps checkpoints, None to keep none.
     Raises UnknownClassifierError, UnknownTaskError and FoldError.
     """
     examples = examples.with_auxiliary()
@@ -103,43 +113,32 @@ def train_model(
 def cross_validate(
     examples: Examples,
     *,
-    task: str,
-    classifier: str,
-    settings: BaseModel | None = None,
-    calibration: CalibrationSettings = CalibrationSettings(),
     folds: int = 10,
     grouped: bool = True,
     seed: int = 0,
-    on_fold: Callable[[int, dict[str, float]], None] | None = None,
-    checkpoints: Path | None = None,
+    on_fold: OnFold | None = None,
+    **training: Unpack[Training],
 ) -> CrossValidation:
-    """Train on all folds but one and predict that one, in turn; nothing of a fold reaches what predicts it.
+    """Train on all folds but one and predict that one, in turn. Nothing of a fold reaches the model that predicts it.
 
-    grouped False splits rows at random, whatever their groups: the optimistic figure to print beside the grouped one.
-    on_fold: called after each fold with its number and figures. checkpoints: as for train_model, of all folds. Folds
-    of much text are worked on by one process a core; the result is the same. Raises FoldError under two groups.
+    grouped: False splits rows at random, whatever their groups; the figures are too good, and are printed beside the
+    grouped ones. on_fold: called after each fold. training: as for train_model; all folds share the checkpoints folder.
+    Folds of much text have a process a core; the result is the same. Raises FoldError under two groups, and what
+    train_model raises.
     """
     if not grouped:
-        further = examples.auxiliary and replace(
+        auxiliary = examples.auxiliary and replace(
             examples.auxiliary, groups=len(examples) + examples.auxiliary.groups
         )
-        examples = replace(examples, groups=np.arange(len(examples)), auxiliary=further)
+        examples = replace(examples, groups=np.arange(len(examples)), auxiliary=auxiliary)
     fold_of = assign_folds(examples.targets, examples.groups, folds, seed=seed)
     parallel = sum(map(len, examples.texts)) > _WORTH_PROCESSES
-    learn = partial(
-        train_model,
-        task=task,
-        classifier=classifier,
-        settings=settings,
-        calibration=calibration,
-        checkpoints=checkpoints,
-    )
+    learn = partial(train_model, **training)
     predictions = Parallel(
         n_jobs=-1 if parallel else 1,
         return_as="generator",
         pre_dispatch="n_jobs",
-        initializer=_end_with,
-        initargs=(os.getpid(),),
+        initializer=end_with_parent,
     )(delayed(_predict_fold)(*examples.split(fold_of == fold), learn) for fold in range(fold_of.max() + 1))
     return in_folds(examples, fold_of, predictions, on_fold)
 
@@ -148,9 +147,12 @@ def in_folds(
     examples: Examples,
     fold_of: NDArray[np.int64],
     predictions: Iterable[tuple[NDArray[np.float32], Calibration]],
-    on_fold: Callable[[int, dict[str, float]], None] | None,
+    on_fold: OnFold | None,
 ) -> CrossValidation:
-    """Probabilities of each fold in turn, with what decides on them, scored and put together."""
+    """Score the predictions of each fold, and put them together.
+
+    fold_of: (rows,). predictions: of each fold in turn its probabilities, and the calibration that decides on them.
+    """
     shape = examples.targets.shape
     probabilities = np.zeros(shape, np.float32)
     decisions, accepted = np.zeros(shape, bool), np.zeros(shape, bool)
@@ -182,7 +184,7 @@ def calibrated_model(
     settings: BaseModel,
     calibration: CalibrationSettings,
 ) -> TrainedModel:
-    """A fitted classifier with calibration and thresholds fitted on what it held in of these examples."""
+    """A fitted classifier with calibration and thresholds, fitted on its out-of-fold predictions of these examples."""
     out_of_fold = fitted.out_of_fold
     if out_of_fold is None:
         raise RuntimeError(f"{classifier} kept no out-of-fold predictions to calibrate on")
@@ -205,7 +207,7 @@ def calibrated_model(
 
 
 def _descriptions(examples: Examples, task: str) -> list[str | None]:
-    """What each label is called, a name a line, the site's own names first."""
+    """The names of each label, one a line, the site's own names first."""
     own = examples.label_texts()
     if not task_named(task).labels_are_codes:
         return [text or None for text in own]
@@ -213,17 +215,6 @@ def _descriptions(examples: Examples, task: str) -> list[str | None]:
         "\n".join(dict.fromkeys([*text.splitlines(), describe(label) or ""])).strip() or None
         for label, text in zip(examples.labels, own, strict=True)
     ]
-
-
-def _end_with(parent: int) -> None:
-    """Called first in a process that works on folds: without a parent it would go on, beside one that took over."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _predict_fold(

@@ -1,4 +1,7 @@
-"""Folds that keep groups whole and spread every label, rare ones first."""
+"""Folds and other parts that keep groups whole and spread every label, rare ones first."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,19 +9,19 @@ from scipy.sparse import csr_matrix
 
 from rubricator.nlp.errors import RubricatorError
 
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
 
 class FoldError(RubricatorError):
     """Too few groups to hold any out."""
 
 
-def assign_folds(
-    targets: csr_matrix, groups: NDArray[np.int64], folds: int, *, seed: int
-) -> NDArray[np.int64]:
-    """Fold number of each row: rows of a group share one, and each label is spread evenly.
+def assign_folds(targets: csr_matrix, groups: Ints, folds: int, *, seed: int) -> Ints:
+    """Fold number of each row (rows,). Rows of a group share a fold, and each label is spread evenly.
 
-    targets: 0/1 (rows, labels). groups: (rows,). Iterative stratification (Sechidis et al. 2011) over
-    groups, labels from the rarest to the most frequent. There are fewer folds where there are fewer groups.
-    Raises FoldError under 2.
+    targets: 0/1 (rows, labels). groups: (rows,). There are fewer folds where there are fewer groups.
+    Raises FoldError where there are fewer than two groups.
     """
     names, group = np.unique(groups, return_inverse=True)
     folds = min(folds, len(names))
@@ -26,35 +29,64 @@ def assign_folds(
         raise FoldError(
             f"{len(groups)} examples in {len(names)} group(s) cannot be split into a part to learn from "
             "and a part held out: notes of a patient, and notes of nearly the same text, stay together; give different "
-            "notes of at least two patients (--patient-column names their column)"
+            "notes of at least two patients"
         )
     rows = np.arange(len(groups))
     members = csr_matrix((np.ones(len(rows)), (group, rows)), shape=(len(names), len(rows)))
-    counts = (members @ targets.astype(np.float64)).tocsc()
-    sizes = np.bincount(group).astype(np.float64)
-    shuffled = np.random.default_rng(seed).permutation(len(names))
-    rank = np.argsort(shuffled)  # breaks ties, the same way for the same seed
-    totals = np.asarray(counts.sum(axis=0)).ravel()
-    wanted_rows = np.full(folds, len(rows) / folds)
-    fold_of = np.full(len(names), -1)
+    fold_of = stratified_parts(
+        csr_matrix(members @ targets.astype(np.float64)),
+        np.full(folds, 1 / folds),
+        order=np.argsort(np.random.default_rng(seed).permutation(len(names))),
+        sizes=np.bincount(group).astype(np.float64),
+    )
+    return fold_of[group]
 
-    def place(
-        candidates: NDArray[np.int64], amounts: NDArray[np.float64], wanted: NDArray[np.float64]
-    ) -> None:
-        for candidate in np.lexsort((rank[candidates], -sizes[candidates], -amounts)):
-            fold = np.lexsort((-wanted_rows, -np.round(wanted, 9)))[0]
-            wanted[fold] -= amounts[candidate]
-            wanted_rows[fold] -= sizes[candidates[candidate]]
-            fold_of[candidates[candidate]] = fold
+
+def stratified_parts(
+    counts: csr_matrix, shares: Floats, *, order: Ints | None = None, sizes: Floats | None = None
+) -> Ints:
+    """Part number of each group (groups,), by iterative stratification (Sechidis et al. 2011).
+
+    Labels are gone through from the rarest to the most frequent. Each group that has the label goes to the part that
+    wants most of it; of equal parts to the one that wants most rows, then to the first.
+
+    counts: (groups, labels), how often a group has a label. shares: (parts,), sum 1. sizes: rows of each group; the
+    groups that have most of a label, and of these the largest, are placed first. Without sizes each group counts as
+    one row, and they are placed in their order. order: rank of each group among equal ones, None for 0, 1, 2, ….
+    """
+    groups, _ = counts.shape
+    rank = np.arange(groups) if order is None else order
+    rows = np.ones(groups) if sizes is None else sizes
+    by_label = counts.tocsc()
+    totals = np.asarray(by_label.sum(axis=0)).ravel()
+    wanted_rows = shares * rows.sum()
+    part_of = np.full(groups, -1)
+
+    def place(candidates: Ints, amounts: Floats, wanted: Floats) -> None:
+        keys: list[NDArray[Any]] = [rank[candidates]]
+        if sizes is not None:
+            keys += [-sizes[candidates], -amounts]
+        for at in np.lexsort(keys):
+            part = np.lexsort((-wanted_rows, -np.round(wanted, 9)))[0]
+            wanted[part] -= amounts[at]
+            wanted_rows[part] -= rows[candidates[at]]
+            part_of[candidates[at]] = part
 
     for label in np.argsort(totals, kind="stable"):
-        column = slice(counts.indptr[label], counts.indptr[label + 1])
-        holders, amounts = counts.indices[column], counts.data[column]
-        wanted = totals[label] / folds - np.bincount(
-            fold_of[holders][fold_of[holders] >= 0], amounts[fold_of[holders] >= 0], folds
-        )
-        free = fold_of[holders] < 0
-        place(holders[free], amounts[free], wanted)
-    unlabelled = np.flatnonzero(fold_of < 0)
-    place(unlabelled, np.zeros(len(unlabelled)), np.zeros(folds))
-    return fold_of[group]
+        column = slice(by_label.indptr[label], by_label.indptr[label + 1])
+        holders, amounts = by_label.indices[column].astype(np.int64), by_label.data[column]
+        placed = part_of[holders] >= 0
+        there = np.bincount(part_of[holders[placed]], amounts[placed], len(shares))
+        place(holders[~placed], amounts[~placed], shares * totals[label] - there)
+    unlabelled = np.flatnonzero(part_of < 0)
+    place(unlabelled, np.zeros(len(unlabelled)), np.zeros(len(shares)))
+    return part_of
+
+
+def label_counts(labels_of: Sequence[Sequence[int]], labels: int) -> csr_matrix:
+    """How often each group has each label (groups, labels), from the label numbers of each group."""
+    ends = np.cumsum([0, *map(len, labels_of)])
+    numbers = np.array([number for group in labels_of for number in group], np.int64)
+    counts = csr_matrix((np.ones(len(numbers)), numbers, ends), shape=(len(labels_of), labels))
+    counts.sum_duplicates()
+    return counts

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from rubricator.nlp.errors import RubricatorError
+from rubricator.nlp.errors import RubricatorError, did_you_mean
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from rubricator.nlp.examples import Examples
     from rubricator.nlp.lexicon.lexicon import Lexicon
+    from rubricator.nlp.units import UnitName
     from rubricator.nlp.weak_labels import WeakLabelSettings
-
-UnitName = Literal["sentence", "note"]
 
 
 class UnknownTaskError(RubricatorError):
@@ -68,7 +67,9 @@ class Task:
 def task_named(name: str) -> Task:
     """The task of this name. Raises UnknownTaskError that lists the tasks there are."""
     if name not in TASKS:
-        raise UnknownTaskError(f"there is no task {name!r}; there are: {', '.join(TASKS)}")
+        raise UnknownTaskError(
+            f"there is no task {name!r}; there are: {', '.join(TASKS)}{did_you_mean(name, TASKS)}"
+        )
     return TASKS[name]
 
 

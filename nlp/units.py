@@ -1,15 +1,16 @@
 """Units of text: what gets labels in a note, a sentence or the whole of it."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from rubricator.nlp.contexts import Context
 from rubricator.nlp.hidden_text import hides_text
-from rubricator.nlp.plain_text.plain_text import PlainText, read_plain
+from rubricator.nlp.plain_text.plain import PlainText, read_plain
 from rubricator.nlp.sections.finder import Section
 from rubricator.nlp.sentences.splitter import sentence_contexts
-from rubricator.nlp.tasks import UnitName
 from rubricator.nlp.weak_labels import note_sentences
+
+UnitName = Literal["sentence", "note"]
 
 
 @hides_text("note_id")

@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
-from rubricator.nlp.errors import RubricatorError
-from rubricator.nlp.plain_text.plain_text import PlainText, read_plain
+from rubricator.nlp.errors import RubricatorError, did_you_mean
+from rubricator.nlp.lexicon.categories import UNKNOWN, ByWording
+from rubricator.nlp.lexicon.lexicon import Lexicon
+from rubricator.nlp.plain_text.plain import PlainText, read_plain
 from rubricator.nlp.sections.lines import first_words, is_page_line, is_signature
 from rubricator.nlp.sentences.splitter import split_plain_parts
 from rubricator.nlp.wording import is_boilerplate, says_where_next, worded_as_plan
+from rubricator.nlp.words.tokens import HAS_WORD
 
 if TYPE_CHECKING:
-    from rubricator.nlp.lexicon.lexicon import Lexicon
     from rubricator.nlp.sections.finder import Section
 
 SENTENCES_SCHEMA = pa.schema(
@@ -38,37 +40,21 @@ SENTENCES_SCHEMA = pa.schema(
     ]
 )
 
-# Chosen by F1 on units annotated by content: `plan` alone misses how plans are worded elsewhere, and a classifier that
-# never saw a list of home medications takes it for a plan of treatment.
-PLAN_WIDE = frozenset(
-    {
-        "plan",
-        "recommendations",
-        "follow_up",
-        "disposition",
-        "discharge_instructions",
-        "discharge_medications",
-        "patient_instructions",
-    }
-)
-NEVER_PLAN = frozenset({"medications"})  # neutral by its role, and confidently no plan: what is taken already
-MIXED = frozenset({"assessment_and_plan", "assessment", "impression", "hospital_course"})
-PROCEDURES = frozenset({"procedure", "anesthesia", "complications"})  # end with where the patient goes next
-
 
 class WeakLabelSettings(BaseModel):
     """Which categories make a sentence positive (1) and which negative (0); all others leave it unlabelled.
 
-    negative: None means, with `plan` among the positive ones, the categories of role not-plan and current medications;
-    else all other known categories but mixed ones. by_wording: unlabelled categories whose sentences are labelled by
-    what they say, where plans are among the positive categories; for training only.
+    positive, by_wording: by default those of the lexicon, which a user's lexicon may add to. by_wording: unlabelled
+    categories whose sentences are labelled by what they say, where plans are among the positive categories; for
+    training only. negative: None means, with `plan` among the positive ones, those of the lexicon; else all other
+    known categories but mixed ones.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    positive: frozenset[str] = Field(default=PLAN_WIDE, min_length=1)
+    positive: frozenset[str] = Field(default_factory=lambda: _positive(Lexicon.load()), min_length=1)
     negative: frozenset[str] | None = None
-    by_wording: frozenset[str] = MIXED | PROCEDURES
+    by_wording: frozenset[str] = Field(default_factory=lambda: frozenset(_by_wording(Lexicon.load())))
 
     @property
     def name(self) -> str:
@@ -77,18 +63,35 @@ class WeakLabelSettings(BaseModel):
 
     def labels(self, lexicon: Lexicon) -> dict[str, int]:
         """Category → 1 or 0. Raises LabelError for a category that the lexicon lacks or that is on both sides."""
-        negative = self.negative
-        if negative is None and "plan" in self.positive:
-            by_role = {name for name, category in lexicon.categories.items() if category.role == "not-plan"}
-            negative = frozenset(by_role | NEVER_PLAN) - self.positive
+        positive, negative = self.positives(lexicon), self.negative
+        if negative is None and "plan" in positive:
+            negative = _negative(lexicon) - positive
         elif negative is None:
             negative = self._others(lexicon)
-        if missing := (self.positive | negative) - lexicon.categories.keys():
+        if missing := (positive | negative) - lexicon.categories.keys():
             known = ", ".join(sorted(lexicon.categories))
-            raise LabelError(f"no category {', '.join(sorted(missing))} in the lexicon; there are: {known}")
-        if both := self.positive & negative:
+            meant = did_you_mean(min(missing), lexicon.categories)
+            raise LabelError(
+                f"no category {', '.join(sorted(missing))} in the lexicon; there are: {known}{meant}"
+            )
+        if both := positive & negative:
             raise LabelError(f"{', '.join(sorted(both))} cannot be positive and negative at once")
-        return dict.fromkeys(negative, 0) | dict.fromkeys(self.positive, 1)
+        return dict.fromkeys(negative, 0) | dict.fromkeys(positive, 1)
+
+    def positives(self, lexicon: Lexicon) -> frozenset[str]:
+        """The positive categories; where none were chosen, with those that a user's lexicon adds."""
+        return _positive(lexicon) if self.positive == _positive(Lexicon.load()) else self.positive
+
+    def wordings(self, lexicon: Lexicon) -> dict[str, ByWording | None]:
+        """The categories whose sentences are labelled by their wording, and what it is asked for."""
+        if "plan" not in self.positive:
+            return {}
+        known = _by_wording(lexicon)
+        default = self.by_wording == _by_wording(Lexicon.load()).keys()
+        chosen = self.positives(lexicon) | (self.negative or frozenset())
+        return {
+            name: known.get(name) for name in (known if default else self.by_wording) if name not in chosen
+        }
 
     def against_all_others(self, lexicon: Lexicon) -> WeakLabelSettings:
         """The same positives against every other known category but mixed ones: for evaluation on clean notes."""
@@ -96,7 +99,25 @@ class WeakLabelSettings(BaseModel):
 
     def _others(self, lexicon: Lexicon) -> frozenset[str]:
         known = {name for name, category in lexicon.categories.items() if category.role != "mixed"}
-        return frozenset(known - {"unknown"}) - self.positive
+        return frozenset(known - {UNKNOWN}) - self.positives(lexicon)
+
+
+def _positive(lexicon: Lexicon) -> frozenset[str]:
+    return frozenset(
+        name for name, category in lexicon.categories.items() if category.weak_label == "positive"
+    )
+
+
+def _negative(lexicon: Lexicon) -> frozenset[str]:
+    return frozenset(
+        name
+        for name, category in lexicon.categories.items()
+        if category.role == "not-plan" or category.weak_label == "negative"
+    )
+
+
+def _by_wording(lexicon: Lexicon) -> dict[str, ByWording]:
+    return {name: category.by_wording for name, category in lexicon.categories.items() if category.by_wording}
 
 
 class LabelError(RubricatorError):
@@ -146,9 +167,7 @@ def label_note(
     Units without a word of two letters ("1.", "98.6", "x 3") and heads of pages inside a section are never labelled,
     and neither boilerplate ("Total time spent: 40 minutes.") nor a signature ("J. Doe MD.") is ever a positive.
     """
-    labels = _labels(settings, lexicon)
-    chosen = settings.positive | (settings.negative or frozenset())
-    by_wording = settings.by_wording - chosen if "plan" in settings.positive else frozenset()
+    labels, wordings = _labels(settings, lexicon)
     if not any(labels.get(section.category) == 1 for section in sections):
         labels = {}
     plain = read_plain(text)
@@ -156,42 +175,44 @@ def label_note(
         LabelledSentence(
             *plain.span_given(sentence.start, sentence.end),
             sentence.category,
-            *_label(plain.text, sentence, labels, by_wording),
+            *_label(plain.text, sentence, labels, wordings),
         )
         for sentence in note_sentences(plain, sections)
     ]
 
 
 def _label(
-    text: str, sentence: NoteSentence, labels: Mapping[str, int], by_wording: frozenset[str]
+    text: str,
+    sentence: NoteSentence,
+    labels: Mapping[str, int],
+    wordings: Mapping[str, ByWording | None],
 ) -> tuple[int | None, int | None]:
     """The label by heading, and the label by wording."""
     start, end, category = sentence
     label = None if category is None else labels.get(category)
     if (
-        _WORD.search(text, start, end) is None
+        HAS_WORD.search(text, start, end) is None
         or (category is not None and _heads_page(text, start, end))
         or (label == 1 and _is_about_note(text, start, end))
     ):
         return None, None
-    if label is not None or category not in by_wording:
+    if label is not None or category is None or category not in wordings:
         return label, None
-    if category in MIXED:
+    if wordings[category] == "plan":
         return None, worded_as_plan(text[start:end])
     return None, int(says_where_next(text[start:end])) or None
 
 
 @lru_cache(maxsize=8)
-def _labels(settings: WeakLabelSettings, lexicon: Lexicon) -> dict[str, int]:
-    return settings.labels(lexicon)
+def _labels(
+    settings: WeakLabelSettings, lexicon: Lexicon
+) -> tuple[dict[str, int], dict[str, ByWording | None]]:
+    return settings.labels(lexicon), settings.wordings(lexicon)
 
 
-_WORD = re.compile(r"[^\W\d_]{2}")
 _LONGEST_MARK = 6
 _ITEM_MARK = re.compile(r"(?:[-–*•>]|\d[.)])[ \t]*\Z")
-_TITLE = re.compile(
-    r"^## .*$", re.MULTILINE
-)  # as nlp/plain_text/plain_text.py writes a tag that sets a title
+_TITLE = re.compile(r"^## .*$", re.MULTILINE)  # as nlp/plain_text writes a tag that sets a title
 _FIRST_WORD = re.compile(r"[^A-Za-z]*([A-Za-z]+)")
 # Separator and closing markup of a heading without a body. Bullets, "##" and "**" are dropped by the sentence splitter.
 _AFTER_HEADING = re.compile(r"(?:\s|[^\w\s])*")

@@ -2,17 +2,30 @@
 
 import fcntl
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-LONGEST = ("test_readme.py", "test_benchmark.py", "test_schedule.py", "test_predict.py", "test_neural.py")
+NETWORKS = re.compile(
+    r"^(?:from|import) (?:torch|tokenizers|transformers|tiny_networks|rubricator\.models\.(?:neural|ablations))\b",
+    re.M,
+)
+LONGEST = ("test_docs.py", "test_benchmark.py", "test_schedule.py", "test_predict.py", "test_neural.py")
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Where the libraries of networks are not installed, files that import them are left out."""
+    if collection_path.suffix != ".py" or find_spec("torch"):
+        return None
+    return bool(NETWORKS.search(collection_path.read_text(encoding="utf-8"))) or None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

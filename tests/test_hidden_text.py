@@ -44,7 +44,7 @@ NO_TEXT = {
     "models": {"Member", "Bucket", "Evaluation", "LabelScore", "OutOfFoldTable", "CrossValidation", "ResolvedModel"},  # labels, figures
     "nlp": {
         "Category", "Guard", "_Series", "Release", "MimicSplits", "_SplitFiles", "DeadLetter", "_Rules", "Task",
-        "LabelSource",
+        "LabelSource", "_OtherSet", "Named",
     },  # of the lexicon, patterns, names of columns, ids, codes and reasons
 }  # fmt: skip
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rubricator.flows.benchmark.row import MEMORY_LABELS, MEMORY_TEXTS, MEMORY_TOKENS, Scored
 from rubricator.flows.benchmark.table import Protocol, Row
-from rubricator.flows.jobs.shards import write_text
+from rubricator.flows.jobs.files import write_text
 from rubricator.flows.report.report import (
     Cell,
     Interval,
@@ -216,7 +216,7 @@ def _paired_table(title: str, test: str, models: Mapping[str, _Measured]) -> lis
     """Each model against the SVM, and against the model that its row names."""
     from scipy.sparse import csr_matrix
 
-    from rubricator.models.scores.evaluation import paired_bootstrap
+    from rubricator.models.scores.bootstrap import paired_bootstrap
 
     scored = {name: measured.scored(test) for name, measured in models.items()}
     rows = []

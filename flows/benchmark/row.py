@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rubricator.flows.benchmark.table import Mimic, Model, Row, TestSet
-from rubricator.flows.jobs.shards import end_with_parent, write_text
+from rubricator.flows.jobs.files import write_text
+from rubricator.flows.jobs.worker import leave_stopping_to_parent
 from rubricator.flows.run import guarded
 from rubricator.nlp.errors import RubricatorError
 
@@ -94,13 +95,13 @@ _SPARSE = ("targets", "decisions")
 
 def run_row(row: Row, digest: str) -> None:
     """Measure a row and write its result, or why there is none. For a process of its own: it closes its output."""
-    end_with_parent()
+    leave_stopping_to_parent()
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)  # libraries warn and show progress here, and might quote
     os.dup2(nowhere, 2)
     os.umask(0o077)
     os.environ["HF_HUB_OFFLINE"] = "1"
-    from rubricator.flows.train import checkpoint_folder, resumable
+    from rubricator.flows.training.checkpoints import checkpoint_folder, resumable
 
     start = time.monotonic()
     shutil.rmtree(row.folder, ignore_errors=True)
@@ -252,7 +253,7 @@ def _code_examples(row: Row) -> tuple["Examples", dict[str, "Examples"]]:
 
 
 def _plan_examples(row: Row) -> tuple["Examples", dict[str, "Examples"]]:
-    from rubricator.flows.train import one_to_one
+    from rubricator.flows.training.challenger import one_to_one
     from rubricator.nlp.builders.annotations import annotated_examples, note_ids_in
     from rubricator.nlp.builders.sections import section_examples
     from rubricator.nlp.lexicon.lexicon import Lexicon
@@ -295,7 +296,7 @@ def _few(examples: "Examples") -> "Examples":
 
 def _predicted(model: "TrainedModel", train: "Examples", test: "Examples", *, keep: bool) -> Scored:
     """keep: score on the labels of training only; else one that the model does not know is missed where it stands."""
-    from rubricator.models.scores.evaluation import on_labels
+    from rubricator.models.entries import on_labels
 
     labels = train.labels if keep else sorted({*train.labels, *test.labels})
     probabilities = model.predict_proba(test.texts, contexts=test.contexts)
@@ -319,7 +320,7 @@ def _scored(
     import numpy as np
     from scipy.sparse import csr_matrix
 
-    from rubricator.models.scores.evaluation import on_labels
+    from rubricator.models.entries import on_labels
 
     positives = np.asarray(train.targets.sum(axis=0), np.int64).reshape(1, -1)
     return Scored(
@@ -339,7 +340,7 @@ def _figures(scored: Scored, bootstrap: int) -> dict[str, Any]:
     evaluation."""
     import numpy as np
 
-    from rubricator.models.scores.evaluation import paired_bootstrap
+    from rubricator.models.scores.bootstrap import paired_bootstrap
 
     gain = paired_bootstrap(
         scored.targets, scored.probabilities >= 0.5, scored.decisions, scored.groups, bootstrap=bootstrap
@@ -432,7 +433,7 @@ def made_up_notes(notes: int = _TIMED_NOTES, words: int = _TIMED_WORDS) -> list[
 
 def _forward_cost(row: Row, settings: "BaseModel") -> dict[str, Any]:
     """Memory and time of one forward pass at full size, of a network that was not trained."""
-    from rubricator.models.neural.classifier import untrained_forward
+    from rubricator.models.neural.forward_pass import untrained_forward
 
     texts = made_up_notes(MEMORY_TEXTS, MEMORY_TOKENS)
     before = _peak_megabytes()

@@ -175,8 +175,8 @@ class Table(_Entry):
 
         Raises BenchmarkError for a start of no name.
         """
-        protocol_names = _starting("--only", only, [protocol.name for protocol in self.protocols])
-        model_names = _starting("--models", models, [model.name for model in self.models])
+        protocol_names = _starting("protocol", only, [protocol.name for protocol in self.protocols])
+        model_names = _starting("model", models, [model.name for model in self.models])
         return {
             (protocol.name, model.name)
             for protocol in self.protocols
@@ -185,8 +185,8 @@ class Table(_Entry):
         }
 
 
-def _starting(option: str, starts: Sequence[str], names: Sequence[str]) -> set[str]:
+def _starting(what: str, starts: Sequence[str], names: Sequence[str]) -> set[str]:
     for start in starts:
         if not any(name.startswith(start) for name in names):
-            raise BenchmarkError(f"{option} {start}: no name starts so; there are {', '.join(names)}")
+            raise BenchmarkError(f"no name of a {what} starts with {start!r}; there are {', '.join(names)}")
     return {name for name in names if not starts or name.startswith(tuple(starts))}

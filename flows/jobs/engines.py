@@ -1,23 +1,28 @@
 """Where the shards of a job are done: in processes of this program, or as tasks of its Prefect flow."""
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from rubricator.flows import prefect_adapter
 from rubricator.flows.jobs.ledger import JobError, ShardDone
-from rubricator.flows.jobs.shards import Engine, LocalProcesses, Step, Submit, Submitted, work_on_shard
+from rubricator.flows.jobs.step import Engine, Step, Submit, Submitted
+from rubricator.flows.jobs.worker import LocalProcesses, work_on_shard
+
+
+class NoFlowError(JobError):
+    """An engine that works within a Prefect flow only."""
 
 
 def choose_engine(name: str, workers: int | None) -> Engine:
     """The engine "local" or "dask" with so many workers, by default one a core.
 
-    In a Prefect flow every shard is a task of it. Raises JobError for other names, and for "dask" elsewhere.
+    In a Prefect flow every shard is a task of it. Raises NoFlowError for "dask" elsewhere, and JobError for others.
     """
     workers = workers or len(os.sched_getaffinity(0))
-    match name, _in_flow():
+    match name, prefect_adapter.in_flow():
         case "local", False:
             return LocalProcesses(workers)
         case "local", True:
@@ -25,7 +30,9 @@ def choose_engine(name: str, workers: int | None) -> Engine:
         case "dask", True:
             return PrefectDask(workers)
         case "dask", False:
-            raise JobError("the engine dask gets its shards as Prefect tasks: run without --no-prefect")
+            raise NoFlowError(
+                "the engine dask gets its shards as tasks of a Prefect flow, and this is none: run it as one"
+            )
     raise JobError(f"there is no engine '{name}': choose local or dask")
 
 
@@ -75,8 +82,6 @@ class PrefectDask:
     def start(self) -> Iterator[Submit]:
         from prefect import Task
         from prefect.cache_policies import NO_CACHE
-        from prefect.client.orchestration import get_client
-        from prefect.settings import PREFECT_API_URL, temporary_settings
 
         try:
             import dask.config
@@ -94,11 +99,9 @@ class PrefectDask:
             cache_policy=NO_CACHE,
             persist_result=False,
         )
-        with get_client(sync_client=True) as client:
-            url = str(client.api_url)
         with (
             # every worker would start a server of its own where the flow has an embedded one
-            temporary_settings({PREFECT_API_URL: url}),
+            prefect_adapter.server_at(prefect_adapter.url_in_flow()),
             # the job itself finds the note that kills its worker
             dask.config.set({"distributed.scheduler.allowed-failures": 0}),
             DaskTaskRunner(address=address, cluster_kwargs=None if address else cluster) as runner,
@@ -109,11 +112,3 @@ class PrefectDask:
                 return future
 
             yield submit
-
-
-def _in_flow() -> bool:
-    if "prefect" not in sys.modules:
-        return False
-    from prefect.context import FlowRunContext
-
-    return FlowRunContext.get() is not None

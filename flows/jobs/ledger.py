@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from rubricator.nlp.errors import RubricatorError
-from rubricator.nlp.readers.notes import DeadLetter
+from rubricator.nlp.readers.files import DeadLetter
 
 Figures = dict[str, int]
 
@@ -172,7 +172,7 @@ class Ledger:
             self._db.execute("INSERT INTO job VALUES (?, ?)", (step, canonical(settings)))
             return
         if made[0] != step:
-            raise SettingsChangedError(f"{self.out} holds the tables of '{made[0]}': choose another --out")
+            raise SettingsChangedError(f"{self.out} holds the tables of '{made[0]}': choose another folder")
         before = json.loads(made[1])
         changed = [
             f"{name}: {canonical(before.get(name))} → {canonical(settings.get(name))}"
@@ -181,7 +181,7 @@ class Ledger:
         ]
         if changed:
             raise SettingsChangedError(
-                f"{self.out} was made with other settings ({'; '.join(changed)}): choose another --out"
+                f"{self.out} was made with other settings ({'; '.join(changed)}): choose another folder"
             )
 
     def _tidy(self, tables: Iterable[str]) -> None:

@@ -1,8 +1,8 @@
 """Calibrated probabilities, decision thresholds and routing, fitted on out-of-fold predictions only.
 
-Few positives per label is the normal case, so labels share strength: each label's Platt scaling is pulled
-toward the one fitted on all labels, and each label's threshold toward the global one by its number of
-positives. What the other labels of a text say of a label is learnt for all labels together.
+Most labels have few positives, so labels share strength. Each label's Platt scaling is pulled toward the one fitted on
+all labels. Each label's threshold is pulled toward the one of all labels, the less the more positives it has. What the
+other labels of a text say of a label is learnt for all labels together (label_dependence.py).
 """
 
 from collections.abc import Iterator
@@ -13,20 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.sparse import csc_matrix, csr_matrix
+from scipy.special import expit
 
-from rubricator.models.decisions.label_dependence import Company, LabelDependence
-from rubricator.models.decisions.thresholds import Highest, best_threshold, precise_threshold
+from rubricator.models.decisions.label_dependence import LabelContext, LabelDependence
+from rubricator.models.decisions.thresholds import TopK, best_threshold, precise_threshold
 from rubricator.models.entries import blocks, log_odds
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-_CELLS = 1 << 19  # worked on at a time, as float64
-_HELD = 1 << 22  # cells held at a time, as float32
-_HELD_PER_TRUE = 20  # cells among which a threshold for all is looked for, where that is more
-_FEWEST_ROWS = 64  # applied to at a time, where it can be: associations of labels are read for each block
+_ENTRIES = 1 << 19  # worked on at a time, as float64
+_HELD = 1 << 22  # entries held at a time, as float32
+_HELD_PER_TRUE = 20  # entries held for each true one, where that is more
+_FEWEST_ROWS = 64  # of a block: the associations of labels are read anew for each block
 _BINS = 1 << 18  # of log-odds
-_REACH = 17  # log-odds of raw probabilities lie within
+_REACH = 17  # the log-odds of raw probabilities lie between -_REACH and _REACH
 
 
 class CalibrationSettings(BaseModel):
@@ -34,24 +35,36 @@ class CalibrationSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    prior_strength: float = Field(default=4.0, gt=0)  # pull of a label's scaling toward the shared one
+    prior_strength: float = Field(
+        default=4.0, gt=0, description="How strongly a label's scaling is pulled toward that of all labels."
+    )
     shared_threshold_weight: float = Field(
-        default=10.0, ge=0
-    )  # positives at which a label's own threshold counts half
+        default=10.0,
+        ge=0,
+        description="Number of positives at which a label's own threshold and that of all labels weigh the same.",
+    )
     accept_precision: float = Field(
-        default=0.95, gt=0, lt=1
-    )  # out-of-fold precision that automatic acceptance needs
-    dependence: bool = True  # what other labels of the text say of a label counts, where there are several
+        default=0.95,
+        gt=0,
+        lt=1,
+        description="Out-of-fold precision that predictions need to be accepted without review.",
+    )
+    dependence: bool = Field(
+        default=True,
+        description="Whether the other labels of a text change the probability of a label, where there are several.",
+    )
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Per label: probability = sigmoid(slope · logit(raw) + offset), and its thresholds. All arrays float64
-    (labels,). dependence: what changes these probabilities by one another, if anything.
+    """Per label: probability = sigmoid(slope · logit(raw) + offset), and two thresholds. All arrays are (labels,).
+
+    decision: the threshold of a positive. accept: the threshold of a positive without review. It is infinite where
+    precision never reaches the target, and for a label without positives, because nothing shows its precision.
+    dependence: how the probabilities of a text change one another, None for not at all.
 
     A raw probability of exactly 0 says that the label is unknown: it stays 0 and is rejected. A label without
-    positives that has raw probabilities all the same gets the scaling and the threshold that all share. accept is
-    infinite where precision never reaches the target, and for a label without positives: nothing shows its precision.
+    positives may have raw probabilities all the same. It gets the scaling and the threshold of all labels.
     """
 
     slope: Array
@@ -63,12 +76,12 @@ class Calibration:
 
     @classmethod
     def fit(cls, targets: csr_matrix, raw: Floats, settings: CalibrationSettings) -> Self:
-        """Fit on raw probabilities (rows, labels) of models that did not see those rows.
+        """Fit on 0/1 targets and raw probabilities, both (rows, labels), of models that were not trained on those rows.
 
-        Goes through blocks of rows or labels: beside raw it holds what is true, and the probabilities of the frequent
-        labels (`LabelDependence`). What all labels share is learnt from all cells, with two short cuts: log-odds are
-        gathered in narrow bins (which moves the scaling by less than 1e-6), and a threshold is looked for among the
-        highest probabilities, 20 for each true cell (another one could be better only where no F1 reaches 2 / 21).
+        It goes through blocks of rows or labels. Beside raw it holds the targets and the probabilities of the frequent
+        labels (`LabelDependence`). What all labels share is learnt from all entries, with two short cuts. Log-odds are
+        gathered in narrow bins, which moves the scaling by less than 1e-6. A threshold is looked for among the highest
+        probabilities, 20 for each true entry; another one could be better only where no F1 reaches 2 / 21.
         """
         truth = csr_matrix(targets, dtype=bool)
         truth.eliminate_zeros()
@@ -76,7 +89,7 @@ class Calibration:
         shared = _platt(*_binned(truth, raw))
         slope, offset = np.repeat(shared, raw.shape[1], axis=1)
         known = np.zeros(raw.shape[1], bool)
-        for some in blocks(raw.shape[1], len(raw), cells=_CELLS):
+        for some in blocks(raw.shape[1], len(raw), entries=_ENTRIES):
             given, true = np.ascontiguousarray(raw[:, some].T), of_label[:, some].T.toarray()
             known[some] = given.any(axis=1)  # 0: the label had no positives where that row was held out
             seen = np.flatnonzero((true & (given > 0)).any(axis=1))
@@ -97,11 +110,12 @@ class Calibration:
     def apply(self, raw: Floats) -> Floats:
         """Calibrated probabilities, float32 (rows, labels); 0 stays 0."""
         probabilities = np.zeros(raw.shape, np.float32)
-        for rows in blocks(*raw.shape, cells=_CELLS, least=_FEWEST_ROWS):
+        for rows in blocks(*raw.shape, entries=_ENTRIES, least=_FEWEST_ROWS):
             labels = np.flatnonzero(raw[rows].any(axis=0))
             scaled = self._scaled(raw[rows, labels], labels)
             if self.dependence:
-                scaled = self.dependence.apply(scaled, labels, self.dependence.company(scaled, labels))
+                context = self.dependence.context(scaled, labels)
+                scaled = self.dependence.apply(scaled, labels, context)
             probabilities[rows, labels] = scaled
         return probabilities
 
@@ -117,7 +131,7 @@ class Calibration:
         return (probabilities >= self.decision) & (probabilities > 0)
 
     def accepted(self, probabilities: Floats) -> NDArray[np.bool_]:
-        """Which of them are positive without review."""
+        """Which probabilities (rows, labels) are positive without review."""
         return self.positive(probabilities) & (probabilities >= self.accept)
 
     def to_json(self) -> list[dict[str, Any]]:
@@ -139,7 +153,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, rows: list[dict[str, Any]], dependence: dict[str, Any] | None = None) -> Self:
-        """What to_json wrote, and LabelDependence.to_json."""
+        """Read what to_json gave, and what LabelDependence.to_json gave."""
         columns = {
             name: np.array([np.inf if row[name] is None else row[name] for row in rows], np.float64)
             for name in ("slope", "offset", "decision", "accept")
@@ -151,65 +165,64 @@ class Calibration:
         )
 
     def _scaled(self, raw: Floats, labels: Ints | slice = slice(None)) -> Floats:
-        """Probabilities (rows, some), of these labels, before they heed one another."""
-        scaled = _sigmoid(self.slope[labels] * log_odds(raw.astype(np.float64)) + self.offset[labels])
+        """Probabilities (rows, some), of these labels, before the labels change one another."""
+        scaled = expit(self.slope[labels] * log_odds(raw.astype(np.float64)) + self.offset[labels])
         return np.where(raw > 0, scaled, 0).astype(np.float32)
 
     def _with_thresholds(
         self, truth: csc_matrix, raw: Floats, known: Ints, settings: CalibrationSettings
     ) -> Self:
-        """known: labels that have raw probabilities."""
+        """The thresholds of all labels. known: numbers of the labels that have raw probabilities."""
         own = np.full(len(self.slope), np.nan)
-        highest = Highest(max(_HELD, _HELD_PER_TRUE * int(self.positives[known].sum())))
+        highest = TopK(max(_HELD, _HELD_PER_TRUE * int(self.positives[known].sum())))
         of_true = [np.zeros(0, np.float32)]
         for some, probabilities in self._by_label(raw, known):
             highest.add(probabilities)
-            for label, cells in zip(some, probabilities, strict=True):
-                of_true.append(cells[truth.indices[truth.indptr[label] : truth.indptr[label + 1]]])
+            for label, column in zip(some, probabilities, strict=True):
+                of_true.append(column[truth.indices[truth.indptr[label] : truth.indptr[label + 1]]])
                 if len(of_true[-1]):
-                    own[label] = best_threshold(np.sort(cells), of_true[-1])
-        cells, floor = highest.rising()
+                    own[label] = best_threshold(np.sort(column), of_true[-1])
+        rising, floor = highest.rising()
         true = np.concatenate(of_true)
-        everywhere = best_threshold(cells, true, floor=floor) if len(true) else 0.5
+        everywhere = best_threshold(rising, true, floor=floor) if len(true) else 0.5
         weight = self.positives / (self.positives + settings.shared_threshold_weight + 1e-12)
-        mixed = _sigmoid(weight * log_odds(own) + (1 - weight) * log_odds(np.array(everywhere)))
+        mixed = expit(weight * log_odds(own) + (1 - weight) * log_odds(np.array(everywhere)))
         decision = np.where(np.isnan(own), everywhere, mixed)
-        precise = precise_threshold(cells, true, settings.accept_precision)
+        precise = precise_threshold(rising, true, settings.accept_precision)
         accept = np.where(self.positives > 0, np.maximum(precise, decision), np.inf)
         return replace(self, decision=decision, accept=accept)
 
     def _by_label(self, raw: Floats, labels: Ints) -> Iterator[tuple[Ints, Floats]]:
         """Some of these labels at a time, and their calibrated probabilities (some, rows)."""
-        dependence, company = self.dependence, self._company(raw)
-        for at in blocks(len(labels), len(raw), cells=_HELD):
+        dependence, context = self.dependence, self._context(raw)
+        for at in blocks(len(labels), len(raw), entries=_HELD):
             some = labels[at]
             probabilities = np.empty((len(some), len(raw)), np.float32)
-            for rows in blocks(len(raw), max(len(some), company.frequent.shape[1]), cells=_CELLS):
+            for rows in blocks(len(raw), max(len(some), context.frequent.shape[1]), entries=_ENTRIES):
                 scaled = self._scaled(raw[rows, some], some)
                 if dependence:
-                    scaled = dependence.apply(scaled, some, company.of(rows))
+                    scaled = dependence.apply(scaled, some, context.of(rows))
                 probabilities[:, rows] = scaled.T
             yield some, probabilities
 
-    def _company(self, raw: Floats) -> Company:
-        """Of all rows; empty where labels do not heed one another."""
+    def _context(self, raw: Floats) -> LabelContext:
+        """The context of all rows; empty where labels do not change one another."""
         if not self.dependence:
-            return Company.empty(len(raw), 0)
-        company = Company.empty(len(raw), len(self.dependence.frequent))
-        for rows in blocks(*raw.shape, cells=_CELLS):
+            return LabelContext.empty(len(raw), 0)
+        context = LabelContext.empty(len(raw), len(self.dependence.frequent))
+        for rows in blocks(*raw.shape, entries=_ENTRIES):
             labels = np.arange(raw.shape[1])
-            company.put(rows, self.dependence.company(self._scaled(raw[rows]), labels))
-        return company
-
-
-def _sigmoid(score: Any) -> Any:
-    return 1 / (1 + np.exp(-score))
+            context.put(rows, self.dependence.context(self._scaled(raw[rows]), labels))
+        return context
 
 
 def _binned(truth: csr_matrix, raw: Floats) -> tuple[Array, NDArray[np.bool_], Array]:
-    """Log-odds of all known cells in narrow bins, true ones apart: means, whether true, and numbers, each (1, bins)."""
+    """Log-odds of all known entries in narrow bins, apart for true and false ones.
+
+    Gives of each bin that is not empty the mean, whether its entries are true, and their number, each (1, bins).
+    """
     number, total = np.zeros((2, 2 * _BINS))
-    for rows in blocks(*raw.shape, cells=_CELLS):
+    for rows in blocks(*raw.shape, entries=_ENTRIES):
         known = raw[rows] > 0
         scores = log_odds(raw[rows][known].astype(np.float64))
         bins = ((scores + _REACH) * (_BINS / (2 * _REACH))).astype(np.int64)
@@ -230,8 +243,9 @@ def _platt(
 ) -> Array:
     """Slopes and offsets (2, labels) by Platt scaling (Platt 1999, with his smoothed targets) and a Gaussian prior.
 
-    scores, truth, count: (labels, cells); count: how often a cell counts, 0 where it is not known. prior: (2, 1), slope
-    and offset to be pulled toward with this strength; None means slope 1 and the label's own base rate.
+    scores, truth, count: (labels, entries). count: how often an entry counts, 0 where the label is not known. prior:
+    (2, 1), the slope and the offset that those of a label are pulled toward with this strength; None for slope 1 and
+    the label's own base rate.
     """
     with_label, without = (count * truth).sum(axis=1), (count * ~truth).sum(axis=1)
     wanted = np.where(truth, ((with_label + 1) / (with_label + 2))[:, None], (1 / (without + 2))[:, None])
@@ -240,7 +254,7 @@ def _platt(
         centre = np.repeat(prior, len(scores), axis=1)
     slope, offset = centre
     for _ in range(30):
-        probability = _sigmoid(slope[:, None] * scores + offset[:, None])
+        probability = expit(slope[:, None] * scores + offset[:, None])
         error, curve = count * (probability - wanted), count * probability * (1 - probability)
         curve_scores = curve * scores
         gradient_slope = (error * scores).sum(axis=1) + strength * (slope - centre[0])

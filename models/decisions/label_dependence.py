@@ -8,53 +8,54 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, diags_array, triu
+from scipy.special import expit
 
 from rubricator.models.entries import log_odds
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-_FEWEST = 5  # positives of a label whose company is known
+_FEWEST = 5  # positives of a label that has associations
 _MOST_LABELS = 2000  # the most frequent ones: the association of each pair is held in memory
-_SMOOTHING = 0.5  # of the counts of pairs
+_SMOOTHING = 0.5  # added to the counts of pairs
 _CLIP = 7.0  # log-odds
 _MARGIN = 4.0  # log-odds
-_CELLS = 2_000_000  # enough to tell six coefficients from
-_ROWS = 64  # read at a time to learn from
+_ENTRIES = 2_000_000  # enough to learn six coefficients from
+_ROWS = 64  # learnt from at a time
 
 
-class Company(NamedTuple):
-    """What all labels of some rows say together."""
+class LabelContext(NamedTuple):
+    """What the labels of some rows say together: the context in which each of them is judged."""
 
-    expected: Array  # (rows,) how many labels
+    expected: Array  # (rows,) expected number of labels
     best: Array  # (rows, 2) the highest log-odds and the second highest
     frequent: Floats  # (rows, frequent labels) probabilities
 
     @classmethod
     def empty(cls, rows: int, frequent: int) -> Self:
-        """To be filled."""
+        """Arrays of these sizes, to be filled by `put`."""
         return cls(np.empty(rows), np.empty((rows, 2)), np.empty((rows, frequent), np.float32))
 
-    def of(self, rows: slice) -> "Company":
-        """That of some of the rows; a view."""
-        return Company(self.expected[rows], self.best[rows], self.frequent[rows])
+    def of(self, rows: slice) -> "LabelContext":
+        """The context of some of the rows; a view."""
+        return LabelContext(self.expected[rows], self.best[rows], self.frequent[rows])
 
-    def put(self, rows: slice, company: "Company") -> None:
-        """Fill in that of some of the rows."""
-        self.expected[rows], self.best[rows], self.frequent[rows] = company
+    def put(self, rows: slice, context: "LabelContext") -> None:
+        """Fill in the context of some of the rows."""
+        self.expected[rows], self.best[rows], self.frequent[rows] = context
 
 
 @dataclass(frozen=True)
 class LabelDependence:
-    """A second logistic regression over calibrated probabilities, the same for all labels, so that few numbers are
-    learnt (stacked binary relevance, Godbole & Sarawagi 2004, with shared weights).
+    """A second logistic regression over calibrated probabilities (stacked binary relevance, Godbole & Sarawagi 2004).
 
-    It reads of each label: its own log-odds; how many other labels are expected; its margin to the best other label;
-    and, over the others, their probability times their association with it (log of how often the two stand together
-    against by chance), apart where that is positive and where it is negative.
+    All labels share its weights, so that few numbers are learnt. Its features of a label in a row:
+    its own log-odds; log of the expected number of other labels; the margin of its log-odds to the best other label;
+    the sum over other labels of probability · association, apart for positive and for negative associations.
+    The association of two labels is the log of how often they stand together against how often by chance.
 
-    pairs: how often two labels stood together (labels, labels), symmetric, their own number on the diagonal; only of
-    labels with enough positives. rows: that were counted. weights: (6,), the intercept last.
+    pairs: how often two labels stood together (labels, labels), symmetric, a label's own number on the diagonal; only
+    of labels with enough positives. rows: how many were counted. weights: (6,), the intercept last.
     """
 
     pairs: csr_matrix
@@ -63,8 +64,10 @@ class LabelDependence:
 
     @classmethod
     def fit(cls, targets: csr_matrix, probabilities: Callable[[Ints], Floats]) -> Self | None:
-        """Learn from 0/1 targets (rows, labels) and out-of-fold probabilities (some, labels) of the rows asked for;
-        None where no two labels are frequent."""
+        """Learn from 0/1 targets (rows, labels), and out-of-fold probabilities (some, labels) of the rows asked for.
+
+        None where no two labels are frequent.
+        """
         from sklearn.linear_model import LogisticRegression  # takes a second, and prediction does without
 
         rows, labels = targets.shape
@@ -77,36 +80,35 @@ class LabelDependence:
         targets = csr_matrix(targets, dtype=np.int64)
         counted = csr_matrix(targets @ kept)
         unfitted = cls(csr_matrix(counted.T @ counted), rows, np.zeros(6))
-        drawn = np.random.default_rng(0).permutation(rows)[: max(_CELLS // labels, 1)]
+        drawn = np.random.default_rng(0).permutation(rows)[: max(_ENTRIES // labels, 1)]
         together = unfitted._together()
 
-        def known_cells() -> Iterator[tuple[Array, NDArray[np.bool_]]]:
+        def known_entries() -> Iterator[tuple[Array, NDArray[np.bool_]]]:
             for start in range(0, len(drawn), _ROWS):
                 some = drawn[start : start + _ROWS]
                 given = probabilities(some)
-                evidence = unfitted._evidence_of_counted(given, counted[some], together)
-                yield evidence[:, given > 0].T, targets[some].toarray()[given > 0] > 0
+                features = unfitted._features_of_counted(given, counted[some], together)
+                yield features[:, given > 0].T, targets[some].toarray()[given > 0] > 0
 
-        evidence, truth = map(np.concatenate, zip(*known_cells(), strict=True))
+        features, truth = map(np.concatenate, zip(*known_entries(), strict=True))
         if truth.all() or not truth.any():
             return None
-        fitted = LogisticRegression(max_iter=300).fit(evidence, truth)
+        fitted = LogisticRegression(max_iter=300).fit(features, truth)
         return cls(unfitted.pairs, rows, np.append(fitted.coef_[0], fitted.intercept_))
 
-    def company(self, probabilities: Floats, labels: Ints) -> Company:
-        """probabilities: (rows, some), of these labels, rising; any other is 0."""
+    def context(self, probabilities: Floats, labels: Ints) -> LabelContext:
+        """The context of rows. probabilities: (rows, some), of these labels, rising; that of any other label is 0."""
         two = probabilities if len(labels) > 1 else np.pad(probabilities, ((0, 0), (2, 0)))
         best = np.sort(np.partition(two, -2, axis=1)[:, -2:], axis=1)[:, ::-1]
         number = self._number[labels]
         frequent = np.zeros((len(probabilities), len(self.frequent)), np.float32)
         frequent[:, number[number >= 0]] = probabilities[:, number >= 0]
-        return Company(probabilities.sum(axis=1, dtype=np.float64), _clipped_log_odds(best), frequent)
+        return LabelContext(probabilities.sum(axis=1, dtype=np.float64), _clipped_log_odds(best), frequent)
 
-    def apply(self, probabilities: Floats, labels: Ints, company: Company) -> Floats:
-        """Probabilities (rows, some), of these labels, rising, that heed all labels of their rows; 0 stays 0."""
-        scores = np.tensordot(self.weights[:-1], self._evidence(probabilities, labels, company), 1)
-        heeded = 1 / (1 + np.exp(-(scores + self.weights[-1])))
-        return np.where(probabilities > 0, heeded, 0).astype(np.float32)
+    def apply(self, probabilities: Floats, labels: Ints, context: LabelContext) -> Floats:
+        """Probabilities (rows, some), of these labels, rising, given the other labels of their rows; 0 stays 0."""
+        scores = np.tensordot(self.weights[:-1], self._features(probabilities, labels, context), 1)
+        return np.where(probabilities > 0, expit(scores + self.weights[-1]), 0).astype(np.float32)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON types; pairs by label numbers."""
@@ -119,7 +121,7 @@ class LabelDependence:
 
     @classmethod
     def from_json(cls, values: dict[str, Any], *, labels: int) -> Self:
-        """What to_json wrote."""
+        """Read what to_json gave. labels: how many the model has."""
         row, column, count = np.array(values["pairs"], np.int64).T
         upper = csr_matrix((count, (row, column)), shape=(labels, labels))
         pairs = csr_matrix(upper + triu(upper, 1).T)
@@ -132,14 +134,14 @@ class LabelDependence:
 
     @cached_property
     def _number(self) -> Ints:
-        """Of each label among the frequent ones, -1 where it is none."""
+        """The place of each label among the frequent ones, -1 where it is none of them."""
         number = np.full(self.pairs.shape[0], -1)
         number[self.frequent] = np.arange(len(self.frequent))
         return number
 
     @cached_property
     def _associations(self) -> tuple[Array, Array]:
-        """Of the frequent labels with one another (frequent, frequent): the positive ones, and the negative ones."""
+        """Of the frequent labels (frequent, frequent): the positive associations, and the negative ones; else 0."""
         together = self._together()
         return self._signed_associations(together, together.diagonal())
 
@@ -153,36 +155,36 @@ class LabelDependence:
         np.fill_diagonal(association, 0)
         return np.maximum(association, 0), np.minimum(association, 0)
 
-    def _evidence(self, probabilities: Floats, labels: Ints, company: Company) -> Array:
+    def _features(self, probabilities: Floats, labels: Ints, context: LabelContext) -> Array:
         """(5, rows, some); the last two are what the frequent labels say for and against each label."""
-        given = probabilities.astype(np.float64)
-        odds, (best, second) = _clipped_log_odds(given), company.best.T[:, :, None]
+        own = probabilities.astype(np.float64)
+        odds, (best, second) = _clipped_log_odds(own), context.best.T[:, :, None]
         rival = np.where(odds >= best, second, best)
-        evidence = np.zeros((5, *given.shape))
-        evidence[0] = odds
-        evidence[1] = np.log(company.expected[:, None] - given + 0.05)
-        evidence[2] = np.clip(odds - rival, -_MARGIN, _MARGIN)
+        features = np.zeros((5, *own.shape))
+        features[0] = odds
+        features[1] = np.log(context.expected[:, None] - own + 0.05)
+        features[2] = np.clip(odds - rival, -_MARGIN, _MARGIN)
         there = np.flatnonzero(self._number[labels] >= 0)
         if len(there):
             number = self._number[labels[there]]
             between = slice(number[0], number[-1] + 1)
-            frequent = company.frequent.astype(np.float64)
-            for said, association in zip(evidence[3:], self._associations, strict=True):
-                said[:, there] = (frequent @ association[:, between])[:, number - number[0]]
-        return evidence
+            frequent = context.frequent.astype(np.float64)
+            for feature, association in zip(features[3:], self._associations, strict=True):
+                feature[:, there] = (frequent @ association[:, between])[:, number - number[0]]
+        return features
 
-    def _evidence_of_counted(self, probabilities: Floats, counted: csr_matrix, together: Ints) -> Array:
-        """That of all labels of rows that are among the pairs themselves: their own targets are left out of these."""
+    def _features_of_counted(self, probabilities: Floats, counted: csr_matrix, together: Ints) -> Array:
+        """As _features, of all labels of rows that were counted: their own labels are taken out of the pairs."""
         labels = np.arange(probabilities.shape[1])
-        evidence = self._evidence(probabilities, labels, self.company(probabilities, labels))
+        features = self._features(probabilities, labels, self.context(probabilities, labels))
         for row, given in enumerate(probabilities.astype(np.float64)):
             own = counted.indices[counted.indptr[row] : counted.indptr[row + 1]]
             number = self._number[own]
             pairs = np.ix_(number, number)
             without = self._signed_associations(together[pairs] - 1, together.diagonal()[number])
-            for said, association, less in zip(evidence[3:], self._associations, without, strict=True):
-                said[row, own] += given[own] @ (less - association[pairs])
-        return evidence
+            for feature, association, less in zip(features[3:], self._associations, without, strict=True):
+                feature[row, own] += given[own] @ (less - association[pairs])
+        return features
 
 
 def _clipped_log_odds(probabilities: NDArray[Any]) -> Array:

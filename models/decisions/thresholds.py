@@ -6,58 +6,63 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 
-class Highest:
-    """The highest of many probabilities that come in blocks: the others are neither sorted nor held."""
+class TopK:
+    """The k highest of many probabilities that come in blocks: the others are neither sorted nor held."""
 
-    def __init__(self, many: int) -> None:
-        self._many = many
+    def __init__(self, k: int) -> None:
+        self._k = k
         self._kept = [np.zeros(0, np.float32)]
         self._floor = -1.0
 
     def add(self, probabilities: Floats) -> None:
         """Take a block of any shape."""
         self._kept.append(probabilities[probabilities > self._floor])
-        if sum(map(len, self._kept)) > 2 * self._many:
+        if sum(map(len, self._kept)) > 2 * self._k:
             kept = np.concatenate(self._kept)
-            self._kept = [np.partition(kept, -self._many)[-self._many :]]
+            self._kept = [np.partition(kept, -self._k)[-self._k :]]
             self._floor = float(self._kept[0].min())
 
     def rising(self) -> tuple[Floats, float]:
-        """What is held, sorted, and the probability up to which some are missing, -1 where none is."""
+        """The probabilities that are held, sorted (between k and 2 k, or all there were), and a floor.
+
+        All probabilities over the floor are held, and none under it. It is -1 where nothing was dropped.
+        """
         return np.sort(np.concatenate(self._kept)), self._floor
 
 
-def best_threshold(cells: Floats, true: Floats, *, floor: float = -1.0) -> float:
+def best_threshold(probabilities: Floats, true: Floats, *, floor: float = -1.0) -> float:
     """The threshold with the best F1, half way to the next lower probability.
 
-    cells: all probabilities over the floor, rising, a floor that is one of them with it. true: those of the true cells,
-    at least one, in any order. Exactly 0 is never predicted. The best cut is just under a true cell: what is false
-    between two of them only adds to what is predicted.
+    probabilities: of all entries over the floor, sorted; a floor that is one of them is among them. true: those of the
+    true entries, at least one, in any order. An entry of probability 0 is never predicted.
     """
+    # the best cut is just under a true entry: what is false between two of them only adds to what is predicted
     cuts = np.unique(true[true > max(floor, 0)])
-    if not len(cuts):  # all that is true is missed by any threshold
-        cuts = cells[-1:]
-    predicted = len(cells) - np.searchsorted(cells, cuts)
+    if not len(cuts):  # every threshold misses all that is true
+        cuts = probabilities[-1:]
+    predicted = len(probabilities) - np.searchsorted(probabilities, cuts)
     f1 = 2 * _at_least(true, cuts) / (predicted + len(true))
     best = int(np.flatnonzero(f1 == f1.max())[-1])
-    lower = int(np.searchsorted(cells, cuts[best]))
-    below = float(cells[lower - 1]) if lower else 0.0
+    lower = int(np.searchsorted(probabilities, cuts[best]))
+    below = float(probabilities[lower - 1]) if lower else 0.0
     return (float(cuts[best]) + below) / 2
 
 
-def precise_threshold(cells: Floats, true: Floats, target: float) -> float:
-    """The lowest probability from which on precision is at least the target, infinite where there is none.
+def precise_threshold(probabilities: Floats, true: Floats, target: float) -> float:
+    """The lowest probability from which on precision is at least the target; infinite where there is none.
 
-    cells, true: as in best_threshold; of the cells only the highest len(true) / target count, as of more not enough can
-    be true. Fewer than 1 / (1 - target) predictions cannot show such a precision and do not count.
+    probabilities, true: as in best_threshold; only the highest len(true) / target probabilities are needed, because
+    of more predictions too few can be true. Under 1 / (1 - target) predictions cannot show such a precision and do not
+    count.
     """
-    cells = cells[-(int(len(true) / target) + 2) :]
-    cuts = np.unique(cells)
-    predicted = len(cells) - np.searchsorted(cells, cuts)
+    probabilities = probabilities[-(int(len(true) / target) + 2) :]
+    cuts = np.unique(probabilities)
+    predicted = len(probabilities) - np.searchsorted(probabilities, cuts)
     precise = _at_least(true, cuts) >= target * predicted
     enough = np.flatnonzero(precise & (predicted >= 1 / (1 - target) - 1e-9))
     return float(cuts[enough[0]]) if len(enough) else np.inf
 
 
 def _at_least(true: Floats, cuts: Floats) -> NDArray[np.int64]:
+    """How many true entries are at or over each cut."""
     return np.asarray(len(true) - np.searchsorted(np.sort(true), cuts))

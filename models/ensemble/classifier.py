@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
+from scipy.special import expit
 
-from rubricator.models.classifier import EvidenceSpan, OutOfFold, read_json, write_json
-from rubricator.models.entries import blocks, log_odds
+from rubricator.models.classifier import EvidenceSpan, OutOfFold
+from rubricator.models.entries import blocks, log_odds, on_labels
 from rubricator.models.evidence import evidence_spans
-from rubricator.models.scores.evaluation import on_labels
+from rubricator.models.model_files import read_json, write_json
 from rubricator.models.scores.out_of_fold import OutOfFoldTable
 from rubricator.models.trained_model import TrainedModel
 from rubricator.nlp.contexts import Context
@@ -22,30 +23,56 @@ from rubricator.nlp.errors import RubricatorError
 
 if TYPE_CHECKING:
     from rubricator.nlp.examples import Examples
-    from rubricator.nlp.tasks import UnitName
+    from rubricator.nlp.units import UnitName
 
 Ints = NDArray[np.int64]
-_LEAST = 1e-4  # a probability under it counts as it: no member can forbid a label alone
-_CELLS = 2_000_000  # enough to tell a few weights from
+_LEAST = 1e-4  # lower probabilities count as this one, so that no member can rule out a label alone
+_ENTRIES = 2_000_000  # enough to learn a few weights from
 
 
 class EnsembleError(RubricatorError):
-    """Members that cannot be averaged, or that are not worth it; says why."""
+    """Members that cannot be averaged; says why."""
+
+
+class EnsembleMembersError(EnsembleError):
+    """Fewer than two different members."""
+
+    def __init__(self) -> None:
+        super().__init__("an ensemble needs at least two different members (the setting `members`)")
+
+
+class EnsembleTrainingError(EnsembleError):
+    """An ensemble that was asked to learn from examples like a single classifier."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "an ensemble is made of registered models (the setting `members`) and is not trained on examples itself"
+        )
+
+
+class NoGainError(EnsembleError):
+    """An ensemble that is not better than its best member, and whose setting `must_win` asks for that."""
 
 
 class EnsembleSettings(BaseModel):
-    """Which models, and when it is worth it."""
+    """Which models are averaged, and when the ensemble is registered."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    members: Annotated[  # NAME, NAME@ALIAS or NAME/VERSION; one string has commas between them
+    members: Annotated[
         tuple[str, ...], BeforeValidator(lambda given: given.split(",") if isinstance(given, str) else given)
-    ] = ()
-    must_win: bool = True  # registered only if it is better than its best member
+    ] = Field(
+        default=(),
+        description="Registered models, each as NAME, NAME@ALIAS or NAME/VERSION, with commas between them.",
+    )
+    must_win: bool = Field(
+        default=True,
+        description="Whether the ensemble is registered only if it is better than its best member.",
+    )
 
 
 class Member(NamedTuple):
-    """A registered model as NAME/VERSION, and what it predicted in cross-validation."""
+    """A registered model, its name as NAME/VERSION, and its out-of-fold predictions from cross-validation."""
 
     name: str
     model: TrainedModel
@@ -53,7 +80,7 @@ class Member(NamedTuple):
 
 
 class EnsembleClassifier:
-    """Averages its members; each gives calibrated probabilities of the labels it knows, and counts for those only."""
+    """The weighted mean of its members. A member gives calibrated probabilities, and counts for the labels it knows."""
 
     def __init__(
         self,
@@ -71,28 +98,27 @@ class EnsembleClassifier:
 
     @property
     def requirements(self) -> tuple[str, ...]:
-        """Packages that its members need."""
+        """Packages that prediction by its members needs."""
         return tuple(
             sorted({name for each in self.members for name in getattr(each.classifier, "requirements", ())})
         )
 
     @staticmethod
     def default_settings(_unit: "UnitName", /) -> EnsembleSettings:
-        """No members: they have to be named."""
+        """No members: they must be named."""
         return EnsembleSettings()
 
     def fit(self, _examples: "Examples") -> NoReturn:
-        """Members are trained before; raises EnsembleError."""
-        raise EnsembleError(
-            "an ensemble is made of registered models and is not trained itself: "
-            "rubricator train … --model ensemble --setting members=NAME/VERSION,NAME/VERSION"
-        )
+        """Raises EnsembleTrainingError: the members were trained before (see train_ensemble)."""
+        raise EnsembleTrainingError
 
     def predict_proba(
         self, texts: Sequence[str], *, contexts: Sequence[Context] | None = None
     ) -> NDArray[np.float32]:
-        """Weighted mean log-odds of the members as probabilities, float32 (texts, labels); 0 for a label that none
-        knows."""
+        """Weighted mean log-odds of the members as probabilities, float32 (texts, labels).
+
+        0 for a label that no member knows.
+        """
         return average(
             [
                 on_labels(member.predict_proba(texts, contexts=contexts), member.labels, self.labels)
@@ -104,7 +130,7 @@ class EnsembleClassifier:
     def evidence(
         self, texts: Sequence[str], labels: Sequence[Sequence[int]]
     ) -> list[list[list[EvidenceSpan]]]:
-        """For each text and asked label: where the members' spans are, weighed as the members are."""
+        """For each text and asked label: the members' spans, with the weights of the members."""
         found: list[list[list[EvidenceSpan]]] = [[[] for _ in asked] for asked in labels]
         for member, weight in zip(self.members, self.weights, strict=True):
             number = {label: own for own, label in enumerate(member.labels)}
@@ -118,7 +144,7 @@ class EnsembleClassifier:
         return [[_merged(of_label) for of_label in of_text] for of_text in found]
 
     def save(self, folder: Path) -> None:
-        """classifier.json, and each member as a whole model in members/0, members/1, …"""
+        """Write classifier.json, and each member as a whole model in members/0, members/1, …"""
         write_json(
             folder / "classifier.json",
             {
@@ -132,7 +158,7 @@ class EnsembleClassifier:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """What save wrote."""
+        """Read what save wrote."""
         config = read_json(folder / "classifier.json")
         settings = EnsembleSettings.model_validate(config["settings"])
         members = [
@@ -142,35 +168,39 @@ class EnsembleClassifier:
 
 
 def average(probabilities: Sequence[NDArray[np.float32]], weights: Sequence[float]) -> NDArray[np.float32]:
-    """sigmoid of the weighted mean log-odds of calibrated probabilities, each (rows, labels); exactly 0 is no vote, and
-    the result where there is none."""
+    """sigmoid of the weighted mean log-odds of calibrated probabilities, each (rows, labels).
+
+    A probability of exactly 0 is no vote. The result is 0 where there is no vote.
+    """
     averaged = np.zeros_like(probabilities[0])
     for rows in blocks(*averaged.shape):
         total, votes = np.zeros((2, *averaged[rows].shape), np.float32)
         for each, weight in zip(probabilities, weights, strict=True):
             total += np.float32(weight) * _votes(each[rows])
             votes += np.float32(weight) * (each[rows] > 0)
-        mean = 1 / (1 + np.exp(-total / np.where(votes > 0, votes, 1)))
-        averaged[rows] = np.where(votes > 0, mean, 0)
+        mean = total / np.where(votes > 0, votes, 1)
+        averaged[rows] = np.where(votes > 0, expit(mean), 0)
     return averaged
 
 
 def fit_weights(
     targets: csr_matrix, probabilities: Sequence[NDArray[np.float32]], rows: Ints, *, least: float = 0.01
 ) -> list[float]:
-    """Weights of the members, of sum 1: those of a logistic regression on their log-odds, none negative (stacking, Ting
-    & Witten 1999), on the cells of these rows where all have a vote; some of the rows where there are many cells.
+    """Weights of the members, of sum 1, by a logistic regression on their log-odds (stacking, Ting & Witten 1999).
 
-    least: of each member before they are scaled to sum 1, so that labels which only one knows are not lost.
+    It is fitted on the entries of these rows where all members have a vote; on some of the rows where there are many
+    entries. No weight is negative.
+
+    least: of each weight before they are scaled to sum 1, so that labels which only one member knows are not lost.
     """
-    drawn = np.random.default_rng(0).permutation(rows)[: max(1, _CELLS // targets.shape[1])]
+    drawn = np.random.default_rng(0).permutation(rows)[: max(1, _ENTRIES // targets.shape[1])]
     known = np.logical_and.reduce([each[drawn] > 0 for each in probabilities])
     scores = np.stack([_votes(each[drawn][known]) for each in probabilities], axis=1).astype(np.float64)
     truth = targets[drawn].toarray()[known].astype(np.float64)
 
     def loss(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         found = scores @ values[:-1] + values[-1]
-        error = 1 / (1 + np.exp(-found)) - truth
+        error = expit(found) - truth
         gradient = np.append(scores.T @ error, error.sum())
         return float((np.logaddexp(0, found) - truth * found).sum()), gradient
 
@@ -183,12 +213,12 @@ def fit_weights(
 
 
 def _votes(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-    """0 where there is no vote."""
+    """Log-odds, 0 where there is no vote."""
     return np.where(probabilities > 0, log_odds(probabilities, least=_LEAST), 0)
 
 
 def _merged(spans: Sequence[EvidenceSpan]) -> list[EvidenceSpan]:
-    """Spans cut where one begins or ends; each part carries its share of the spans over it."""
+    """Spans cut where one begins or ends. The weight of a span is spread evenly over its parts."""
     cuts = np.unique([edge for span in spans for edge in (span.start, span.end)])
     offsets = np.stack([cuts[:-1], cuts[1:]], axis=1).astype(np.int64)
     parts = np.zeros(len(offsets))

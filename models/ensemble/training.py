@@ -1,6 +1,6 @@
-"""Fit an ensemble of registered models, and judge it, on what they predicted in their cross-validation."""
+"""Fit and judge an ensemble of registered models on their out-of-fold predictions."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,15 +10,19 @@ from rubricator.models.decisions.calibration import Calibration, CalibrationSett
 from rubricator.models.ensemble.classifier import (
     EnsembleClassifier,
     EnsembleError,
+    EnsembleMembersError,
     EnsembleSettings,
     Member,
+    NoGainError,
     average,
     fit_weights,
 )
-from rubricator.models.scores.evaluation import evaluate, on_labels, paired_bootstrap
-from rubricator.models.scores.out_of_fold import MOST_CELLS, changed_rows
+from rubricator.models.entries import on_labels
+from rubricator.models.scores.bootstrap import paired_bootstrap
+from rubricator.models.scores.evaluation import evaluate
+from rubricator.models.scores.out_of_fold import MOST_ENTRIES, changed_rows
 from rubricator.models.trained_model import TrainedModel
-from rubricator.models.training import CrossValidation, calibrated_model, in_folds
+from rubricator.models.training import CrossValidation, OnFold, calibrated_model, in_folds
 from rubricator.nlp.examples import Examples
 from rubricator.nlp.folds import assign_folds
 
@@ -31,9 +35,10 @@ def train_ensemble(
     settings: EnsembleSettings,
     calibration: CalibrationSettings = CalibrationSettings(),
 ) -> TrainedModel:
-    """Average trained members; weights, calibration and thresholds are fitted on what they held out of these examples.
+    """Average trained members. Weights, calibration and thresholds are fitted on their out-of-fold predictions.
 
-    Raises EnsembleError where there are under two, or they were not cross-validated on these examples.
+    Raises EnsembleMembersError under two members, and EnsembleError where they were not cross-validated on these
+    examples.
     """
     held_out = _held_out(members, examples, task)
     weights = fit_weights(examples.targets, held_out, np.arange(len(examples)))
@@ -54,11 +59,11 @@ def cross_validate_ensemble(
     calibration: CalibrationSettings = CalibrationSettings(),
     folds: int = 10,
     seed: int = 0,
-    on_fold: Callable[[int, dict[str, float]], None] | None = None,
+    on_fold: OnFold | None = None,
 ) -> CrossValidation:
-    """Average the members' held-out predictions; weigh, calibrate and decide on a fold by what the others tell.
+    """Average the members' out-of-fold predictions. Weights, calibration and thresholds of a fold are of the others.
 
-    As cross_validate, without training anything. Raises EnsembleError as train_ensemble does.
+    As cross_validate, but nothing is trained. Raises what train_ensemble raises.
     """
     held_out = _held_out(members, examples, task)
     fold_of = assign_folds(examples.targets, examples.groups, folds, seed=seed)
@@ -84,7 +89,7 @@ def require_win(
 ) -> tuple[str, float]:
     """Name and micro-F1 of the best member on these examples.
 
-    Raises EnsembleError where the ensemble must win and the 95 % interval of the difference is not all above 0.
+    Raises NoGainError where the ensemble must win and the 95 % interval of the difference is not all above 0.
     """
     against = {
         member.name: paired_bootstrap(
@@ -102,20 +107,18 @@ def require_win(
         examples.targets, found.probabilities, found.decisions, examples.groups, examples.labels, bootstrap=0
     ).values()["micro_f1"]
     if settings.must_win and difference.low <= 0:
-        raise EnsembleError(
+        raise NoGainError(
             f"not registered: micro-F1 {own:.3f}, {difference.difference:+.3f} against {best} alone (95 % interval "
             f"{difference.low:+.3f} to {difference.high:+.3f}, where all of it above 0 is asked for). It costs as much "
-            "as all its members together: use that member, or register it all the same with --setting must_win=false"
+            "as all its members together: use that member, or register it all the same with the setting must_win=false"
         )
     return best, own - difference.difference
 
 
 def _held_out(members: Sequence[Member], examples: Examples, task: str) -> list[NDArray[np.float32]]:
-    """The members' held-out probabilities of these examples, each (rows, labels)."""
+    """The members' out-of-fold probabilities of these examples, each (rows, labels)."""
     if len({member.name for member in members}) < max(2, len(members)):
-        raise EnsembleError(
-            "an ensemble needs at least two different members: --setting members=NAME/VERSION,NAME/VERSION"
-        )
+        raise EnsembleMembersError
     inputs = examples.inputs_fingerprint()
     for name, model, held_out in members:
         if model.task != task:
@@ -123,7 +126,7 @@ def _held_out(members: Sequence[Member], examples: Examples, task: str) -> list[
         if held_out.inputs_sha256 != inputs:
             raise EnsembleError(
                 f"{name} was cross-validated on {len(held_out.example_ids)} examples that are not just these "
-                f"{len(examples)}, so that nobody knows what it held out of these; train it again on these notes"
+                f"{len(examples)}, so that it has no out-of-fold predictions of these; train it again on these notes"
             )
         own, given = (
             on_labels(targets.tocsr(), labels, sorted({*held_out.labels} & {*examples.labels}))
@@ -145,6 +148,6 @@ def _probabilities(member: Member) -> NDArray[np.float32]:
     if member.held_out.probabilities is None:
         raise EnsembleError(
             f"{member.name} was registered without its held-out probabilities: by an older version, or with over "
-            f"{MOST_CELLS:,} of them"
+            f"{MOST_ENTRIES:,} of them"
         )
     return member.held_out.probabilities

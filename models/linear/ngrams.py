@@ -1,69 +1,63 @@
 """Text to sparse TF-IDF features over word and character n-grams, and back to character offsets.
 
-Every feature belongs to tokens of the text: a run of n words to its n tokens, a character n-gram to the word
-it is cut from. So the part of a linear decision that each token carries is exact, and the parts sum up to the
-whole.
+Every feature belongs to tokens of the text: a run of n words to its n tokens, a character n-gram to the word that it is
+cut from. So the contribution of each token to a linear decision is exact, and the contributions sum up to the decision.
 
-Speed comes from doing once per distinct word what need not be done per token: the character n-grams of texts
-are the matrix product (texts × words) · (words × character n-grams), and runs of words are looked up as
-integers.
+It is fast because work is done once for each distinct word and not for each token. The character n-grams of texts are
+the matrix product (texts × words) · (words × character n-grams), and runs of words are looked up as integers.
 """
 
-import re
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from scipy.sparse import csr_matrix, hstack
 
-from rubricator.nlp.hidden_text import hides_text
-from rubricator.nlp.words.abbreviations import abbreviations
+from rubricator.models.linear.tokens import MARKS, Tokens, tokenize
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float32]
 
-_TOKEN = re.compile(r"\d+(?:[.,:/]\d+)*|\w+(?:['’]\w+)*")
-_DIGITS = str.maketrans("123456789", "000000000")
-_ASSERTIONS = {  # by the mark that a word in scope gets (never part of a token); where both hold, the last wins
-    "?": re.compile(
-        r"\b(?:may|might|could|possibl[ey]|probabl[ey]|likely|suspect(?:ed|s|ing)?|suspicious|suspicion|"
-        r"question(?:able)?|presum(?:ed|ably)|versus|vs|rule out|r/o|evaluate for|"
-        r"concern(?:ing)? for|worrisome|suggest(?:s|ive|ing)?|consider(?:ed)?|if)\b",
-        re.IGNORECASE,
-    ),
-    "¬": re.compile(
-        r"\b(?:no|not|non|without|denie[sd]|denying|deny|negative for|free of|absence of|absent|never|"
-        r"lack of|lacks|rather than|instead of)\b",
-        re.IGNORECASE,
-    ),
-}
-_NAMED = -1  # the group of a name
-_SCOPE_END = re.compile(
-    r"[.;:!?\n]|\b(?:but|however|although|though|except|which|who|because|since)\b", re.IGNORECASE
-)
+_IN_NAMES = -1  # in place of the group of a text, for the names of labels
 
 
 class NgramSettings(BaseModel):
-    """What becomes a feature. A weight is that of one kind of feature against the others; 0 leaves the kind
-    out."""
+    """Which features are made of a text. The kinds of features are words with their runs, and character n-grams."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    word_ngrams: int = Field(default=2, ge=1, le=5)  # longest run of words
-    char_ngrams: tuple[int, int] = (3, 5)  # shortest and longest, cut from a word and the blanks around it
+    word_ngrams: int = Field(
+        default=2, ge=1, le=5, description="Number of words in the longest run of words."
+    )
+    char_ngrams: tuple[int, int] = Field(
+        default=(3, 5),
+        description="Number of characters in the shortest and the longest character n-gram; they are cut from a word "
+        "with the blanks around it.",
+    )
     min_groups: int = Field(
-        default=2, ge=1
-    )  # a feature of fewer groups (patients) is dropped: it may be a person's name
-    word_weight: float = Field(default=1.0, gt=0)
-    char_weight: float = Field(default=1.0, ge=0)
+        default=2,
+        ge=1,
+        description="Number of groups (patients) that must have a feature; rarer ones may be names of persons and are "
+        "dropped.",
+    )
+    word_weight: float = Field(default=1.0, gt=0, description="Weight of words and runs of words.")
+    char_weight: float = Field(default=1.0, ge=0, description="Weight of character n-grams; 0 makes none.")
     evenness: float = Field(
-        default=1.0, ge=0, le=1
-    )  # 1: a long text weighs as much as a short one, 0: more by its norm
-    assertions: bool = False  # a word that is negated or uncertain is another word than the same one asserted
-    abbreviations: bool = False  # an abbreviation is read as the words that it stands for
+        default=1.0,
+        ge=0,
+        le=1,
+        description="How much the length of a text is evened out: at 1 a long text weighs as much as a short one, at 0 "
+        "it weighs more by its norm.",
+    )
+    assertions: bool = Field(
+        default=False,
+        description="Whether a negated or uncertain word is another feature than the same word asserted.",
+    )
+    abbreviations: bool = Field(
+        default=False, description="Whether an abbreviation is read as the words that it stands for."
+    )
 
     @field_validator("char_ngrams")
     @classmethod
@@ -71,19 +65,6 @@ class NgramSettings(BaseModel):
         if not 1 <= lengths[0] <= lengths[1]:
             raise ValueError("char_ngrams are the shortest and the longest length, say [3, 5]")
         return lengths
-
-
-@hides_text()
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """All tokens of a batch of texts as flat arrays; start and end are offsets into the text of that row."""
-
-    rows: int
-    row: Int
-    start: Int
-    end: Int
-    form: Int  # number in forms
-    forms: list[str]  # distinct tokens, in lower case, digits as 0, with the mark of their assertion
 
 
 class NgramFeatures:
@@ -96,22 +77,21 @@ class NgramFeatures:
         self.settings = settings
         self.words: dict[str, int] = {}
         self.chars: dict[str, int] = {}
-        self.runs: list[
-            Int
-        ] = []  # per length from 2: sorted keys, number of the run but its last word, and that word
+        # per length from 2: sorted keys, each made of the run without its last word and of that word
+        self.runs: list[Int] = []
         self.idf: Float = np.zeros(0, np.float32)
         self.norms: Float = np.zeros(0, np.float32)  # mean norm of a text, per kind of feature
 
     def fit_transform(self, texts: Sequence[str], groups: Int, *, names: Sequence[str] = ()) -> csr_matrix:
-        """Learn the vocabulary and idf of these texts; returns their features, float32 (texts, columns).
+        """Learn the vocabulary and idf of these texts. Returns their features, float32 (texts, columns).
 
-        groups: (texts,), whose text it is. names: what labels are called; their features are in the vocabulary, however
-        few of the texts have them.
+        groups: (texts,), the group (patient) of each text. names: of labels; their features are in the vocabulary,
+        however few of the texts have them.
         """
         settings = self.settings
         tokens = self._tokenize([*texts, *names])
         distinct, group_of_text = np.unique(groups, return_inverse=True)
-        group = np.append(group_of_text, np.full(len(names), _NAMED))[tokens.row]
+        group = np.append(group_of_text, np.full(len(names), _IN_NAMES))[tokens.row]
         self.words = _numbered(sorted(tokens.forms[form] for form in self._frequent(tokens.form, group)))
         word = _numbers(tokens.forms, self.words)[tokens.form]
         self.runs, run = [], word
@@ -122,7 +102,7 @@ class NgramFeatures:
         if settings.char_weight:
             grams = _numbered(sorted({gram for form in tokens.forms for gram in self._cut(form)}))
             of_groups = replace(
-                tokens, rows=len(distinct) + 1, row=np.where(group == _NAMED, len(distinct), group)
+                tokens, rows=len(distinct) + 1, row=np.where(group == _IN_NAMES, len(distinct), group)
             )
             counts = _form_counts(of_groups) @ self._char_counts(tokens.forms, grams)
             kept = np.bincount(counts[:-1].indices, minlength=len(grams)) >= settings.min_groups
@@ -137,17 +117,18 @@ class NgramFeatures:
         return self._weigh(kinds)
 
     def transform(self, texts: Sequence[str]) -> csr_matrix:
-        """Features of these texts, float32 (texts, columns); an unknown word counts by its known character
-        n-grams."""
+        """Features of these texts, float32 (texts, columns). An unknown word still has known character n-grams."""
         return self._weigh(self._counts(self._tokenize(texts)))
 
     def contributions(
         self, texts: Sequence[str], coefficients: Sequence[Float]
     ) -> Iterator[tuple[Int, NDArray[np.float64]]]:
-        """For each text: offsets of its tokens (tokens, 2), and what each adds to `features · coefficients`
-        (tokens, labels).
+        """Contribution of each token to `features · coefficients`, text by text.
 
-        coefficients: per text (columns, labels). Summed over tokens this is the decision without its intercept.
+        Gives of each text the offsets of its tokens (tokens, 2) and their contributions (tokens, labels), which sum up
+        to the decision without its intercept. The words of an abbreviation count as one token.
+
+        coefficients: per text (columns, labels).
         """
         tokens = self._tokenize(texts)
         kinds = self._counts(tokens)
@@ -157,41 +138,40 @@ class NgramFeatures:
         )
         features.sort_indices()
         counts.sort_indices()
-        values = features.data.astype(np.float64) / counts.data  # of one occurrence
+        of_one = features.data.astype(np.float64) / counts.data  # of one occurrence
         blocks = list(self._token_features(tokens))
         grams = self._char_counts(tokens.forms, self.chars)
         offsets = np.stack([tokens.start, tokens.end], axis=1)
         ends = np.searchsorted(tokens.row, np.arange(len(texts) + 1))
         for row, weights in enumerate(coefficients):
-            here, there = (
-                slice(ends[row], ends[row + 1]),
-                slice(features.indptr[row], features.indptr[row + 1]),
-            )
+            here = slice(ends[row], ends[row + 1])
+            there = slice(features.indptr[row], features.indptr[row + 1])
             columns = features.indices[there]
-            once = values[there, None] * weights[columns]  # what one occurrence of a feature adds
+            added = of_one[there, None] * weights[columns]  # by one occurrence of a feature
             parts = np.zeros((ends[row + 1] - ends[row], weights.shape[1]))
             first = 0
             for length, column, size in blocks:
                 at = np.flatnonzero(column[here] >= 0)
-                added = once[np.searchsorted(columns, first + column[here][at])] / length
-                for step in range(length):
-                    parts[at + step] += added
+                of_each = added[np.searchsorted(columns, first + column[here][at])] / length
+                for word in range(length):
+                    parts[at + word] += of_each
                 first += size
             if self.chars:
                 cut = grams[tokens.form[here]]
                 found = np.searchsorted(columns, first + cut.indices)
-                parts += csr_matrix((cut.data, found, cut.indptr), shape=(len(parts), len(columns))) @ once
-            first_words = np.flatnonzero(np.diff(offsets[here, 0], prepend=-1))  # of abbreviations, or words
-            if len(first_words) < len(parts):
-                parts = np.add.reduceat(parts, first_words)
-            yield offsets[here][first_words], parts
+                parts += csr_matrix((cut.data, found, cut.indptr), shape=(len(parts), len(columns))) @ added
+            # several words begin at one offset where they stand for an abbreviation
+            distinct = np.flatnonzero(np.diff(offsets[here, 0], prepend=-1))
+            if len(distinct) < len(parts):
+                parts = np.add.reduceat(parts, distinct)
+            yield offsets[here][distinct], parts
 
     def vocabulary(self) -> dict[str, list[str]]:
-        """The strings of the vocabulary, in column order; the rest of what was learnt is in tensors()."""
+        """The words and character n-grams, in column order. The rest of what was learnt is in tensors()."""
         return {"words": list(self.words), "chars": list(self.chars)}
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """idf, and the runs and marked words as sorted keys."""
+        """idf, mean norms, and the runs of words as sorted keys."""
         runs = {f"runs_{length}": keys for length, keys in enumerate(self.runs, 2)}
         return {"idf": self.idf, "norms": self.norms, **runs}
 
@@ -206,8 +186,10 @@ class NgramFeatures:
         return tokenize(texts, assertions=chosen.assertions, expand=chosen.abbreviations)
 
     def _token_features(self, tokens: Tokens) -> Iterator[tuple[int, Int, int]]:
-        """(words in a feature, its column in the block for the token it starts at or -1, columns) of each
-        block."""
+        """Of each block of word features: words in a feature, column of the one that starts at each token, columns.
+
+        The column counts within the block, and is -1 where no known feature starts.
+        """
         word = _numbers(tokens.forms, self.words)[tokens.form]
         yield 1, word, len(self.words)
         run = word
@@ -249,17 +231,19 @@ class NgramFeatures:
             yield weight, features, np.sqrt(features.multiply(features).sum(axis=1).A1)
 
     def _frequent(self, key: Int, group: Int) -> Int:
-        """The keys (one per token, -1 for none) that stand in texts of enough groups, or in a name; sorted."""
-        in_names = (key >= 0) & (group == _NAMED)
-        in_texts = (key >= 0) & (group != _NAMED)
+        """The keys (one per token, -1 for none) that are in texts of enough groups, or in a name; sorted."""
+        in_names = (key >= 0) & (group == _IN_NAMES)
+        in_texts = (key >= 0) & (group != _IN_NAMES)
         number = group.max(initial=0) + 1
         distinct = np.unique(key[in_texts] * number + group[in_texts])
         keys, groups = np.unique(distinct // number, return_counts=True)
         return np.union1d(keys[groups >= self.settings.min_groups], key[in_names])
 
     def _run_keys(self, tokens: Tokens, run: Int, word: Int, length: int) -> Int:
-        """Key of the run of `length` words that starts at each token, from the run one shorter; -1 where
-        none."""
+        """Key of the run of `length` words that starts at each token, -1 where there is none.
+
+        run: number of the run that is one word shorter, of each token.
+        """
         shift = length - 1
         last, row = np.full_like(word, -1), np.full_like(word, -1)
         last[: max(len(word) - shift, 0)] = word[shift:]
@@ -271,7 +255,7 @@ class NgramFeatures:
 
     def _cut(self, form: str) -> Iterator[str]:
         shortest, longest = self.settings.char_ngrams
-        mark = form[0] if form[0] in _ASSERTIONS else ""
+        mark = form[0] if form[0] in MARKS else ""
         padded = f" {form.removeprefix(mark)} "
         for length in range(shortest, longest + 1):
             for start in range(len(padded) - length + 1):
@@ -290,71 +274,6 @@ class NgramFeatures:
         )
         counts.sum_duplicates()
         return counts
-
-
-def tokenize(texts: Sequence[str], *, assertions: bool = False, expand: bool = False) -> Tokens:
-    """Words and numbers with their offsets; assertions: mark what is not asserted. expand: for an abbreviation the
-    words that it stands for, all with its offsets."""
-    numbers: dict[str, int] = {}
-    rows: list[int] = []
-    starts: list[int] = []
-    ends: list[int] = []
-    forms: list[int] = []
-    for row, text in enumerate(texts):
-        found = _expanded(text) if expand else _words(text)
-        here = [start for start, _, _ in found]
-        words = [word.lower().translate(_DIGITS) for *_, word in found]
-        if assertions:
-            marks = _marks(here, _assertion_scopes(text))
-            words = [mark + word for mark, word in zip(marks, words, strict=True)]
-        rows += [row] * len(here)
-        starts += here
-        ends += [end for _, end, _ in found]
-        forms += [numbers.setdefault(word, len(numbers)) for word in words]
-    return Tokens(
-        rows=len(texts),
-        row=np.array(rows, np.int64),
-        start=np.array(starts, np.int64),
-        end=np.array(ends, np.int64),
-        form=np.array(forms, np.int64),
-        forms=list(numbers),
-    )
-
-
-def _words(text: str) -> list[tuple[int, int, str]]:
-    return [(match.start(), match.end(), match.group()) for match in _TOKEN.finditer(text)]
-
-
-def _expanded(text: str) -> list[tuple[int, int, str]]:
-    found, at = _words(text), 0
-    words: list[tuple[int, int, str]] = []
-    for start, end, meaning in abbreviations(text):
-        while at < len(found) and found[at][0] < start:
-            words.append(found[at])
-            at += 1
-        words += [(start, end, word) for *_, word in _words(meaning)]
-        while at < len(found) and found[at][0] < end:
-            at += 1
-    return words + found[at:]
-
-
-def _assertion_scopes(text: str) -> list[tuple[int, int, str]]:
-    """(start, end, mark) from each trigger to the end of its clause (after NegEx, Chapman et al. 2001)."""
-    scopes = []
-    for mark, trigger in _ASSERTIONS.items():
-        for match in trigger.finditer(text):
-            end = _SCOPE_END.search(text, match.end())
-            scopes.append((match.end(), end.start() if end else len(text), mark))
-    return scopes
-
-
-def _marks(starts: list[int], scopes: list[tuple[int, int, str]]) -> list[str]:
-    """The mark of the last scope that each token starts in."""
-    marks = [""] * len(starts)
-    for start, end, mark in scopes:
-        first, last = bisect_left(starts, start), bisect_left(starts, end)
-        marks[first:last] = [mark] * (last - first)
-    return marks
 
 
 def _form_counts(tokens: Tokens) -> csr_matrix:

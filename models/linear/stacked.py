@@ -1,8 +1,8 @@
-"""Sentences among their neighbours: boosted trees over what SVMs say of a sentence and of those around it.
+"""Sentences among their neighbours: boosted trees over the decisions of SVMs on a sentence and on those around it.
 
 Stacked sequential learning (Cohen and Carvalho, IJCAI 2005). An SVM that reads the sentences around tells plans from
-other parts of a note, and one that reads a sentence alone tells an order from the reasoning beside it; where they
-differ, the neighbours decide.
+other parts of a note. One that reads a sentence alone tells an order from the reasoning beside it. Where they differ,
+the neighbours decide.
 """
 
 from collections.abc import Sequence
@@ -14,114 +14,135 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from safetensors.numpy import load_file, save_file
 from scipy.sparse import csc_matrix, csr_matrix
+from scipy.special import expit
 
 from rubricator.models.boosted_trees import BoostedTrees
-from rubricator.models.classifier import ContextError, EvidenceSpan, OutOfFold, read_json, write_json
+from rubricator.models.classifier import ContextError, EvidenceSpan, OutOfFold
 from rubricator.models.entries import log_odds
-from rubricator.models.linear.svm import ContextBound, SvmClassifier, SvmSettings
+from rubricator.models.linear.svm import ContextBound, LinearModel, SvmClassifier, SvmSettings
+from rubricator.models.model_files import read_json, write_json
 from rubricator.nlp.contexts import SENTENCES_AROUND, Context
 from rubricator.nlp.folds import assign_folds
 
 if TYPE_CHECKING:
     from rubricator.nlp.examples import Examples
-    from rubricator.nlp.tasks import UnitName
+    from rubricator.nlp.units import UnitName
 
 
 class StackedSettings(BaseModel):
-    """The SVM that reads the sentences around, and how many of them the trees look at."""
+    """The SVM that reads the sentences around, and what the trees see of its decisions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    svm: SvmSettings = SvmSettings()
-    neighbours: int = Field(default=3, ge=0, le=SENTENCES_AROUND)  # on either side
-    context_bound: ContextBound | None = (
-        None  # of the log-odds of trees, by the decision on the sentence alone
+    svm: SvmSettings = Field(
+        default=SvmSettings(), description="Settings of the SVM that reads the sentences around."
     )
-    seed: int = 0
+    neighbours: int = Field(
+        default=3,
+        ge=0,
+        le=SENTENCES_AROUND,
+        description="Number of sentences on either side whose decisions the trees see.",
+    )
+    context_bound: ContextBound | None = Field(
+        default=None,
+        description="Bound on the log-odds of the trees, by the decision on the sentence alone; none by default.",
+    )
+    seed: int = Field(default=0, description="Seed of the folds of the trees, and of the trees.")
 
 
 class StackedClassifier:
-    """One set of trees per label.
+    """Boosted trees for each label, over the decisions of SVMs.
 
-    Their features: the decision of the SVM that reads the sentences around, and the decisions of an SVM that reads one
-    sentence alone on this one and on each neighbour, NaN where there is none. What they say is bounded by the decision
-    on the sentence's own words (ContextBound).
+    The features of a sentence: the decision of the SVM that reads the sentences around; and the decisions of an SVM
+    that reads one sentence alone, on this one and on each neighbour, NaN where there is none. The trees' log-odds are
+    bounded by the decision on the sentence's own words (ContextBound).
     """
 
-    def __init__(
-        self,
-        labels: Sequence[str],
-        settings: StackedSettings,
-    ) -> None:
+    def __init__(self, labels: Sequence[str], settings: StackedSettings) -> None:
         self.labels = list(labels)
         self.settings = settings
         self.svm = SvmClassifier(labels, settings.svm)
-        self.weights = csc_matrix((0, len(self.labels)), dtype=np.float32)  # of own words, (columns, labels)
-        self.intercepts: NDArray[np.float32] = np.zeros(len(self.labels), np.float32)
+        self.alone = self.svm.model  # of the SVM that reads one sentence alone
         self.trees: list[BoostedTrees] = []
         self.out_of_fold: OutOfFold | None = None
 
     @staticmethod
     def default_settings(unit: "UnitName", /) -> StackedSettings:
-        """Around the SVM's own settings for the task."""
+        """With the SVM's own settings for the unit."""
         bound = ContextBound(most=6, yielding=10)
         return StackedSettings(svm=SvmClassifier.default_settings(unit), context_bound=bound)
 
     def fit(self, examples: "Examples") -> Self:
-        """Learn SVMs, and trees from what SVMs of other folds say.
+        """Learn the SVMs, and the trees from out-of-fold decisions of SVMs.
 
-        Raises FoldError where there are under two groups.
+        Raises FoldError under two groups, and ContextError without contexts.
         """
-        targets, groups = examples.targets.tocsr(), examples.groups
+        targets, groups, svm = examples.targets.tocsr(), examples.groups, self.settings.svm
         around = self._around(examples.texts, examples.contexts)
         self.svm.fit(examples)
         assert self.svm.out_of_fold is not None
-        features = self.svm.features.transform(examples.texts)
-        distinct, number = _numbered(around)
-        of_distinct = self.svm.features.transform(distinct)
-        folds = assign_folds(targets, groups, self.settings.svm.inner_folds, seed=self.settings.svm.seed)
-        all_labels = np.arange(len(self.labels))
-        own = np.zeros((*number.shape, len(self.labels)), np.float32)
-        for fold in range(folds.max() + 1):
-            train = folds != fold
-            weights, intercepts = self.svm.solve(features[train], targets[train], all_labels)
-            scores = _scores(of_distinct, weights, intercepts)
-            own[~train] = scores[number[~train]]
-        self.weights, self.intercepts = self.svm.solve(features, targets, all_labels)
-        stack = _stack(self.svm.out_of_fold.probabilities, own)
+        surrounded = self.svm.out_of_fold.probabilities
+        folds = assign_folds(targets, groups, svm.inner_folds, seed=svm.seed)
+        stack = _stack(surrounded, self._learn_alone(examples.texts, around, targets, folds))
         truth = targets.toarray().astype(bool)
         out_of_fold = np.zeros(targets.shape, np.float32)
-        folds = assign_folds(targets, groups, self.settings.svm.inner_folds, seed=self.settings.seed + 1)
+        folds = assign_folds(targets, groups, svm.inner_folds, seed=self.settings.seed + 1)
         for fold in range(folds.max() + 1):
             train = folds != fold
-            self.trees = self._grow(stack[train], truth[train])
-            out_of_fold[~train] = self._climb(stack[~train], self.svm.out_of_fold.probabilities[~train])
-        self.trees = self._grow(stack, truth)
+            self.trees = self._learn_trees(stack[train], truth[train])
+            out_of_fold[~train] = self._probabilities(stack[~train], surrounded[~train])
+        self.trees = self._learn_trees(stack, truth)
         self.out_of_fold = OutOfFold(np.arange(len(examples)), out_of_fold)
         return self
+
+    def _learn_alone(
+        self,
+        texts: Sequence[str],
+        around: Sequence[Sequence[str | None]],
+        targets: csr_matrix,
+        folds: NDArray[np.int64],
+    ) -> NDArray[np.float32]:
+        """Learn the SVM that reads one sentence alone.
+
+        Returns out-of-fold decisions on each text and its neighbours (texts, places, labels).
+        """
+        features = self.svm.features.transform(texts)
+        distinct, number = _numbered(around)
+        of_distinct = self.svm.features.transform(distinct)
+        labels = np.arange(len(self.labels))
+        decisions = np.zeros((*number.shape, len(labels)), np.float32)
+        for fold in range(folds.max() + 1):
+            train = folds != fold
+            model = self.svm.solve(features[train], targets[train], labels)
+            decisions[~train] = _decisions(of_distinct, model)[number[~train]]
+        self.alone = self.svm.solve(features, targets, labels)
+        return decisions
 
     def predict_proba(
         self, texts: Sequence[str], *, contexts: Sequence[Context] | None = None
     ) -> NDArray[np.float32]:
-        """What the trees say, float32 (texts, labels); 0 for a label that had no positives."""
+        """Probabilities by the trees, float32 (texts, labels); 0 for a label that had no positives.
+
+        Raises ContextError without contexts.
+        """
         surrounded = self.svm.predict_proba(texts, contexts=contexts)
         distinct, number = _numbered(self._around(texts, contexts))
-        scores = _scores(self.svm.features.transform(distinct), self.weights, self.intercepts)
-        return self._climb(_stack(surrounded, scores[number]), surrounded)
+        decisions = _decisions(self.svm.features.transform(distinct), self.alone)
+        return self._probabilities(_stack(surrounded, decisions[number]), surrounded)
 
     def evidence(
         self, texts: Sequence[str], labels: Sequence[Sequence[int]]
     ) -> list[list[list[EvidenceSpan]]]:
-        """What spoke for the label in the SVM that reads the sentences around."""
+        """That of the SVM that reads the sentences around."""
         return self.svm.evidence(texts, labels)
 
     def save(self, folder: Path) -> None:
-        """stacked.safetensors with the settings in classifier.json, and the SVM as it saves itself, in svm/."""
+        """Write stacked.safetensors, classifier.json with the settings, and the SVM in svm/."""
         tensors: dict[str, NDArray[np.generic]] = {
-            "own.data": self.weights.data,
-            "own.indices": self.weights.indices,
-            "own.indptr": self.weights.indptr,
-            "own.intercepts": self.intercepts,
+            "own.data": self.alone.weights.data,
+            "own.indices": self.alone.weights.indices,
+            "own.indptr": self.alone.weights.indptr,
+            "own.intercepts": self.alone.intercepts,
         }
         for number, trees in enumerate(self.trees):
             tensors |= {f"trees.{number}.{name}": tensor for name, tensor in trees.tensors().items()}
@@ -138,16 +159,16 @@ class StackedClassifier:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """What save wrote."""
+        """Read what save wrote."""
         config = read_json(folder / "classifier.json")
         loaded = cls(config["labels"], StackedSettings.model_validate(config["settings"]))
         loaded.svm = SvmClassifier.load(folder / "svm")
         tensors = load_file(folder / "stacked.safetensors")
-        loaded.intercepts = tensors["own.intercepts"]
-        loaded.weights = csc_matrix(
+        weights = csc_matrix(
             (tensors["own.data"], tensors["own.indices"], tensors["own.indptr"]),
             shape=(len(loaded.svm.features.idf), len(loaded.labels)),
         )
+        loaded.alone = LinearModel(weights, tensors["own.intercepts"])
         for number in range(len(loaded.labels)):
             prefix = f"trees.{number}."
             loaded.trees.append(
@@ -162,7 +183,7 @@ class StackedClassifier:
         return loaded
 
     def _around(self, texts: Sequence[str], contexts: Sequence[Context] | None) -> list[list[str | None]]:
-        """Each text, and so many before and after it, nearest first; None where there is none."""
+        """Each text, its neighbours before it and those after it, nearest first; None where there is none."""
         if contexts is None:
             raise ContextError
         places = range(self.settings.neighbours)
@@ -177,20 +198,24 @@ class StackedClassifier:
             )
         ]
 
-    def _grow(self, stack: NDArray[np.float32], truth: NDArray[np.bool_]) -> list[BoostedTrees]:
+    def _learn_trees(self, stack: NDArray[np.float32], truth: NDArray[np.bool_]) -> list[BoostedTrees]:
+        """Trees for each label."""
         return [
             BoostedTrees.fit(stack[:, :, label], truth[:, label], seed=self.settings.seed)
             for label in range(len(self.labels))
         ]
 
-    def _climb(self, stack: NDArray[np.float32], surrounded: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _probabilities(
+        self, stack: NDArray[np.float32], surrounded: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """By the trees (rows, labels); 0 where the SVM that reads the sentences around says 0."""
         found = np.stack(
             [trees.predict_proba(stack[:, :, label]) for label, trees in enumerate(self.trees)], axis=1
         )
         if self.settings.context_bound is not None:
-            own = stack[:, 1]
-            decisions = self.settings.context_bound(own, log_odds(found).astype(np.float32))
-            found = 1 / (1 + np.exp(-decisions))
+            alone = stack[:, 1]
+            decisions = self.settings.context_bound(alone, log_odds(found).astype(np.float32))
+            return np.where(surrounded > 0, expit(decisions), 0).astype(np.float32)
         return np.where(surrounded > 0, found, 0).astype(np.float32)
 
 
@@ -203,14 +228,12 @@ def _numbered(around: Sequence[Sequence[str | None]]) -> tuple[list[str], NDArra
     return list(numbers), np.array(rows, np.int64).reshape(len(rows), -1)
 
 
-def _scores(
-    features: csr_matrix, weights: csc_matrix, intercepts: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def _decisions(features: csr_matrix, model: LinearModel) -> NDArray[np.float32]:
     """Decisions (texts + 1, labels), finite; the last row, number -1, is NaN."""
-    found = np.clip((features @ weights).toarray() + intercepts, -99, 99)
-    return np.vstack([found, np.full((1, len(intercepts)), np.nan)]).astype(np.float32)
+    found = np.clip((features @ model.weights).toarray() + model.intercepts, -99, 99)
+    return np.vstack([found, np.full((1, len(model.intercepts)), np.nan)]).astype(np.float32)
 
 
-def _stack(surrounded: NDArray[np.float32], own: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Features (rows, 1 + places, labels): with the sentences around, then the sentence alone and each neighbour."""
-    return np.concatenate([log_odds(surrounded)[:, None], own], axis=1, dtype=np.float32)
+def _stack(surrounded: NDArray[np.float32], alone: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Features of the trees (rows, 1 + places, labels): read with the sentences around, then each sentence alone."""
+    return np.concatenate([log_odds(surrounded)[:, None], alone], axis=1, dtype=np.float32)

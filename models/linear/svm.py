@@ -1,105 +1,137 @@
 """One linear SVM per label over sparse word and character n-grams, with exact evidence."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 from safetensors.numpy import load_file, save_file
-from scipy.sparse import csc_matrix, csr_matrix, diags_array, hstack, vstack
+from scipy.sparse import csc_matrix, csr_matrix, hstack
+from scipy.special import expit
 
-from rubricator.models.classifier import ContextError, EvidenceSpan, OutOfFold, read_json, write_json
-from rubricator.models.entries import blocks, log_odds
+from rubricator.models.classifier import ContextError, EvidenceSpan, OutOfFold
+from rubricator.models.entries import log_odds
 from rubricator.models.evidence import evidence_spans
+from rubricator.models.linear.descriptions import description_features, match_descriptions
 from rubricator.models.linear.ngrams import NgramFeatures, NgramSettings
+from rubricator.models.model_files import read_json, write_json
 from rubricator.nlp.contexts import SENTENCES_AROUND, Context
 from rubricator.nlp.folds import assign_folds
 
 if TYPE_CHECKING:
     from rubricator.nlp.examples import Examples
-    from rubricator.nlp.tasks import UnitName
+    from rubricator.nlp.units import UnitName
 
 _TOLERANCE = 0.1  # LIBLINEAR's own; a tenth of it gave +0.001 micro-F1 on CMC for a third more time
-_CELLS = 2_000_000  # enough to tell two coefficients from
 
 
 class ContextBound(BaseModel):
-    """How far what stands around a text may turn what its own words say.
+    """How far what stands around a text may change the decision on its own words.
 
-    A decision with the context differs by at most `most` from `yielding` times the decision on the text's own words:
-    where that is beyond most / yielding, neighbours cannot turn it. Both were chosen on the development halves of the
-    annotated notes, ACI-BENCH and tests/benchmarks/terse_plans.toml.
+    A decision with the context differs by at most `most` from `yielding` times the decision on the text's own words.
+    So where the own decision is beyond most / yielding, the context cannot turn it. The values were chosen on the
+    development halves of the annotated notes, ACI-BENCH and tests/benchmarks/terse_plans.toml.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    most: PositiveFloat = 1.2
-    yielding: PositiveFloat = 2.5
+    most: PositiveFloat = Field(
+        default=1.2, description="Largest change of a decision by the context, in units of the decision."
+    )
+    yielding: PositiveFloat = Field(
+        default=2.5,
+        description="Factor of the decision on the text's own words that the change is counted from.",
+    )
 
     def __call__(self, own: NDArray[np.float32], decisions: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The decisions with the context, bounded by the own ones; both (texts, labels)."""
+        """The decisions with the context, bounded by the decisions on the own words. Both: (texts, labels)."""
         return np.clip(decisions, self.yielding * own - self.most, self.yielding * own + self.most)
 
 
 class SvmSettings(BaseModel):
-    """Features, and how they are learnt from."""
+    """Which features a text has, and how the SVMs learn from them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    features: NgramSettings = NgramSettings()
-    context: NgramSettings | None = None  # features of what stands around a text
-    sentences_around: int = Field(
-        default=SENTENCES_AROUND, ge=1, le=SENTENCES_AROUND
-    )  # on either side, in these features
-    adjoining: NgramSettings | None = None  # features of one sentence on either side
-    context_bound: ContextBound | None = None  # None: what stands around may outvote the text's own words
-    loss: Literal["squared_hinge", "logistic"] = (
-        "squared_hinge"  # logistic regression is the baseline to beat
+    features: NgramSettings = Field(default=NgramSettings(), description="Features of the text itself.")
+    context: NgramSettings | None = Field(
+        default=None, description="Features of the sentences around a text; none by default."
     )
-    # Of several costs and numbers of features, those with the best average precision on the first inner fold count.
-    cost: PositiveFloat | tuple[PositiveFloat, ...] = 0.5  # C: the price of an error against a small weight
-    # a label is learnt again from so many features, those with the largest weights; None: from all
-    label_features: PositiveInt | tuple[PositiveInt, ...] | None = None
+    sentences_around: int = Field(
+        default=SENTENCES_AROUND,
+        ge=1,
+        le=SENTENCES_AROUND,
+        description="Number of sentences on either side that the features of the context are made of.",
+    )
+    adjoining: NgramSettings | None = Field(
+        default=None, description="Features of the one sentence on either side; none by default."
+    )
+    context_bound: ContextBound | None = Field(
+        default=None,
+        description="Bound on the change of a decision by the sentences around; none by default.",
+    )
+    loss: Literal["squared_hinge", "logistic"] = Field(
+        default="squared_hinge",
+        description="Loss to be minimised; logistic makes a logistic regression of the SVM.",
+    )
+    cost: PositiveFloat | tuple[PositiveFloat, ...] = Field(
+        default=0.5,
+        description="Cost C of an error against a small weight; of several, the one with the best average precision on "
+        "the first inner fold is used.",
+    )
+    label_features: PositiveInt | tuple[PositiveInt, ...] | None = Field(
+        default=None,
+        description="Number of features with the largest weights that each label is learnt from again; all by default; "
+        "of several, the one with the best average precision on the first inner fold is used.",
+    )
     rarity: float = Field(
-        default=0, ge=0, le=1
-    )  # a positive costs (negatives / positives)**rarity times as much
-    most_weights: int = Field(default=10_000_000, gt=0)  # of all labels with positives, each as many
-    inner_folds: int = Field(default=5, ge=2)  # for the out-of-fold predictions
-    seed: int = 0
+        default=0,
+        ge=0,
+        le=1,
+        description="How much more an error on a positive costs: (negatives / positives) to this power.",
+    )
+    most_weights: int = Field(
+        default=10_000_000,
+        gt=0,
+        description="Largest number of weights of all labels with positives together; each may have as many.",
+    )
+    inner_folds: int = Field(default=5, ge=2, description="Number of folds of the out-of-fold predictions.")
+    seed: int = Field(default=0, description="Seed of the folds and of LIBLINEAR.")
+
+
+class LinearModel(NamedTuple):
+    """A linear decision for each label. An intercept of -inf says never, one of inf always."""
+
+    weights: csc_matrix  # (columns, labels)
+    intercepts: NDArray[np.float32]  # (labels,)
 
 
 class SvmClassifier:
     """Linear SVMs (squared hinge) or logistic regressions (LIBLINEAR, Fan et al. 2008).
 
     With label_features, each is learnt twice: the second time only from the features that had the largest weights
-    (recursive feature elimination in one step, Guyon et al. 2002). In a long note many small weights outvote the few
-    that tell.
+    (recursive feature elimination in one step, Guyon et al. 2002). In a long note many small weights would outvote the
+    few large ones.
 
     Probability = sigmoid(decision), not yet calibrated.
     """
 
-    def __init__(
-        self,
-        labels: Sequence[str],
-        settings: SvmSettings,
-    ) -> None:
+    def __init__(self, labels: Sequence[str], settings: SvmSettings) -> None:
         self.labels = list(labels)
-        self.descriptions: list[str] = []  # of the labels, while it is fitted
         self.settings = settings
         self.features = NgramFeatures(settings.features)
         self.context = NgramFeatures(settings.context) if settings.context else None
         self.adjoining = NgramFeatures(settings.adjoining) if settings.adjoining else None
-        self.weights = csc_matrix((0, len(self.labels)), dtype=np.float32)  # (columns, labels)
-        self.intercepts: NDArray[np.float32] = np.zeros(len(self.labels), np.float32)
-        self.cost, self.kept = 0.0, 0  # C and features of a label, as fit chose them
+        no_intercepts = np.zeros(len(self.labels), np.float32)
+        self.model = LinearModel(csc_matrix((0, len(self.labels)), dtype=np.float32), no_intercepts)
+        self.cost, self.kept = 0.0, 0  # cost, and number of features of a label, as fit chose them
         self.out_of_fold: OutOfFold | None = None
 
     @staticmethod
     def default_settings(unit: "UnitName", /) -> SvmSettings:
-        """Sentences and notes want different features."""
+        """Sentences and notes have different features."""
         if unit == "note":
             return SvmSettings(
                 features=NgramSettings(assertions=True, evenness=0.5),
@@ -117,29 +149,35 @@ class SvmClassifier:
     def fit(self, examples: "Examples") -> Self:
         """Learn one SVM per label. Inner folds share the vocabulary and idf of all these texts, nothing else.
 
-        Raises FoldError where there are under two groups.
+        Raises FoldError under two groups, and ContextError where contexts are missing.
         """
         targets, groups = examples.targets.tocsr(), examples.groups
-        self.descriptions = examples.label_texts()
+        descriptions = examples.label_texts()
         folds = assign_folds(targets, groups, self.settings.inner_folds, seed=self.settings.seed)
-        features = self.features.fit_transform(examples.texts, groups, names=self.descriptions)
+        features = self.features.fit_transform(examples.texts, groups, names=descriptions)
         for block, around in self._around(examples.contexts):
             features = _beside(features, block.fit_transform(around, groups))
         out_of_fold = np.zeros(targets.shape, np.float32)
         out_of_fold[folds == 0] = self._choose(features, targets, folds == 0)
         for fold in range(1, folds.max() + 1):
-            out_of_fold[folds == fold] = self._hold_in(features, targets, folds == fold)
-        self.weights, self.intercepts = self.solve(features, targets, np.arange(len(self.labels)))
-        out_of_fold = self._match_descriptions(features, targets, out_of_fold)
+            out_of_fold[folds == fold] = self._hold_out(features, targets, folds == fold)
+        self.model = self.solve(features, targets, np.arange(len(self.labels)))
+        described = description_features(self.features, descriptions, features.shape[1])
+        if described.nnz:
+            match = match_descriptions(features, targets, out_of_fold, described, seed=self.settings.seed)
+            weights, intercepts = self.model
+            intercepts[match.described_only] = match.intercept
+            self.model = LinearModel(csc_matrix(weights + match.weights), intercepts)
+            out_of_fold = match.apply(features, out_of_fold)
         self.out_of_fold = OutOfFold(np.arange(len(examples)), out_of_fold)
         return self
 
     def _choose(
         self, features: csr_matrix, targets: csr_matrix, test: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
-        """Set cost and kept: of several the ones with the best average precision over all cells of these rows.
+        """Set cost and kept to those with the best average precision over all entries of the test rows.
 
-        Returns the probabilities (rows, labels) that they gave.
+        Returns the probabilities (test rows, labels) by these.
         """
         settings = self.settings
         most = settings.most_weights // max(1, len(np.unique(targets.indices)))
@@ -152,97 +190,51 @@ class SvmClassifier:
         one = len(costs) * len(numbers) == 1
         best, found = -1.0, np.zeros((0, 0), np.float32)
         for cost in costs:
-            models = self._learn(features[~test], targets[~test], _tellable(targets), cost, numbers)
+            models = self._learn(
+                features[~test], targets[~test], _learnable_out_of_fold(targets), cost, numbers
+            )
             for kept, model in zip(numbers, models, strict=True):
-                probabilities = self._probabilities(features[test], *model)
+                probabilities = self._probabilities(features[test], model)
                 precision = 0.0 if one else _precision(targets[test], probabilities)
                 if precision > best:
                     best, found, self.cost, self.kept = precision, probabilities, cost, kept
         return found
 
-    def _hold_in(
+    def _hold_out(
         self, features: csr_matrix, targets: csr_matrix, test: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
-        """Probabilities of some rows by a model of the others, (some, labels)."""
-        model = self.solve(features[~test], targets[~test], _tellable(targets))
-        return self._probabilities(features[test], *model)
-
-    def _match_descriptions(
-        self, features: csr_matrix, targets: csr_matrix, out_of_fold: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        """Add to each label's weights the features of its description, times a factor; the new out-of-fold
-        probabilities.
-
-        Labels share the factor, so that codes with few positives gain most: it is the odds ratio that a match has
-        beside the out-of-fold decision (logistic regression over all cells). A label without positives has its
-        description alone, with the factor and the odds of a label with one positive. The odds are lower where so many
-        labels have none that they cannot all be as frequent (Good 1953: in new texts, labels of one positive tell how
-        often new ones come).
-        """
-        described = self._described(features.shape[1])
-        if not described.nnz:
-            return out_of_fold
-        rows, labels = out_of_fold.shape
-        positives = targets.getnnz(axis=0)
-        seen, new = np.flatnonzero(positives), (positives == 0) & (described.getnnz(axis=0) > 0)
-        drawn = np.random.default_rng(self.settings.seed).permutation(rows)[: -(-_CELLS // max(1, len(seen)))]
-        drawn.sort()
-        matches = (features[drawn] @ described[:, seen]).toarray()
-        truth, decided = targets[drawn][:, seen].toarray() > 0, out_of_fold[np.ix_(drawn, seen)]
-        known = decided > 0
-        beside, _ = _odds(truth[known], log_odds(decided[known]), matches[known])
-        factors = np.full(labels, max(0.0, beside[1] / beside[0]) if beside[0] > 0 else 0.0, np.float32)
-        told = truth.any(axis=0)
-        weights = np.where(truth, 1 / np.maximum(truth.sum(axis=0), 1), rows / len(drawn))[:, told].ravel()
-        alone, base = _odds(truth[:, told].ravel(), matches[:, told].ravel(), weights=weights)
-        new &= alone[0] > 0
-        base += np.log(min(1, max(1, (positives == 1).sum()) / max(1, new.sum())))
-        factors[new], self.intercepts[new] = alone[0], base
-        added = csc_matrix(described @ diags_array(factors))
-        self.weights = csc_matrix(self.weights + added)
-        for block in blocks(rows, labels):
-            scores = np.where(new, base, log_odds(out_of_fold[block])) + (features[block] @ added).toarray()
-            out_of_fold[block] = np.where(new | (out_of_fold[block] > 0), 1 / (1 + np.exp(-scores)), 0)
-        return out_of_fold
-
-    def _described(self, columns: int) -> csc_matrix:
-        """Features of each label's description at unit length, words of many descriptions ("unspecified") less."""
-        features = self.features.transform(self.descriptions)
-        commonness = np.bincount(features.indices, minlength=features.shape[1])
-        features = features @ diags_array(np.log(len(self.labels) / (1 + commonness)) + 1)
-        norm = np.sqrt(features.multiply(features).sum(axis=1).A1)
-        described = (diags_array(1 / np.maximum(norm, 1e-12)) @ features).T
-        context = csc_matrix((columns - features.shape[1], len(self.labels)))
-        return csc_matrix(vstack([described, context], format="csc"), dtype=np.float32)
+        """Probabilities (test rows, labels) by a model of the other rows."""
+        model = self.solve(features[~test], targets[~test], _learnable_out_of_fold(targets))
+        return self._probabilities(features[test], model)
 
     def predict_proba(
         self, texts: Sequence[str], *, contexts: Sequence[Context] | None = None
     ) -> NDArray[np.float32]:
-        """sigmoid of the SVM decisions, float32 (texts, labels); 0 for a label that had neither positives nor a
-        description."""
+        """sigmoid of the decisions, float32 (texts, labels).
+
+        0 for a label that had neither positives nor a description. Raises ContextError where contexts are missing.
+        """
         features = self.features.transform(texts)
         for block, around in self._around(contexts):
             features = _beside(features, block.transform(around))
-        return self._probabilities(features, self.weights, self.intercepts)
+        return self._probabilities(features, self.model)
 
     def evidence(
         self, texts: Sequence[str], labels: Sequence[Sequence[int]]
     ) -> list[list[list[EvidenceSpan]]]:
-        """For each text and asked label: runs of words that spoke for it, strongest first.
+        """For each text and asked label: runs of words that speak for it, strongest first.
 
-        A weight is the run's part of all that spoke for the label in this text. Word n-grams count for their
-        words, character n-grams for the word they are cut from, so the parts sum up to the SVM's decision (less what
-        the context added to it).
+        A weight is the run's share of all that speaks for the label in this text. Word n-grams count for their words,
+        character n-grams for the word that they are cut from. So the contributions of the words sum up to the decision
+        without the intercept and the context.
         """
-        own = self.weights[: len(self.features.idf)]
+        own = self.model.weights[: len(self.features.idf)]
         weights = {asked: own[:, list(asked)].toarray() for asked in {tuple(asked) for asked in labels}}
         found = self.features.contributions(texts, [weights[tuple(asked)] for asked in labels])
         return [[evidence_spans(offsets, part) for part in parts.T] for offsets, parts in found]
 
-    def solve(
-        self, features: csr_matrix, targets: csr_matrix, labels: NDArray[np.int64]
-    ) -> tuple[csc_matrix, NDArray[np.float32]]:
-        """Weights (columns, labels) and intercepts (labels) of these label numbers; -inf says never, inf always."""
+    def solve(self, features: csr_matrix, targets: csr_matrix, labels: NDArray[np.int64]) -> LinearModel:
+        """A model of these label numbers. The other labels have an intercept of -inf."""
         [model] = self._learn(features, targets, labels, self.cost, [self.kept])
         return model
 
@@ -253,15 +245,9 @@ class SvmClassifier:
         labels: NDArray[np.int64],
         cost: float,
         numbers: Sequence[int],
-    ) -> list[tuple[csc_matrix, NDArray[np.float32]]]:
-        """A model as solve returns it for each of several numbers of features, which share what is learnt first."""
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.svm import LinearSVC  # takes a second, and prediction does without
-
-        logistic = partial(LogisticRegression, solver="liblinear")
-        machine = logistic if self.settings.loss == "logistic" else LinearSVC
-        shape = (features.shape[1], 1)
-        columns = [[csc_matrix(shape, dtype=np.float32)] * len(self.labels) for _ in numbers]
+    ) -> list[LinearModel]:
+        """A model as `solve` gives it for each of several numbers of features."""
+        columns = [[csc_matrix((features.shape[1], 1), dtype=np.float32)] * len(self.labels) for _ in numbers]
         intercepts = np.full((len(numbers), len(self.labels)), -np.inf, np.float32)
         truth = targets.tocsc()
         for label in labels:
@@ -271,44 +257,52 @@ class SvmClassifier:
             elif positive.any() and not features.shape[1]:
                 intercepts[:, label] = log_odds(positive.mean(keepdims=True))[0]
             elif positive.any():
-                rarity = ((~positive).sum() / positive.sum()) ** self.settings.rarity
-                learner = machine(
-                    C=cost,
-                    class_weight={False: 1, True: rarity},
-                    tol=_TOLERANCE,
-                    random_state=self.settings.seed,
-                )
-                learner.fit(features, positive)
-                first, offset = learner.coef_[0], learner.intercept_[0]
-                nonzero = np.flatnonzero(first)
-                for model, kept in enumerate(numbers):
-                    there, weights, intercept = nonzero, first[nonzero], offset
-                    if len(there) > kept:
-                        there = np.sort(there[np.argpartition(-abs(weights), kept)[:kept]])
-                        learner.fit(features[:, there], positive)
-                        weights, intercept = learner.coef_[0], learner.intercept_[0]
-                    columns[model][label] = csc_matrix(
-                        (weights.astype(np.float32), (there, np.zeros(len(there), np.int32))), shape=shape
-                    )
-                    intercepts[model, label] = intercept
+                for model, learnt in enumerate(self._learn_label(features, positive, cost, numbers)):
+                    columns[model][label], intercepts[model, label] = learnt
         weights_of = [csc_matrix(hstack(some, format="csc")) for some in columns]
-        return list(zip(weights_of, intercepts, strict=True))
+        return [LinearModel(*model) for model in zip(weights_of, intercepts, strict=True)]
 
-    def _probabilities(
-        self, features: csr_matrix, weights: csc_matrix, intercepts: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+    def _learn_label(
+        self, features: csr_matrix, positive: NDArray[np.bool_], cost: float, numbers: Sequence[int]
+    ) -> Iterator[tuple[csc_matrix, float]]:
+        """Weights (columns, 1) and intercept for each number of features. All share what is learnt first."""
+        rarity = ((~positive).sum() / positive.sum()) ** self.settings.rarity
+        learner = self._learner(C=cost, class_weight={False: 1, True: rarity})
+        learner.fit(features, positive)
+        first, offset = learner.coef_[0], learner.intercept_[0]
+        nonzero = np.flatnonzero(first)
+        for kept in numbers:
+            there, weights, intercept = nonzero, first[nonzero], offset
+            if len(there) > kept:
+                there = np.sort(there[np.argpartition(-abs(weights), kept)[:kept]])
+                learner.fit(features[:, there], positive)
+                weights, intercept = learner.coef_[0], learner.intercept_[0]
+            at = (there, np.zeros(len(there), np.int32))
+            yield csc_matrix((weights.astype(np.float32), at), shape=(features.shape[1], 1)), intercept
+
+    def _learner(self, **settings: Any) -> Any:
+        """An untrained LIBLINEAR model."""
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.svm import LinearSVC  # takes a second, and prediction does without
+
+        settings |= {"tol": _TOLERANCE, "random_state": self.settings.seed}
+        if self.settings.loss == "logistic":
+            return LogisticRegression(solver="liblinear", **settings)
+        return LinearSVC(**settings)
+
+    def _probabilities(self, features: csr_matrix, model: LinearModel) -> NDArray[np.float32]:
         """sigmoid of the decisions, float32 (rows, labels)."""
+        weights, intercepts = model
         bound, own = self.settings.context_bound, len(self.features.idf)
         if bound is None or own == features.shape[1]:
-            scores = (features @ weights).toarray() + intercepts
+            decisions = (features @ weights).toarray() + intercepts
         else:
             alone = (features[:, :own] @ weights[:own]).toarray() + intercepts
-            scores = bound(alone, alone + (features[:, own:] @ weights[own:]).toarray())
-        with np.errstate(over="ignore"):
-            return np.asarray(1 / (1 + np.exp(-scores)), np.float32)
+            decisions = bound(alone, alone + (features[:, own:] @ weights[own:]).toarray())
+        return np.asarray(expit(decisions), np.float32)
 
     def _around(self, contexts: Sequence[Context] | None) -> Iterator[tuple[NgramFeatures, list[str]]]:
-        """Each block of features of the context, with the text it is made of."""
+        """Each kind of features of the context, with the texts they are made of."""
         for block, sentences in ((self.context, self.settings.sentences_around), (self.adjoining, 1)):
             if block is None:
                 continue
@@ -321,12 +315,12 @@ class SvmClassifier:
         return [(name, block) for name, block in blocks if block]
 
     def save(self, folder: Path) -> None:
-        """vocabulary.json and weights.safetensors, with the settings in classifier.json."""
+        """Write vocabulary.json, weights.safetensors, and classifier.json with the settings."""
         tensors = {
-            "weights": self.weights.data,
-            "weights.column": self.weights.indices,
-            "weights.ends": self.weights.indptr,
-            "intercepts": self.intercepts,
+            "weights": self.model.weights.data,
+            "weights.column": self.model.weights.indices,
+            "weights.ends": self.model.weights.indptr,
+            "intercepts": self.model.intercepts,
         }
         vocabulary = {}
         for name, features in self._blocks():
@@ -344,11 +338,10 @@ class SvmClassifier:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """What save wrote."""
+        """Read what save wrote."""
         config = read_json(folder / "classifier.json")
         loaded = cls(config["labels"], SvmSettings.model_validate(config["settings"]))
         tensors = load_file(folder / "weights.safetensors")
-        loaded.intercepts = tensors["intercepts"]
         vocabulary = read_json(folder / "vocabulary.json")
         for name, features in loaded._blocks():
             own = {
@@ -357,32 +350,21 @@ class SvmClassifier:
                 if key.startswith(f"{name}.")
             }
             features.restore(vocabulary[name], own)
-        loaded.weights = csc_matrix(
+        weights = csc_matrix(
             (tensors["weights"], tensors["weights.column"], tensors["weights.ends"]),
             shape=(sum(len(features.idf) for _, features in loaded._blocks()), len(loaded.labels)),
         )
+        loaded.model = LinearModel(weights, tensors["intercepts"])
         return loaded
 
 
-def _tellable(targets: csr_matrix) -> NDArray[np.int64]:
-    """A single positive is either learnt from or held in: no out-of-fold prediction can tell anything of its label."""
+def _learnable_out_of_fold(targets: csr_matrix) -> NDArray[np.int64]:
+    """Numbers of the labels with two positives. One positive cannot be learnt from and predicted out of fold."""
     return np.flatnonzero(targets.getnnz(axis=0) > 1)
 
 
-def _odds(
-    truth: NDArray[np.bool_], *evidence: NDArray[np.float32], weights: NDArray[np.float64] | None = None
-) -> tuple[NDArray[np.float64], float]:
-    """Factors of each evidence (cells,) and the offset of a logistic regression on them; zeros where it cannot be."""
-    from sklearn.linear_model import LogisticRegression
-
-    if not truth.any() or truth.all():
-        return np.zeros(len(evidence)), 0.0
-    fitted = LogisticRegression(C=np.inf).fit(np.stack(evidence, axis=1), truth, sample_weight=weights)
-    return fitted.coef_[0], float(fitted.intercept_[0])
-
-
 def _precision(targets: csr_matrix, probabilities: NDArray[np.float32]) -> float:
-    """Average precision over all cells."""
+    """Average precision over all entries."""
     from sklearn.metrics import average_precision_score
 
     return float(average_precision_score(targets.toarray().ravel() > 0, probabilities.ravel()))

@@ -1,9 +1,9 @@
-"""Codes by what training notes were given them for, and by their names; a learned model ranks what is found.
+"""Codes by the mentions that training notes had them for, and by their names; a learned model ranks what is found.
 
-Every note and label that a match joins is a cell: a mention of a training note that carried the label (found whole, or
-in part), or a name of the label in its code table (its parents' too). A few numbers tell each cell: how often that
+A note and a label that a match joins are an entry. A match is a mention of a training note that carried the label,
+found whole or in part, or a name of the label (or of a code above it) in its code table. Features tell how often the
 mention carried the label, how much of it is there, whether it is negated, how frequent the label and its category are.
-Boosted trees learn from cells of held-out notes which of them are right. So a label that no training note has can be
+Boosted trees learn from entries of held-out notes which of them are right. So a label that no training note has can be
 found by its name, and the evidence is exactly the words that were matched.
 """
 
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors.numpy import load_file, save_file
 
 from rubricator.models.boosted_trees import BoostedTrees
-from rubricator.models.classifier import EvidenceSpan, OutOfFold, read_json, write_json
+from rubricator.models.classifier import EvidenceSpan, OutOfFold
 from rubricator.models.mentions.dictionary import (
     Dictionary,
     Links,
@@ -27,18 +27,20 @@ from rubricator.models.mentions.dictionary import (
     named_codes,
     table_words,
 )
-from rubricator.models.mentions.features import Counts, Found, cells, count, count_events, match
-from rubricator.models.mentions.matching import NoteWords, read_words
+from rubricator.models.mentions.features import entries
+from rubricator.models.mentions.found import Counts, Found, count, count_events, match
+from rubricator.models.mentions.matching import Name, NoteWords, read_words
+from rubricator.models.model_files import read_json, write_json
 from rubricator.nlp.contexts import Context
 from rubricator.nlp.folds import assign_folds
 
 if TYPE_CHECKING:
     from rubricator.nlp.examples import Examples
-    from rubricator.nlp.tasks import UnitName
+    from rubricator.nlp.units import UnitName
 
 _BATCH = 250  # notes matched at a time
 _MOST_SPANS = 10
-_MOST_CELLS = 1_000_000  # learnt from
+_MOST_ENTRIES = 1_000_000  # learnt from
 
 
 class MentionSettings(BaseModel):
@@ -47,22 +49,29 @@ class MentionSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     min_groups: int = Field(
-        default=2, ge=1
-    )  # a word of fewer groups (patients), and of no name of a code, is not kept
+        default=2,
+        ge=1,
+        description="Number of groups (patients) that must have a word; rarer ones are kept only if they are in a name "
+        "of a code.",
+    )
     inner_folds: int = Field(
-        default=10, ge=2
-    )  # that the model learns on, and for the out-of-fold predictions
-    seed: int = 0
+        default=10,
+        ge=2,
+        description="Number of folds in which mentions are counted for the trees, and of the out-of-fold predictions.",
+    )
+    seed: int = Field(
+        default=0, description="Seed of the folds, of the trees and of the notes that are mined."
+    )
 
 
 class MentionClassifier:
-    """A dictionary of mentions and code names, and boosted trees that judge what is found."""
+    """A dictionary of mentions and of names of codes, and boosted trees that judge what is found.
 
-    def __init__(
-        self,
-        labels: Sequence[str],
-        settings: MentionSettings,
-    ) -> None:
+    Set by fit: dictionary, counts (over all training notes), trees, and rest: the probability of each label (labels,)
+    in a note where nothing is found for it.
+    """
+
+    def __init__(self, labels: Sequence[str], settings: MentionSettings) -> None:
         self.labels = list(labels)
         self.settings = settings
         self.out_of_fold: OutOfFold | None = None
@@ -73,23 +82,54 @@ class MentionClassifier:
         return MentionSettings()
 
     def fit(self, examples: "Examples") -> Self:
-        """Learn the mentions from the evidence, and to rank from what they find in held-out folds.
+        """Learn the mentions from the evidence, and the trees from what mentions find in held-out folds.
 
-        Raises FoldError where there are under two groups.
+        Without evidence the mentions are mined. Raises FoldError under two groups.
         """
-        texts, groups, evidence = examples.texts, examples.groups, examples.evidence
+        notes = [read_words(text) for text in examples.texts]
         targets = examples.targets.tocsr()
-        notes = [read_words(text) for text in texts]
+        marked = self._learn_mentions(examples, notes)
+        found, codes = match(self.dictionary, notes), len(self.dictionary.codes)
+        true = np.sort(np.repeat(np.arange(len(notes)), np.diff(targets.indptr)) * codes + targets.indices)
+        events = count_events(self.dictionary, found, marked, true)
+
+        def counted(rows: NDArray[np.bool_]) -> Counts:
+            return count(self.dictionary, events, true, rows, mined=examples.evidence is None)
+
+        settings = self.settings
+        folds = assign_folds(targets, examples.groups, settings.inner_folds, seed=settings.seed)
+        parts = [
+            entries(self.dictionary, counted(folds != fold), found, folds == fold)
+            for fold in range(folds.max() + 1)
+        ]
+        key, features = (np.concatenate(each) for each in zip(*parts, strict=True))
+        truth = np.isin(key, true)
+        self.counts = counted(np.ones(len(notes), bool))
+        missed = 1 - truth.sum() / max(len(true), 1)
+        self.rest = (missed * self.counts.labels / len(notes)).astype(np.float32)
+        out_of_fold = np.tile(self.rest, (len(notes), 1))
+        fold_of_entry = (folds if folds.max() < 2 else folds // 2)[key // codes]
+        for fold in np.unique(fold_of_entry):
+            held = fold_of_entry == fold
+            judged = self._learn_trees(features[~held], truth[~held]).predict_proba(features[held])
+            out_of_fold[key[held] // codes, key[held] % codes] = judged
+        self.trees = self._learn_trees(features, truth)
+        self.out_of_fold = OutOfFold(np.arange(len(notes)), out_of_fold)
+        return self
+
+    def _learn_mentions(
+        self, examples: "Examples", notes: Sequence[NoteWords]
+    ) -> list[tuple[int, Name, int]]:
+        """Make the dictionary. Returns (note, mention, label) of each marked or mined mention."""
+        groups, min_groups = examples.groups, self.settings.min_groups
         titles, unspecified = named_codes(self.labels, examples.label_texts())
         words = {word for name, _ in titles for word in name} | table_words()
-        weighed = WordWeights.of(notes, groups, words, min_groups=self.settings.min_groups)
-        marked = list(
-            mined_mentions(
-                notes, targets, groups, weighed, min_groups=self.settings.min_groups, seed=self.settings.seed
-            )
-            if evidence is None
-            else marked_mentions(texts, evidence, weighed)
-        )
+        weighed = WordWeights.of(notes, groups, words, min_groups=min_groups)
+        if examples.evidence is not None:
+            marked = list(marked_mentions(examples.texts, examples.evidence, weighed))
+        else:
+            targets, seed = examples.targets.tocsr(), self.settings.seed
+            marked = list(mined_mentions(notes, targets, groups, weighed, min_groups=min_groups, seed=seed))
         self.dictionary = Dictionary(
             self.labels,
             mentions=Links.of((name, label) for _, name, label in marked),
@@ -98,52 +138,29 @@ class MentionClassifier:
             rare=weighed.rare,
             unspecified=unspecified,
         )
-        found, codes = match(self.dictionary, notes), len(self.dictionary.codes)
-        true = np.sort(np.repeat(np.arange(len(texts)), np.diff(targets.indptr)) * codes + targets.indices)
-        events = count_events(self.dictionary, found, marked, true)
-
-        def counted(rows: NDArray[np.bool_]) -> Counts:
-            return count(self.dictionary, events, true, rows, mined=evidence is None)
-
-        folds = assign_folds(targets, groups, self.settings.inner_folds, seed=self.settings.seed)
-        parts = []
-        for fold in range(folds.max() + 1):
-            parts.append(cells(self.dictionary, counted(folds != fold), found, folds == fold))
-        self.counts = counted(np.ones(len(texts), bool))
-        key, numbers = (np.concatenate(each) for each in zip(*parts, strict=True))
-        truth = np.isin(key, true)
-        missed = 1 - truth.sum() / max(len(true), 1)
-        self.rest = (missed * self.counts.labels / len(texts)).astype(np.float32)
-        out_of_fold = np.tile(self.rest, (len(texts), 1))
-        fold_of_cell = (folds if folds.max() < 2 else folds // 2)[key // codes]
-        for fold in np.unique(fold_of_cell):
-            held = fold_of_cell == fold
-            judged = self._learn(numbers[~held], truth[~held]).predict_proba(numbers[held])
-            out_of_fold[key[held] // codes, key[held] % codes] = judged
-        self.trees = self._learn(numbers, truth)
-        self.out_of_fold = OutOfFold(np.arange(len(texts)), out_of_fold)
-        return self
+        return marked
 
     def predict_proba(
-        self,
-        texts: Sequence[str],
-        *,
-        contexts: Sequence[Context] | None = None,  # noqa: ARG002
+        self, texts: Sequence[str], *, contexts: Sequence[Context] | None = None
     ) -> NDArray[np.float32]:
         """Probabilities, float32 (texts, labels); 0 for a label without positives of which nothing is found."""
+        del contexts
         probabilities, codes = np.tile(self.rest, (len(texts), 1)), len(self.dictionary.codes)
         for first in range(0, len(texts), _BATCH):
             notes = [read_words(text) for text in texts[first : first + _BATCH]]
             chosen = np.ones(len(notes), bool)
-            key, numbers = cells(self.dictionary, self.counts, match(self.dictionary, notes), chosen)
-            probabilities[first + key // codes, key % codes] = self.trees.predict_proba(numbers)
+            key, features = entries(self.dictionary, self.counts, match(self.dictionary, notes), chosen)
+            probabilities[first + key // codes, key % codes] = self.trees.predict_proba(features)
         return probabilities
 
     def evidence(
         self, texts: Sequence[str], labels: Sequence[Sequence[int]]
     ) -> list[list[list[EvidenceSpan]]]:
-        """For each text and asked label: the mentions of the label that were found whole, by how often they carried
-        it; where there is none, the words of what was found in part, or of its names."""
+        """For each text and asked label: the mentions that carried the label and were found whole.
+
+        Their weight is how often they carried it. Where there is none, the evidence is the names of the label, and
+        where there is none either, the words of mentions that were found in part.
+        """
         found = []
         for text, asked in zip(texts, labels, strict=True):
             note = read_words(text)
@@ -152,7 +169,7 @@ class MentionClassifier:
         return found
 
     def save(self, folder: Path) -> None:
-        """names.json (mentions and names of codes as word keys), weights.safetensors and classifier.json."""
+        """Write names.json (mentions and names of codes as word keys), weights.safetensors and classifier.json."""
         dictionary = self.dictionary
         kinds = {"mentions": dictionary.mentions, "titles": dictionary.titles}
         tensors = {f"counts.{name}": values for name, values in self.counts._asdict().items()}
@@ -184,7 +201,7 @@ class MentionClassifier:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """What save wrote."""
+        """Read what save wrote."""
         config, stored = read_json(folder / "classifier.json"), read_json(folder / "names.json")
         tensors = load_file(folder / "weights.safetensors")
         loaded = cls(config["labels"], MentionSettings.model_validate(config["settings"]))
@@ -212,43 +229,48 @@ class MentionClassifier:
         )
         return loaded
 
-    def _learn(self, numbers: NDArray[np.float32], truth: NDArray[np.bool_]) -> BoostedTrees:
-        drawn = np.random.default_rng(self.settings.seed).permutation(len(truth))[:_MOST_CELLS]
-        return BoostedTrees.fit(numbers[drawn], truth[drawn], seed=self.settings.seed)
+    def _learn_trees(self, features: NDArray[np.float32], truth: NDArray[np.bool_]) -> BoostedTrees:
+        drawn = np.random.default_rng(self.settings.seed).permutation(len(truth))[:_MOST_ENTRIES]
+        return BoostedTrees.fit(features[drawn], truth[drawn], seed=self.settings.seed)
 
     def _carriers(self, note: NoteWords, found: Found, label: int) -> list[tuple[int, int, float]]:
-        """(start, end, weight) of what speaks for the label."""
-        dictionary, links = self.dictionary, self.dictionary.mentions
+        """(start, end, weight) of the words that speak for the label; start and end are offsets."""
+        links = self.dictionary.mentions
         of_label = np.flatnonzero((links.code == label) & (self.counts.marked > 0))
         carried = np.zeros(len(links.names))
         carried[links.name[of_label]] = (self.counts.hits[of_label] + 0.2) / (
             self.counts.found[links.name[of_label]] + 1.5
         )
+        whole = found.whole
         spans = [
-            (note.starts[first], note.ends[last], carried[name])
-            for name, first, last in zip(*(column.tolist() for column in found.whole[1:4]), strict=True)
-            if carried[name] > 0
+            (note.starts[first], note.ends[last], carried[mention])
+            for mention, first, last in zip(
+                *(column.tolist() for column in (whole.mention, whole.first, whole.last)), strict=True
+            )
+            if carried[mention] > 0
         ]
-        if not spans:
-            spans = [
-                (note.starts[first], note.ends[last], float(dictionary.title_index.weights[name]))
-                for name, first, last in dictionary.title_index.whole(note)
-                if any(
-                    code in dictionary.family(label)
-                    for code in dictionary.titles.code[
-                        dictionary.titles.first[name] : dictionary.titles.first[name + 1]
-                    ]
-                )
-            ]
-        if not spans:
-            _, names, shares, clauses = found.parts
-            spans = [
-                (note.starts[at], note.ends[at], share * carried[name])
-                for name, share, clause in zip(names.tolist(), shares.tolist(), clauses.tolist(), strict=True)
-                if carried[name] > 0
-                for at in dictionary.mention_index.words_of(note, name, clause)
-            ]
-        return spans
+        return spans or self._named(note, label) or self._carried_in_part(note, found, carried)
+
+    def _named(self, note: NoteWords, label: int) -> list[tuple[int, int, float]]:
+        """Names of the label, or of a code above it."""
+        family, titles = self.dictionary.family(label), self.dictionary.titles
+        return [
+            (note.starts[first], note.ends[last], float(self.dictionary.title_index.weights[name]))
+            for name, first, last in self.dictionary.title_index.whole(note)
+            if any(code in family for code in titles.code[titles.first[name] : titles.first[name + 1]])
+        ]
+
+    def _carried_in_part(
+        self, note: NoteWords, found: Found, carried: NDArray[np.float64]
+    ) -> list[tuple[int, int, float]]:
+        """The words of mentions that were found in part. carried: by mention, how often it carried the label."""
+        _, names, shares, clauses = (column.tolist() for column in found.parts)
+        return [
+            (note.starts[at], note.ends[at], share * carried[name])
+            for name, share, clause in zip(names, shares, clauses, strict=True)
+            if carried[name] > 0
+            for at in self.dictionary.mention_index.words_of(note, name, clause)
+        ]
 
 
 def _apart(spans: Iterable[tuple[int, int, float]]) -> list[EvidenceSpan]:

@@ -1,4 +1,4 @@
-"""The dictionary of mentions and names of codes: what is learnt from training notes, before anything is ranked."""
+"""The dictionary of mentions and of names of codes, learnt from training notes."""
 
 import re
 from collections import Counter, defaultdict
@@ -22,7 +22,7 @@ from rubricator.nlp.contexts import LabelSpan
 from rubricator.nlp.hidden_text import hides_text
 from rubricator.nlp.icd import icd10cm_names, names
 
-_COMMON = 0.6  # a word in this share of notes tells nothing
+_COMMON = 0.6  # a word in this share of notes says nothing
 _NOTHING = frozenset(
     word_keys(
         "of and or the in unspecified other specified nos not elsewhere classified due to with without initial "
@@ -40,7 +40,11 @@ LEAST_MINED = 0.3  # share of the notes with a run of words that have the label
 
 @hides_text()
 class Links(NamedTuple):
-    """Which codes each name stands for, sorted by name: those of name n are code[first[n] : first[n + 1]]."""
+    """Which codes each name stands for, sorted by name.
+
+    name, code: numbers of the two, each (links,). first: (names + 1,); the codes of name n are
+    code[first[n] : first[n + 1]].
+    """
 
     names: list[Name]
     name: Int
@@ -49,6 +53,7 @@ class Links(NamedTuple):
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[Name, int]]) -> Self:
+        """Links of pairs of a name and the number of a code."""
         ordered = sorted(set(pairs))
         names = sorted({name for name, _ in ordered})
         number = {name: at for at, name in enumerate(names)}
@@ -57,7 +62,7 @@ class Links(NamedTuple):
         return cls(names, name, code, np.searchsorted(name, np.arange(len(names) + 1)))
 
     def spread(self, names: Int) -> tuple[Int, Int]:
-        """Every link of every name asked for: which of the asked, and the link."""
+        """Every link of every name asked for: the place of the name among the asked, and the number of the link."""
         many = self.first[names + 1] - self.first[names]
         which = np.repeat(np.arange(len(names)), many)
         return which, np.arange(len(which)) - np.repeat(np.cumsum(many) - many, many) + self.first[names][
@@ -66,12 +71,13 @@ class Links(NamedTuple):
 
 
 class Dictionary:
-    """Which labels mentions were marked for, which codes names stand for, and how codes lie above one another.
+    """Mentions with the labels they were marked for, names with the codes they stand for, and the tree of the codes.
 
-    weights: how much each word tells; one that is not in it tells as much as `rare`. unspecified: (labels,), whether a
-    name says so. codes: the labels, and after them the codes above them; parent: (codes,), the number of the code
-    above, -1 where there is none. within: for each label the number of its group of codes, by 2, 3 and 5 characters.
-    below, usual: pairs of a code and of a label under it, (2, pairs): all, and those that say no more than the code.
+    weights: of words, the rarer the higher; a word that is not in it weighs `rare`. unspecified: (labels,), whether a
+    name of the label says so. codes: the labels, then the codes above them. parent: (codes,), number of the code above,
+    -1 for none. within: number of each label's group of codes, by their first 2, 3 and 5 characters, each (labels,).
+    below, usual: pairs of a code and of a label under it, each (2, pairs); `below` has all, `usual` those whose label
+    says no more than the code.
     """
 
     def __init__(
@@ -118,8 +124,10 @@ class Dictionary:
 
 @hides_text()
 class WordWeights(NamedTuple):
-    """How much each word tells that may be kept, and what a word of no training note tells; common: words that stand in
-    most notes."""
+    """Weights of the words that may be kept.
+
+    rare: the weight of a word of no training note. common: words of most notes.
+    """
 
     weights: dict[str, float]
     rare: float
@@ -127,7 +135,10 @@ class WordWeights(NamedTuple):
 
     @classmethod
     def of(cls, notes: Sequence[NoteWords], groups: Int, titles: set[str], *, min_groups: int) -> Self:
-        """By how many notes have a word. Kept are words of enough groups, and those of names of codes."""
+        """Inverse document frequency over the training notes.
+
+        Words of at least min_groups groups are kept, and those of names of codes (titles).
+        """
         frequency = Counter(word for note in notes for word in set(note.keys))
         shared = Counter(
             word
@@ -147,15 +158,17 @@ class WordWeights(NamedTuple):
 def named_codes(
     labels: Sequence[str], descriptions: Sequence[str]
 ) -> tuple[list[tuple[Name, int]], NDArray[np.bool_]]:
-    """The names of labels and of the codes above them, with the number of the code; and which labels are of something
-    unspecified."""
+    """(name, number of the code) of labels and of the codes above them; and which labels are unspecified (labels,).
+
+    descriptions: of the labels, a name a line.
+    """
     given = dict(zip(labels, descriptions, strict=True))
     names = {code: [*given.get(code, "").split("\n"), *_table_names(code)] for code in _with_above(labels)}
     unspecified = np.array([bool(_UNSPECIFIED.search("\n".join(names[label]))) for label in labels], bool)
     return [
         (name, number)
-        for number, spoken in enumerate(names.values())
-        for text in spoken
+        for number, texts in enumerate(names.values())
+        for text in texts
         if (name := name_of(word_keys(_ASIDE.sub("", text)), without=_NOTHING))
     ], unspecified
 
@@ -168,13 +181,13 @@ def marked_mentions(
         keys = [word_keys(text[span.start : span.end]) for span in spans]
         at = 0
         while at < len(spans):
-            said, label = keys[at], spans[at].label
+            words, label = keys[at], spans[at].label
             if at + 1 < len(spans) and _one_mention(text, spans[at], spans[at + 1]):
                 at += 1
-                said = said + keys[at]
+                words = words + keys[at]
             at += 1
-            said = [word for word in said if word in weighed.weights]
-            name = name_of(said, without=weighed.common) or name_of(said, without=frozenset())
+            words = [word for word in words if word in weighed.weights]
+            name = name_of(words, without=weighed.common) or name_of(words, without=frozenset())
             if name:
                 yield row, name, label
 
@@ -188,8 +201,10 @@ def mined_mentions(
     min_groups: int,
     seed: int,
 ) -> Iterator[tuple[int, Name, int]]:
-    """(note, words, label) where nobody marked any: runs of words of enough groups that often stand in notes with the
-    label."""
+    """(note, mention, label) where nobody marked any: runs of words that often stand in notes with the label.
+
+    notes, groups: (notes,). targets: (notes, labels). min_groups: groups whose notes must have the run of words.
+    """
     number: dict[Name, int] = {}
     events: set[tuple[int, int]] = set()
     drawn = np.random.default_rng(seed).permutation(len(notes))[:_MOST_MINED]
@@ -214,9 +229,9 @@ def mined_mentions(
 
 @cache
 def table_words() -> frozenset[str]:
-    """Words of any name of ICD-10-CM: terms of the field, whoever's note they stand in."""
+    """Keys of the words of all names of ICD-10-CM: terms of the field, which are no names of persons."""
     return frozenset(
-        word for called in icd10cm_names().values() for name in called for word in word_keys(name)
+        word for names_of in icd10cm_names().values() for name in names_of for word in word_keys(name)
     )
 
 
@@ -236,7 +251,7 @@ def _runs(note: NoteWords, weighed: WordWeights) -> set[Name]:
 
 
 def _one_mention(text: str, span: LabelSpan, other: LabelSpan) -> bool:
-    """Two spans for one label that follow each other in one sentence: a mention with words in between."""
+    """Whether two spans for one label, in one sentence, are one mention with words in between."""
     between = slice(min(span.end, other.end), max(span.start, other.start))
     return span.label == other.label and not _SENTENCE.search(text[between])
 

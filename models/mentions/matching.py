@@ -1,22 +1,24 @@
 """Finds names in notes: in any order of words, with words in between, misspelt, or in part.
 
-Words are compared by a key that is the same for the spellings that European languages give one Greek or Latin word
-(hypertension, hipertensión; psychosis, psicosis) and for its endings, so that English names of codes are found in notes
-of other languages too.
+Words are compared by a key. It is the same for the spellings that European languages give one Greek or Latin word
+(hypertension, hipertensión; psychosis, psicosis) and for its endings. So English names of codes are found in notes of
+other languages too.
 """
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from rubricator.nlp.hidden_text import hides_text
+from rubricator.nlp.words.accents import without_accents
+from rubricator.nlp.words.negation import NEGATION_REACH, negates
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float64]
@@ -25,11 +27,6 @@ Name = tuple[str, ...]  # the word keys of a name, sorted, each once
 _TOKEN = re.compile(r"\d+(?:[.,:/]\d+)*|\w+(?:['’]\w+)*")
 _SENTENCE_END = re.compile(r"[.;:!?\n]\s")
 _CLAUSE_END = re.compile(r"[.;:!?,()\n]")
-_NEGATION = re.compile(
-    r"no|not|non|without|den(?:ies|ied|ying)|absent|absence|sin|ni|niegan?|tampoco|ausencia|descarta|negative|negativ[oa]s?",
-    re.IGNORECASE,
-)
-_NEGATION_REACH = 5  # words
 _SPELLINGS = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -52,13 +49,13 @@ _ENDING = re.compile(r"(?:[aeiou]+s?|(?<![iu])s)$")
 _WINDOW = (2, 3)  # a name of n words may span 2 n + 3
 _SAME_START = 4  # letters that a misspelt word shares with the right one
 _LEAST_RATIO = 75.0  # of rapidfuzz
-_MISSPELT = 0.9  # what a misspelt word counts, times its ratio
+_MISSPELT = 0.9  # a misspelt word counts as its ratio times this
 
 
 @lru_cache(maxsize=200_000)
 def word_key(word: str) -> str:
-    """The key that a word is compared by; numbers of several digits keep only their shape."""
-    folded = "".join(c for c in unicodedata.normalize("NFKD", word.lower()) if not unicodedata.combining(c))
+    """The key that a word is compared by. Numbers of several digits keep only their shape."""
+    folded = without_accents(word.lower())
     if folded[:1].isdigit():
         return folded if len(folded) == 1 else re.sub(r"\d", "0", folded)
     if len(folded) > 4:
@@ -77,8 +74,11 @@ def word_keys(text: str) -> list[str]:
 @hides_text()
 @dataclass(frozen=True)
 class NoteWords:
-    """The words of a note: offsets into its text, keys, the sentence and the clause each stands in, and whether a
-    negation stands shortly before it."""
+    """The words of a note, in order.
+
+    starts, ends: offsets into the text. keys: see word_key. sentences, clauses: numbers of those that a word is in.
+    negated: whether one of the NEGATION_REACH words before it, in its sentence, negates.
+    """
 
     starts: list[int]
     ends: list[int]
@@ -102,8 +102,8 @@ def read_words(text: str) -> NoteWords:
         sentences.append(sentence)
         clauses.append(clause)
         negated.append(at <= reach)
-        if _NEGATION.fullmatch(match.group()):
-            reach = at + _NEGATION_REACH
+        if negates(match.group()):
+            reach = at + NEGATION_REACH
         end = match.end()
     return NoteWords(
         [match.start() for match in found],
@@ -115,8 +115,29 @@ def read_words(text: str) -> NoteWords:
     )
 
 
+class WholeMatch(NamedTuple):
+    """A name of which all words stand close together in one sentence."""
+
+    name: int  # number of the name
+    first: int  # number of the first word in the note
+    last: int
+
+
+class PartMatches(NamedTuple):
+    """Names of which a part stands in one clause, each array (matches,)."""
+
+    note: Int
+    name: Int
+    share: Float  # of the name, by weight of words
+    clause: Int
+
+
 class NameIndex:
-    """Names to be found in notes. weights: how much each word tells; one that is not in it tells as much as `rare`."""
+    """Names to be found in notes.
+
+    weights: of words, the rarer the higher; a word that is not in it weighs `rare`. The attribute weights has those of
+    whole names (names,).
+    """
 
     def __init__(self, names: Sequence[Name], weights: Mapping[str, float], rare: float) -> None:
         self.names = list(names)
@@ -132,12 +153,12 @@ class NameIndex:
             self._rarest[max(name, key=lambda word: (weights.get(word, rare), word))].append(number)
         row = np.array([self._number[word] for name in names for word in name], np.int64)
         column = np.repeat(np.arange(len(names)), [len(name) for name in names])
-        told = np.array([weights.get(word, rare) for name in names for word in name]) + 1e-9
-        self.weights = np.bincount(column, told, len(names)).astype(np.float64)  # of whole names
-        self._shares = csr_matrix((told / self.weights[column], (row, column)), (len(words), len(names)))
+        of_words = np.array([weights.get(word, rare) for name in names for word in name]) + 1e-9
+        self.weights = np.bincount(column, of_words, len(names)).astype(np.float64)
+        self._shares = csr_matrix((of_words / self.weights[column], (row, column)), (len(words), len(names)))
 
-    def whole(self, note: NoteWords) -> Iterator[tuple[int, int, int]]:
-        """(name, first word, last word) wherever all words of a name stand close together in one sentence, by name."""
+    def whole(self, note: NoteWords) -> Iterator[WholeMatch]:
+        """All whole names in a note, by name."""
         places: dict[str, list[int]] = defaultdict(list)
         for at, key in enumerate(note.keys):
             places[key].append(at)
@@ -151,13 +172,13 @@ class NameIndex:
                 nearest = [min(places[word], key=lambda place: abs(place - at)) for word in name]
                 first, last = min(nearest), max(nearest)
                 if last - first < width and note.sentences[first] == note.sentences[last]:
-                    yield number, first, last
+                    yield WholeMatch(number, first, last)
 
-    def parts(
-        self, notes: Sequence[NoteWords], least: float, *, misspelt: bool
-    ) -> tuple[Int, Int, Float, Int]:
-        """Names of which one clause has at least this share, by weight of words: note, name, share, clause; by note
-        and name, the clause with the largest share."""
+    def parts(self, notes: Sequence[NoteWords], least: float, *, misspelt: bool) -> PartMatches:
+        """Names of which one clause has at least this share, the clause with the largest share of each.
+
+        They are in the order of note and name. misspelt: misspelt words count too.
+        """
         clauses: list[tuple[int, int]] = []
         rows: list[int] = []
         columns: list[int] = []
@@ -180,10 +201,10 @@ class NameIndex:
         order = np.lexsort((where[:, 1], -share, name, where[:, 0]))
         where, name, share = where[order], name[order], share[order]
         best = np.flatnonzero(np.diff(where[:, 0], prepend=-1) | np.diff(name, prepend=-1))
-        return where[best, 0], name[best], np.minimum(share[best], 1.0), where[best, 1]
+        return PartMatches(where[best, 0], name[best], np.minimum(share[best], 1.0), where[best, 1])
 
     def words_of(self, note: NoteWords, name: int, clause: int) -> list[int]:
-        """The words of this clause that stand for words of this name, misspelt or not."""
+        """Numbers of the words of this clause that are words of this name, misspelt or not."""
         own = {self._number[word] for word in self.names[name]}
         return [
             at
@@ -192,7 +213,7 @@ class NameIndex:
         ]
 
     def _known(self, key: str, misspelt: bool) -> list[tuple[int, float]]:
-        """The words of names that a word may stand for, and how surely."""
+        """Numbers of the words of names that a word may be, and how surely it is each of them."""
         exact = [(self._number[key], 1.0)] if key in self._number else []
         if not misspelt or len(key) <= _SAME_START:
             return exact
@@ -217,11 +238,11 @@ class NameIndex:
 
 
 def name_of(keys: Iterable[str], *, without: frozenset[str]) -> Name:
-    """The name that these word keys make, but for words that tell nothing."""
+    """The name that these word keys make; without: words that say nothing."""
     return tuple(sorted(set(keys) - without))
 
 
 def is_inside(first: Int, last: Int, words: Int) -> NDArray[np.bool_]:
-    """For each of n spans, from its first to its last word: whether a span of a name of more words holds it."""
+    """Whether each of n spans (n,), from first to last word, is inside the span of a name of more words."""
     holds = (first <= first[:, None]) & (last >= last[:, None]) & (words > words[:, None])
     return np.asarray(holds.any(axis=1))

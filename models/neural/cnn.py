@@ -1,45 +1,26 @@
 """Convolutions over words: for sentences among their neighbours, and for notes under code-wise attention."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from rubricator.models.neural.classifier import Network, NeuralClassifier, NeuralSettings
+from rubricator.models.neural.classifier import NeuralClassifier
 from rubricator.models.neural.codewise_attention import CodewiseAttention
+from rubricator.models.neural.corpus import Int
+from rubricator.models.neural.network import Network
+from rubricator.models.neural.settings import CnnSettings
 from rubricator.models.neural.vocabulary import PADDING_NUMBER, UNKNOWN_NUMBER, word_tokenizer
 
 if TYPE_CHECKING:
-    from rubricator.nlp.tasks import UnitName
-
-
-class CnnSettings(NeuralSettings):
-    """Of the convolutions."""
-
-    codewise: bool = False  # attend to a note for each label, else pool a sentence
-    width: int = Field(default=100, gt=0)  # of a word vector
-    filters: int = Field(default=100, gt=0)  # of each kernel
-    kernels: tuple[int, ...] = (3, 4, 5)  # words
-    sentence: int = Field(default=64, gt=0)  # of a sentence's vector
-    hidden: int = Field(default=128, gt=0)  # of a sentence among its neighbours
-    dropout: float = Field(default=0.5, ge=0, lt=1)
-    word_dropout: float = Field(default=0.1, ge=0, lt=1)  # words that are read as unknown in training
-
-    @model_validator(mode="after")
-    def _alone_under_attention(self) -> Self:
-        if self.codewise and self.context:
-            raise ValueError("codewise attention reads no sentences around a text: set context=0 too")
-        return self
+    from rubricator.nlp.units import UnitName
 
 
 class CnnClassifier(NeuralClassifier):
     """Kim's convolutions (2014) over word vectors that are learnt from the training texts."""
 
-    settings_class = CnnSettings
+    settings_class: ClassVar[type[CnnSettings]] = CnnSettings
 
     @staticmethod
     def default_settings(unit: "UnitName", /) -> CnnSettings:
@@ -58,10 +39,11 @@ class CnnClassifier(NeuralClassifier):
             folds=8,
         )
 
-    def prepare(self, texts: Sequence[str], groups: NDArray[np.int64]) -> None:
+    def prepare(self, texts: Sequence[str], groups: Int) -> None:
+        """Learn a vocabulary."""
         self.tokenizer = word_tokenizer(texts, groups)
 
-    def network(self, *, trained: bool) -> Network:  # noqa: ARG002
+    def network(self) -> Network:
         kind = CodewiseCnn if self.settings.codewise else SentenceCnn
         return kind(self.settings, self.tokenizer.get_vocab_size(), len(self.labels))
 
@@ -79,7 +61,7 @@ class WordCnn(Network):
         )
         self.dropout = nn.Dropout(settings.dropout)
 
-    def embed(self, input_ids: Tensor) -> Tensor:
+    def embed(self, input_ids: Tensor, /) -> Tensor:
         if self.training and self.settings.word_dropout:
             dropped = torch.rand(input_ids.shape, device=input_ids.device) < self.settings.word_dropout
             input_ids = torch.where(dropped & (input_ids > UNKNOWN_NUMBER), UNKNOWN_NUMBER, input_ids)
@@ -103,7 +85,7 @@ class SentenceCnn(WordCnn):
         self.combine = nn.Linear(settings.sentence * (1 + 2 * settings.context), settings.hidden)
         self.score = nn.Linear(settings.hidden, labels)
 
-    def encode(self, embedded: Tensor, mask: Tensor) -> Tensor:
+    def encode(self, embedded: Tensor, mask: Tensor, /) -> Tensor:
         """The largest value of each filter in each string (strings, dim).
 
         Strings stand in one row with zeros between them, as sentences differ much in length: no work on padding.
@@ -120,7 +102,7 @@ class SentenceCnn(WordCnn):
         ]
         return torch.cat(largest, dim=1).relu()  # after the maximum, of far fewer numbers
 
-    def classify(self, hidden: Tensor, mask: Tensor, rows: Tensor) -> Tensor:  # noqa: ARG002
+    def classify(self, hidden: Tensor, _mask: Tensor, rows: Tensor, /) -> Tensor:
         sentences = self.sentence(self.dropout(hidden)).relu()  # (strings, sentence)
         sentences = self.dropout(torch.cat([sentences, self.nothing[None]]))
         together = sentences[rows].flatten(1)  # (texts, places × sentence); -1 takes the last, nothing
@@ -137,16 +119,16 @@ class CodewiseCnn(WordCnn):
         self.norm = nn.LayerNorm(dim)  # without it attention starts flat, and stays so over long notes
         self.attend = CodewiseAttention(dim, labels)
 
-    def encode(self, embedded: Tensor, mask: Tensor) -> Tensor:
+    def encode(self, embedded: Tensor, mask: Tensor, /) -> Tensor:
         features = torch.cat(list(self.convolve(self.dropout(embedded * mask[..., None]))), dim=2)
         normal: Tensor = self.dropout(self.norm(features.relu()))
         return normal
 
-    def classify(self, hidden: Tensor, mask: Tensor, rows: Tensor) -> Tensor:
+    def classify(self, hidden: Tensor, mask: Tensor, rows: Tensor, /) -> Tensor:
         logits: Tensor = self.attend(hidden, mask)
         return logits[rows[:, 0]]
 
-    def attention(self, hidden: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
+    def attention(self, hidden: Tensor, mask: Tensor, labels: Tensor, /) -> Tensor:
         """Spread over the words that the widest kernel saw at each place."""
         attention = self.attend.attention(hidden, mask, labels)
         size = max(self.settings.kernels) // 2

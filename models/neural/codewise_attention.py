@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, normalize
 from torch.utils.checkpoint import checkpoint
 
-_BLOCK_CELLS = 2**24  # batch × codes × tokens (or dim) at once: 64 MB a tensor
+_BLOCK_ENTRIES = 2**24  # batch × codes × tokens (or dim) at once: 64 MB a tensor
 
 
 class CodewiseAttention(nn.Module):
@@ -31,11 +31,12 @@ class CodewiseAttention(nn.Module):
 
     @torch.no_grad()
     def describe(self, encodings: Tensor) -> None:
-        """Start from what the codes mean, so that a code with few positives is not dead.
+        """Start from what the codes mean, so that a code with few positives is found too.
 
         encodings: (codes, dim) in the space of the token vectors, zeros for a code without description. Its query
         looks for tokens like the description, and the cosine of what it finds with the description, times one learned
-        factor for all codes, is added to the logit. Its scorer starts at zero: at random it would speak louder.
+        factor for all codes, is added to the logit. Its scorer starts at zero:
+        a random one would outweigh the description.
         """
         if self.descriptions is None:
             raise ValueError("made without described=True")
@@ -48,7 +49,7 @@ class CodewiseAttention(nn.Module):
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """hidden: (batch, tokens, dim). mask: (batch, tokens), False at padding. Returns logits (batch, codes)."""
         keys = self.w1(hidden).tanh()  # (batch, tokens, projection)
-        block = max(1, _BLOCK_CELLS // (len(hidden) * max(hidden.shape[1:])))
+        block = max(1, _BLOCK_ENTRIES // (len(hidden) * max(hidden.shape[1:])))
         blocks = [slice(first, first + block) for first in range(0, len(self.bias), block)]
         if (
             len(blocks) > 1 and torch.is_grad_enabled()

@@ -1,6 +1,6 @@
 """The source that prediction needs, found as Python finds it: by syntax trees and the import system.
 
-A registered model carries this source (models/registry/registry.py): a newer version does not change its
+A registered model carries this source (models/registry/bundle.py): a newer version does not change its
 predictions.
 """
 

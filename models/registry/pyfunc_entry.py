@@ -31,9 +31,8 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 def load_bundle(folder: Path) -> Any:
     """The TrainedModel of a bundle, made by the source of the bundle."""
     [source] = (folder / "source").iterdir()
-    of_now = (
-        source / "models" / "trained_model.py"
-    ).exists()  # it stood in models/classifier.py until version 0.1
+    # until version 0.1 it was in models/classifier.py
+    of_now = (source / "models" / "trained_model.py").exists()
     module = _module(folder, "models.trained_model" if of_now else "models.classifier")
     return module.TrainedModel.load(folder / "model")
 
@@ -49,8 +48,8 @@ def _module(bundle: Path, name: str) -> ModuleType:
 class Snapshot(MetaPathFinder, InspectLoader):
     """Imports the modules of one folder as a package of the folder's name.
 
-    The source and its data are read once, here, and never from bytecode: what was checked is what runs, also after the
-    folder is gone, and nothing is written beside it.
+    The source and its data are read once, here, and never from bytecode. So what was checked is what runs, also after
+    the folder is gone, and nothing is written beside it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -67,8 +66,8 @@ class Snapshot(MetaPathFinder, InspectLoader):
     def find_spec(
         self,
         fullname: str,
-        path: Sequence[str] | None = None,  # noqa: ARG002
-        target: ModuleType | None = None,  # noqa: ARG002
+        _path: Sequence[str] | None = None,
+        _target: ModuleType | None = None,
     ) -> importlib.machinery.ModuleSpec | None:
         if fullname not in self.sources and fullname not in self.packages:
             return None
@@ -81,7 +80,7 @@ class Snapshot(MetaPathFinder, InspectLoader):
         return self.sources.get(fullname, "")
 
     def get_data(self, path: str) -> bytes:
-        """What stood in a file of data beside a module."""
+        """The content of a file of data beside a module."""
         return self.data[path]
 
 
@@ -127,7 +126,7 @@ class RubricatorModel(PythonModel):
 def _sentences(table: pd.DataFrame, column: str) -> list[tuple[str, ...]]:
     if column not in table:
         return [()] * len(table)
-    return [() if cell is None or isinstance(cell, float) else tuple(cell) for cell in table[column]]
+    return [() if value is None or isinstance(value, float) else tuple(value) for value in table[column]]
 
 
 def _json(spans: Sequence[Any]) -> str:

@@ -1,8 +1,7 @@
 """Models in MLflow's registry: log and register one, find one by name, load it after checking it.
 
-MLflow is reached as the environment says (MLFLOW_TRACKING_URI, see flows/home.py). A registered model is a
-pyfunc of code and plain files (models/registry/pyfunc_entry.py): nothing is pickled, and nothing is loaded whose files
-differ from the sha256 sums that were pinned in a tag of the model version when it was registered.
+MLflow is reached as the environment says (MLFLOW_TRACKING_URI, see flows/home.py). What is registered, and what is
+checked before it runs, is in bundle.py.
 """
 
 import hashlib
@@ -13,46 +12,37 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from importlib.metadata import version as installed_version
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import numpy as np
 
-from rubricator.models.registry.bundle_source import bundle_source
+from rubricator.models.registry import bundle
+from rubricator.models.registry.errors import NoChampionError, RegistryError
 from rubricator.models.scores.out_of_fold import OutOfFoldTable, read_out_of_fold, write_out_of_fold
 from rubricator.models.trained_model import TrainedModel
 from rubricator.nlp.contexts import Context
-from rubricator.nlp.errors import RubricatorError
+from rubricator.nlp.errors import did_you_mean
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
+    from mlflow.models.model import ModelInfo
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous-champion"
-# Raised when flows call something on a model that models registered before do not have.
-INTERFACE = 2
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pydantic", "safetensors", "scikit-learn", "scipy")
-_SUMS, _HELD_OUT = "rubricator.sha256", "held_out.parquet"
-
-
-class RegistryError(RubricatorError):
-    """A model that is not there; says which are."""
-
-
-class UntrustedModelError(RegistryError):
-    """A model whose files are not those that were registered, or that would run other code."""
+_SUMS, _HELD_OUT = "rubricator.sha256", "held_out.parquet"  # a tag of a version, an artifact of its run
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedModel:
-    """One version of one model: what an alias meant when asked. Enough to load it in another process.
+    """One version of one model, which an alias meant when it was looked up. Enough to load it in another process.
 
-    uri: for people and MLflow. source: where its files are. sums: sha256 by path, of all of them.
-    A folder has no run, and as version the start of the sha256 of its sums.
+    uri: for people and MLflow. source: where its files are. sums: sha256 of each file by its path.
+    A model in a folder has no run; its version is the start of the sha256 of its sums.
     """
 
     name: str
@@ -75,8 +65,8 @@ def log_and_register(
 ) -> ResolvedModel:
     """Log the model to the active MLflow run and register it as the next version of `name`.
 
-    held_out: the decisions of cross-validation, for `promote`. requirements: packages that prediction needs, beside
-    those that the classifier names in its `requirements`.
+    held_out: out-of-fold predictions of cross-validation, which promotion compares. requirements: packages that
+    prediction needs, beside those that the classifier names in its `requirements`.
     Raises RegistryError where no run is active or the name cannot be one.
     """
     import mlflow
@@ -90,19 +80,10 @@ def log_and_register(
     with tempfile.TemporaryDirectory() as scratch:
         write_out_of_fold(held_out, Path(scratch) / _HELD_OUT)
         client.log_artifact(run.info.run_id, str(Path(scratch) / _HELD_OUT))
-        write_bundle(model, Path(scratch) / "bundle")
-        with warnings.catch_warnings():  # it asks for an input example, which would store text
-            warnings.filterwarnings("ignore", message=".*input example")
-            logged = mlflow.pyfunc.log_model(
-                name=name,
-                python_model=str(Path(__file__).with_name("pyfunc_entry.py")),
-                artifacts={"bundle": str(Path(scratch) / "bundle")},
-                signature=_signature(),
-                pip_requirements=[f"{package}=={installed_version(package)}" for package in needed],
-                metadata={"task": model.task, "classifier": model.classifier_name, "interface": INTERFACE},
-            )
+        bundle.write_bundle(model, Path(scratch) / "bundle")
+        logged = _log_bundle(Path(scratch) / "bundle", model, name, needed)
     with _local_copy(logged.artifact_path) as folder:
-        sums = sha256_sums(folder)
+        sums = bundle.sha256_sums(folder)
     if not client.search_registered_models(filter_string=f"name = '{name}'"):
         client.create_registered_model(name)
     registered = client.create_model_version(
@@ -144,26 +125,14 @@ def resolve(model: str) -> ResolvedModel:
             f"{model!r} is no model; give NAME, NAME@ALIAS, NAME/VERSION, an MLflow URI or ./FOLDER\n"
             + _listing(client)
         )
-    name, number = parts["name"], parts["version"]
-    if not client.search_registered_models(filter_string=f"name = '{name}'"):
+    if not client.search_registered_models(filter_string=f"name = '{parts['name']}'"):
         if Path(model).is_dir():
             return _resolve_folder(Path(model))
-        raise RegistryError(f"no model is registered as {name!r}\n{_listing(client)}")
-    if number:
-        found = client.search_model_versions(f"name = '{name}' and version_number = {number}")
-        if not found:
-            raise RegistryError(f"{name!r} has no version {number}\n{_listing(client)}")
-        return _resolved(client, found[0])
-    alias = parts["alias"] or CHAMPION
-    at = client.get_registered_model(name).aliases.get(alias)
-    if at is None:
-        mend = (
-            f"; promote a version with `rubricator promote {name} --version N`, or use {name}@{CHALLENGER}"
-            if alias == CHAMPION
-            else ""
-        )
-        raise RegistryError(f"{name!r} has no {alias}{mend}\n{_listing(client)}")
-    return _resolved(client, client.get_model_version(name, at))
+        meant = did_you_mean(parts["name"], [each.name for each in client.search_registered_models()])
+        raise RegistryError(f"no model is registered as {parts['name']!r}{meant}\n{_listing(client)}")
+    if parts["version"]:
+        return _resolve_version(client, parts["name"], parts["version"])
+    return _resolve_alias(client, parts["name"], parts["alias"] or CHAMPION)
 
 
 def champion_of(name: str) -> ResolvedModel | None:
@@ -176,34 +145,32 @@ def champion_of(name: str) -> ResolvedModel | None:
 def load(resolved: ResolvedModel) -> TrainedModel:
     """Load a model of the registry or a folder.
 
-    A registered model runs the source that it was registered with where this differs from what runs now: the
-    object then has TrainedModel's methods under another class. Raises UntrustedModelError, before any of its
-    code runs, where files differ from the registered sums or MLmodel would load anything else.
+    A registered model runs the source that it was registered with. Where this differs from the source that runs now,
+    the object has TrainedModel's methods under another class. Raises UntrustedModelError, before any of its code runs,
+    where files differ from the registered sums or MLmodel would load anything else.
     """
     with _local_copy(resolved.source) as folder:
-        _check_sums(folder, resolved)
-        if "MLmodel" not in resolved.sums:
+        found = _checked_bundle(folder, resolved)
+        if found is None:
             return TrainedModel.load(folder)
-        bundle = folder / _check_mlmodel(folder, resolved)
-        [source] = (bundle / "source").iterdir()
-        if source.name == snapshot()[0]:
-            return TrainedModel.load(bundle / "model")
+        [source] = (found / "source").iterdir()
+        if source.name == bundle.snapshot()[0]:
+            return TrainedModel.load(found / "model")
         from rubricator.models.registry.pyfunc_entry import load_bundle
 
-        model: TrainedModel = load_bundle(bundle)
+        model: TrainedModel = load_bundle(found)
         return model
 
 
 def load_by_this_source(resolved: ResolvedModel, texts: Sequence[str]) -> TrainedModel:
-    """Load a model by the source that runs now, whatever it was registered with: to be part of another model.
+    """Load a model by the source that runs now, whatever it was registered with, to be part of another model.
 
-    texts: to predict by both. Raises ModelFormatError where this source cannot read it, and RegistryError where it
-    predicts otherwise than the registered one.
+    texts: predicted by both, to compare. Raises ModelFormatError where this source cannot read it, and RegistryError
+    where it predicts otherwise than the registered one.
     """
     with _local_copy(resolved.source) as folder:
-        _check_sums(folder, resolved)
-        bundle = folder / _check_mlmodel(folder, resolved) if "MLmodel" in resolved.sums else None
-        model = TrainedModel.load(bundle / "model" if bundle else folder)
+        found = _checked_bundle(folder, resolved)
+        model = TrainedModel.load(found / "model" if found else folder)
     registered = load(resolved)
     if type(registered) is not TrainedModel:
         contexts = [Context()] * len(texts)
@@ -228,7 +195,7 @@ def set_tags(resolved: ResolvedModel, tags: Mapping[str, str]) -> None:
 
 
 def out_of_fold_of(resolved: ResolvedModel) -> OutOfFoldTable:
-    """The decisions of cross-validation that were logged with a registered version.
+    """The out-of-fold predictions that were logged with a registered version.
 
     Raises RegistryError where they are gone.
     """
@@ -250,40 +217,29 @@ def listing() -> str:
     return _listing(_client())
 
 
-def write_bundle(model: TrainedModel, folder: Path) -> None:
-    """Write what models/registry/pyfunc_entry.py loads: model/ and source/rubricator_<hash>/."""
-    model.save(folder / "model")
-    package, sources = snapshot()
-    for path, text in sources.items():
-        target = folder / "source" / package / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
-
-
-@cache
-def snapshot() -> tuple[str, Mapping[str, str]]:
-    """The source that prediction needs, importable under a name made from its hash: (name, text by path).
-
-    Raises BundleSourceError where it cannot be found as a whole.
-    """
-    return bundle_source(
-        "rubricator.models.trained_model", "rubricator.models.decisions.ranking", "rubricator.nlp.contexts"
-    )
-
-
-def sha256_sums(folder: Path) -> dict[str, str]:
-    """sha256 of each file of a folder by its path in it, without what Python and MLflow add on loading."""
-    sums = {}
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        if path.is_file() and not path.is_symlink() and not _is_added_on_loading(inside):
-            with path.open("rb") as file:
-                sums[inside.as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
-    return sums
-
-
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SPEC = re.compile(rf"(?P<name>{_NAME.pattern})(?:@(?P<alias>[A-Za-z][\w-]*)|/(?P<version>[0-9]+))?")
+
+
+def _log_bundle(folder: Path, model: TrainedModel, name: str, needed: Sequence[str]) -> "ModelInfo":
+    """Log a bundle as a model of MLflow. needed: packages that prediction needs."""
+    import mlflow
+
+    with warnings.catch_warnings():  # MLflow asks for an input example, which would store text
+        warnings.filterwarnings("ignore", message=".*input example")
+        logged: ModelInfo = mlflow.pyfunc.log_model(
+            name=name,
+            python_model=str(Path(__file__).with_name("pyfunc_entry.py")),
+            artifacts={"bundle": str(folder)},
+            signature=_signature(),
+            pip_requirements=[f"{package}=={installed_version(package)}" for package in needed],
+            metadata={
+                "task": model.task,
+                "classifier": model.classifier_name,
+                "interface": bundle.INTERFACE,
+            },
+        )
+    return logged
 
 
 def _signature() -> Any:
@@ -335,11 +291,30 @@ def _resolve_folder(folder: Path) -> ResolvedModel:
     folder = folder.resolve()
     if not (folder / "config.json").is_file():
         raise RegistryError(f"{folder} does not hold a saved model (no config.json)")
-    sums = sha256_sums(folder)
+    sums = bundle.sha256_sums(folder)
     version = hashlib.sha256(json.dumps(sums).encode()).hexdigest()[:12]
     return ResolvedModel(
         name=folder.name, version=version, run_id=None, uri=str(folder), source=str(folder), sums=sums
     )
+
+
+def _resolve_version(client: "MlflowClient", name: str, number: str) -> ResolvedModel:
+    found = client.search_model_versions(f"name = '{name}' and version_number = {number}")
+    if not found:
+        raise RegistryError(f"{name!r} has no version {number}\n{_listing(client)}")
+    return _resolved(client, found[0])
+
+
+def _resolve_alias(client: "MlflowClient", name: str, alias: str) -> ResolvedModel:
+    at = client.get_registered_model(name).aliases.get(alias)
+    if at is not None:
+        return _resolved(client, client.get_model_version(name, at))
+    if alias == CHAMPION:
+        raise NoChampionError(
+            name,
+            f"{name!r} has no {CHAMPION}; promote a version, or use {name}@{CHALLENGER}\n{_listing(client)}",
+        )
+    raise RegistryError(f"{name!r} has no {alias}\n{_listing(client)}")
 
 
 def _only(client: "MlflowClient", model: str, attribute: str, value: str) -> ResolvedModel:
@@ -377,50 +352,7 @@ def _local_copy(source: str) -> Iterator[Path]:
         yield Path(download_artifacts(artifact_uri=source, dst_path=scratch))
 
 
-def _check_sums(folder: Path, resolved: ResolvedModel) -> None:
-    if not resolved.sums:
-        raise UntrustedModelError(
-            f"{resolved.uri} has no tag {_SUMS}: it was not registered by Rubricator; not loaded"
-        )
-    links = [path for path in folder.rglob("*") if path.is_symlink()]
-    found = sha256_sums(folder)
-    differing = sorted(
-        path for path in found.keys() | resolved.sums.keys() if found.get(path) != resolved.sums.get(path)
-    )
-    if links or differing:
-        first = links[0].relative_to(folder) if links else differing[0]
-        raise UntrustedModelError(
-            f"{resolved.uri}: {len(links) + len(differing)} files differ from those registered, "
-            f"first {first}; not loaded"
-        )
-
-
-def _check_mlmodel(folder: Path, resolved: ResolvedModel) -> str:
-    """The bundle's path within the folder, if MLmodel loads code and plain files of its own folder only."""
-    import yaml  # type: ignore[import-untyped]
-
-    content = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
-    flavor = content["flavors"]["python_function"]
-    bundle = PurePosixPath(str(flavor.get("artifacts", {}).get("bundle", {}).get("path", "..")))
-    if (
-        flavor.get("loader_module") != "mlflow.pyfunc.loaders.code_model"
-        or flavor.get("python_model") is not None
-        or flavor.get("code") is not None
-        or bundle.is_absolute()
-        or ".." in bundle.parts
-    ):
-        raise UntrustedModelError(
-            f"{resolved.uri}: its MLmodel asks for another loader or other files; not loaded"
-        )
-    interface = (content.get("metadata") or {}).get("interface")
-    if interface != INTERFACE:
-        raise RegistryError(
-            f"{resolved.uri} was registered for interface {interface}, this version has {INTERFACE}; "
-            "train it again"
-        )
-    return str(bundle)
-
-
-def _is_added_on_loading(path: Path) -> bool:
-    bytecode = path.parent.name == "__pycache__" and path.suffix == ".pyc"
-    return bytecode or path == Path("registered_model_meta")
+def _checked_bundle(folder: Path, resolved: ResolvedModel) -> Path | None:
+    """The bundle in the files of a model, None where they are a saved model without one. Raises UntrustedModelError."""
+    bundle.check_sums(folder, resolved.sums, name=resolved.uri)
+    return bundle.bundle_of_mlmodel(folder, name=resolved.uri) if "MLmodel" in resolved.sums else None

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from rubricator.models.scores.evaluation import Evaluation, evaluate, on_labels
+from rubricator.models.entries import on_labels
+from rubricator.models.scores.evaluation import Evaluation, evaluate
 
 if TYPE_CHECKING:
     from rubricator.models.trained_model import TrainedModel

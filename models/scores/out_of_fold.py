@@ -1,5 +1,7 @@
-"""What was predicted for each training example while it was held out: what promotion compares models on, and
-what ensembles are fitted on."""
+"""What was predicted for each training example while it was held out, as a table that is kept with a model.
+
+Promotion compares models on it, and ensembles are fitted on it.
+"""
 
 import json
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ OUT_OF_FOLD_SCHEMA = pa.schema(
         pa.field("probabilities", pa.list_(pa.float32())),  # of each label; null: not kept
     ]
 )
-MOST_CELLS = 50_000_000  # probabilities of more rows × labels (200 MB) are not kept
+MOST_ENTRIES = 50_000_000  # probabilities of more rows × labels (200 MB) are not kept
 _LABELS, _INPUTS = "labels", "inputs_sha256"
 
 
@@ -42,9 +44,9 @@ class OutOfFoldTable:
 
 
 def write_out_of_fold(held_out: OutOfFoldTable, path: Path) -> None:
-    """Write as parquet; probabilities only up to MOST_CELLS; labels and inputs_sha256 are in the schema's metadata."""
+    """Write as parquet, with labels and inputs_sha256 in the schema's metadata; probabilities up to MOST_ENTRIES."""
     kept = held_out.probabilities
-    if kept is None or kept.size > MOST_CELLS:
+    if kept is None or kept.size > MOST_ENTRIES:
         probabilities = pa.nulls(len(held_out.example_ids), OUT_OF_FOLD_SCHEMA.field("probabilities").type)
     else:
         probabilities = _rows(kept)

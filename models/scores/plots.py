@@ -3,74 +3,41 @@
 from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from rubricator.models.entries import blocks
-from rubricator.models.scores.evaluation import upper_bits
+from rubricator.models.scores.areas import upper_bits
+from rubricator.models.scores.reliability import ReliabilityBin, reliability_curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_BINS = np.linspace(0, 1, 11)
 _POINTS = 500  # of a curve
-_FEW_CELLS = 20  # of a bin: fewer say nothing
+_FEW_ENTRIES = 20  # bins of fewer are not drawn where models are compared
 
 
 def write_plots(
     folder: Path, targets: csr_matrix, probabilities: NDArray[np.float32], decisions: NDArray[np.bool_]
 ) -> list[Path]:
-    """Write precision_recall.png, reliability.png and thresholds.png, over all cells (rows × labels) together.
+    """Write precision_recall.png, reliability.png and thresholds.png, over all entries (rows × labels) together.
 
-    targets, probabilities, decisions: (rows, labels), of cross-validation. The decisions are a point beside the curve:
-    each label has its own threshold.
+    targets, probabilities, decisions: (rows, labels), of cross-validation. The decisions are a point beside the curve,
+    because each label has its own threshold.
     """
     own = probabilities[targets.nonzero()]
-    thresholds, precision, recall = _curve(own, probabilities)
+    curve = _curve(own, probabilities)
     hits = int(decisions[targets.nonzero()].sum())
-    decided = (hits / max(len(own), 1), hits / max(int(decisions.sum()), 1))
-
-    def precision_recall(axes: "Axes") -> None:
-        axes.plot(recall, precision)
-        axes.plot(*decided, "o", label=f"decisions: recall {decided[0]:.2f}, precision {decided[1]:.2f}")
-        axes.set(
-            xlabel="recall", ylabel="precision", title="Precision and recall", xlim=(0, 1), ylim=(0, 1.02)
-        )
-        axes.legend(loc="lower left")
-
-    def reliability(axes: "Axes") -> None:
-        count, total, positives = np.zeros((3, len(_BINS) - 1))
-        for block in blocks(*probabilities.shape):
-            cells = probabilities[block].ravel()
-            count += np.histogram(cells, _BINS)[0]
-            total += np.histogram(cells, _BINS, weights=cells)[0]
-        positives += np.histogram(own, _BINS)[0]
-        there = count > 0
-        means = [sums[there] / count[there] for sums in (total, positives)]
-        axes.plot([0, 1], [0, 1], color="grey", linewidth=1, label="calibrated")
-        axes.plot(*means, "o-", label="held out")
-        for x, y, cells in zip(*means, count[there], strict=True):
-            axes.annotate(f"{cells:,.0f}", (x, y), textcoords="offset points", xytext=(4, -11), fontsize=7)
-        axes.set(
-            xlabel="mean probability (number of cells)", ylabel="share of positives", title="Reliability"
-        )
-        axes.legend(loc="upper left")
-
-    def threshold(axes: "Axes") -> None:
-        f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-        for name, values in (("precision", precision), ("recall", recall), ("F1", f1)):
-            axes.plot(thresholds, values, label=name)
-        axes.set(xlabel="one threshold for all labels", title="Thresholds", xlim=(0, 1), ylim=(0, 1.02))
-        axes.legend(loc="lower center")
-
+    recall, precision = hits / max(len(own), 1), hits / max(int(decisions.sum()), 1)
+    bins = reliability_curve(targets, probabilities)
     folder.mkdir(parents=True, exist_ok=True)
     return [
-        _written(folder / "precision_recall.png", precision_recall),
-        _written(folder / "reliability.png", reliability),
-        _written(folder / "thresholds.png", threshold),
+        _written(folder / "precision_recall.png", lambda axes: _draw_curve(axes, curve, recall, precision)),
+        _written(folder / "reliability.png", lambda axes: _draw_reliability(axes, bins)),
+        _written(folder / "thresholds.png", lambda axes: _draw_thresholds(axes, curve)),
     ]
 
 
@@ -89,13 +56,13 @@ def bars_plot(path: Path, figure: str, rows: Sequence[tuple[str, float, float, f
 
 
 def reliability_plot(path: Path, curves: Mapping[str, Sequence[tuple[int, float, float]]]) -> Path:
-    """Write a line of (cells, mean probability, share of positives) for each name; bins of few cells are left out."""
+    """Write a line of (entries, mean probability, share of positives) for each name, without bins of few entries."""
 
     def draw(axes: "Axes") -> None:
         axes.plot([0, 1], [0, 1], color="grey", linewidth=1)
         markers = cycle("osD^vP*X")
         for name, bins in curves.items():
-            shown = [(probability, share) for cells, probability, share in bins if cells >= _FEW_CELLS]
+            shown = [(probability, share) for entries, probability, share in bins if entries >= _FEW_ENTRIES]
             axes.plot(
                 [each[0] for each in shown],
                 [each[1] for each in shown],
@@ -105,7 +72,7 @@ def reliability_plot(path: Path, curves: Mapping[str, Sequence[tuple[int, float,
                 label=name,
             )
         axes.set(
-            xlabel=f"mean probability (bins of at least {_FEW_CELLS} cells)",
+            xlabel=f"mean probability (bins of at least {_FEW_ENTRIES} entries)",
             ylabel="share of positives",
             xlim=(0, 1),
             ylim=(0, 1.02),
@@ -115,13 +82,18 @@ def reliability_plot(path: Path, curves: Mapping[str, Sequence[tuple[int, float,
     return _written(path, draw, size=(6, 5))
 
 
-def _curve(
-    own: NDArray[np.float32], probabilities: NDArray[np.float32]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Threshold, precision and recall at no more than _POINTS thresholds, from the highest.
+class _Curve(NamedTuple):
+    """Precision and recall at some thresholds, from the highest."""
 
-    own: probabilities of the true cells. The thresholds are numbers whose lower bits are 0, so that cells are counted
-    and not sorted.
+    thresholds: NDArray[np.float64]
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+
+
+def _curve(own: NDArray[np.float32], probabilities: NDArray[np.float32]) -> _Curve:
+    """At no more than _POINTS thresholds. own: probabilities of the true entries.
+
+    The thresholds are numbers whose lower bits are 0, so that entries are counted and not sorted.
     """
     hits = np.bincount(upper_bits(own), minlength=1 << 16)
     count = np.zeros(1 << 16, np.int64)
@@ -131,7 +103,32 @@ def _curve(
     some = np.unique(np.linspace(0, len(there) - 1, _POINTS).astype(int))
     found, decided = (np.cumsum(each[there])[some] for each in (hits, count))
     thresholds = (there[some].astype(np.uint32) << 16).view(np.float32).astype(np.float64)
-    return thresholds, found / decided, found / max(len(own), 1)
+    return _Curve(thresholds, found / decided, found / max(len(own), 1))
+
+
+def _draw_curve(axes: "Axes", curve: _Curve, recall: float, precision: float) -> None:
+    """The curve, and the recall and precision of the decisions."""
+    axes.plot(curve.recall, curve.precision)
+    axes.plot(recall, precision, "o", label=f"decisions: recall {recall:.2f}, precision {precision:.2f}")
+    axes.set(xlabel="recall", ylabel="precision", title="Precision and recall", xlim=(0, 1), ylim=(0, 1.02))
+    axes.legend(loc="lower left")
+
+
+def _draw_reliability(axes: "Axes", bins: Sequence[ReliabilityBin]) -> None:
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=1, label="calibrated")
+    axes.plot([each.probability for each in bins], [each.positives for each in bins], "o-", label="held out")
+    for entries, x, y in bins:
+        axes.annotate(f"{entries:,}", (x, y), textcoords="offset points", xytext=(4, -11), fontsize=7)
+    axes.set(xlabel="mean probability (number of entries)", ylabel="share of positives", title="Reliability")
+    axes.legend(loc="upper left")
+
+
+def _draw_thresholds(axes: "Axes", curve: _Curve) -> None:
+    f1 = 2 * curve.precision * curve.recall / np.maximum(curve.precision + curve.recall, 1e-12)
+    for name, values in (("precision", curve.precision), ("recall", curve.recall), ("F1", f1)):
+        axes.plot(curve.thresholds, values, label=name)
+    axes.set(xlabel="one threshold for all labels", title="Thresholds", xlim=(0, 1), ylim=(0, 1.02))
+    axes.legend(loc="lower center")
 
 
 def _written(path: Path, draw: Callable[["Axes"], None], *, size: tuple[float, float] = (5, 4)) -> Path:

@@ -62,6 +62,10 @@ def annotated_examples(
         raise ExampleError(
             f"{annotations}: there is no unit to score in it; 'units' are [[start, end, 0 or 1], …]"
         )
+    return _examples(units, notes, label)
+
+
+def _examples(units: Sequence["_GoldUnit"], notes: int, label: str) -> Examples:
     values = np.array([unit.value for unit in units], dtype=np.uint8)
     return Examples(
         ids=[unit.example_id for unit in units],

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rubricator.nlp.duplicates import group_notes
 
-Progress = Callable[[int, int], None]  # called with the number of notes done, and of all
+OnCompared = Callable[[int, int], None]  # called with the number of notes done, and of all
 Failed = Callable[[str, BaseException], None]  # called with a note that is left out, as the work on it raised
 
 
@@ -29,7 +29,7 @@ def groups_without(
     note_ids: Sequence[str],
     patient_ids: Sequence[str],
     texts: Sequence[str],
-    progress: Progress | None,
+    progress: OnCompared | None,
 ) -> tuple[NDArray[np.int64], list[int]]:
     """Group of each note, and the rows of the notes whose group holds no excluded note."""
     count = len(note_ids)

@@ -1,7 +1,7 @@
 """Examples of sentences, labelled by the headed section they stand under: weak labels without leakage."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -9,15 +9,19 @@ import numpy as np
 import pyarrow as pa
 from scipy.sparse import csr_matrix
 
-from rubricator.nlp.builders.notes import Failed, Progress, groups_without, note_rows, raise_failure
+from rubricator.nlp.builders.notes import Failed, OnCompared, groups_without, note_rows, raise_failure
 from rubricator.nlp.contexts import Context
 from rubricator.nlp.examples import ExampleError, Examples
 from rubricator.nlp.hidden_text import hides_text
 from rubricator.nlp.lexicon.lexicon import Lexicon
-from rubricator.nlp.plain_text.plain_text import read_plain
+from rubricator.nlp.plain_text.plain import read_plain
 from rubricator.nlp.sections.finder import SectionFinder
 from rubricator.nlp.sentences.splitter import sentence_contexts
 from rubricator.nlp.weak_labels import LabelledSentence, WeakLabelSettings, label_note
+
+
+class NoHeadingsError(ExampleError):
+    """The headings of the notes make no sentence positive, or none negative."""
 
 
 def section_examples(
@@ -26,7 +30,7 @@ def section_examples(
     settings: WeakLabelSettings,
     lexicon: Lexicon,
     exclude: Collection[str] = (),
-    progress: Progress | None = None,
+    progress: OnCompared | None = None,
     failed: Failed = raise_failure,
 ) -> Examples:
     """Sentences labelled by the headed section they stand under (Poddar et al., arXiv 1906.11930).
@@ -34,23 +38,15 @@ def section_examples(
     auxiliary examples: sentences of sections that mix plans with other things, labelled by their wording.
     exclude: note ids left out, together with every note of their groups (near duplicates, same patient).
     progress: called while near duplicates are looked for. failed: called with a note on which the work raises, in
-    place of raising. Raises ExampleError where no sentence is positive or none is negative.
+    place of raising. Raises NoHeadingsError where no sentence is positive or none is negative.
     """
     settings.labels(lexicon)  # a wrong category is an error of the settings, not of every note
-    finder = SectionFinder(lexicon)
     counts: Counter[str] = Counter()
-    notes: list[_Note] = []
-    for note_id, patient_id, text in note_rows(batches, ("note_id", "patient_id", "text")):
-        counts["notes"] += 1
-        try:
-            sentences = label_note(text, finder.find(text), settings, lexicon)
-        except BaseException as error:
-            failed(note_id, error)
-            sentences = []  # an excluded note keeps its near duplicates out all the same
-        counts["notes with labels"] += any(sentence.label is not None for sentence in sentences)
-        labelled = _with_contexts(text, sentences)
-        if labelled or note_id in exclude:
-            notes.append(_Note(note_id, patient_id, text, labelled))
+    notes = [
+        note
+        for note in _labelled_notes(batches, settings, lexicon, counts, failed)
+        if note.sentences or note.note_id in exclude
+    ]
     groups, kept = groups_without(
         exclude,
         [note.note_id for note in notes],
@@ -68,10 +64,10 @@ def section_examples(
     worded = _examples(rows, [row.sentence.worded for row in rows], settings.name)
     positive = headed.targets.nnz
     if not 0 < positive < len(headed):
-        raise ExampleError(
+        raise NoHeadingsError(
             f"{counts['notes']} notes gave {positive} positive and {len(headed) - positive} negative sentences "
             f"for {settings.name}; both are needed. `rubricator extract` shows which headings were found and which "
-            "were not: add your site's headings with --lexicon"
+            "were not: add the headings of your site to the lexicon"
         )
     counts |= {"sentences": len(headed), "positive sentences": positive}
     if len(worded):
@@ -85,6 +81,29 @@ class _Note(NamedTuple):
     patient_id: str
     text: str
     sentences: list[tuple[LabelledSentence, Context]]  # with a label
+
+
+def _labelled_notes(
+    batches: Iterable[pa.RecordBatch],
+    settings: WeakLabelSettings,
+    lexicon: Lexicon,
+    counts: Counter[str],
+    failed: Failed,
+) -> Iterator[_Note]:
+    """Each note, and how many there are in the counts. One on which the work raises has no sentences.
+
+    An excluded note keeps its near duplicates out all the same.
+    """
+    finder = SectionFinder(lexicon)
+    for note_id, patient_id, text in note_rows(batches, ("note_id", "patient_id", "text")):
+        counts["notes"] += 1
+        sentences: list[LabelledSentence] = []
+        try:
+            sentences = label_note(text, finder.find(text), settings, lexicon)
+        except BaseException as error:
+            failed(note_id, error)
+        counts["notes with labels"] += any(sentence.label is not None for sentence in sentences)
+        yield _Note(note_id, patient_id, text, _with_contexts(text, sentences))
 
 
 @hides_text("group")

@@ -1,0 +1,1 @@
+"""The lexicon of section headings: which phrases name which category of section."""

@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rubricator.nlp.readers.files import DeadLetter, NoteFormatError, Progress, RawNote
+from rubricator.nlp.readers.files import DeadLetter, NoteFormatError, RawNote, ReadPosition
 from rubricator.nlp.readers.tables import json_rows
 
 CODES = ("Encounter", "Condition", "Procedure")  # read in this order, then the notes
@@ -109,7 +109,7 @@ class FhirExport:
         self._ranks: dict[str, tuple[str, int]] = {}  # Condition/id → its encounter, and its place there
         self._codes: dict[str, list[tuple[int, str]]] = {}  # encounter → place and code
 
-    def read(self, path: Path, progress: Progress) -> Iterator[RawNote | DeadLetter]:
+    def read(self, path: Path, progress: ReadPosition) -> Iterator[RawNote | DeadLetter]:
         if path == self.files[0]:
             self._ranks, self._codes = {}, {}
         for number, resource in json_rows(path, progress):

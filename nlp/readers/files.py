@@ -23,6 +23,14 @@ class NoteFormatError(RubricatorError):
     """A source of notes that cannot be read as a whole: what, where, the mend; never the file's content."""
 
 
+class ColumnError(NoteFormatError):
+    """A column that is missing, or that could be several. argument: what names the column, of `NoteSettings`."""
+
+    def __init__(self, message: str, argument: str = "") -> None:
+        super().__init__(message)
+        self.argument = argument
+
+
 @dataclass(frozen=True)
 class DeadLetter:
     """One note that was left out. `row` is the 1-based data row (CSV, parquet) or line (JSON lines, FHIR)."""
@@ -49,7 +57,7 @@ class RawNote(NamedTuple):
 
 
 @dataclass
-class Progress:
+class ReadPosition:
     """How many bytes of the file at hand are consumed; a reader sets `position` when it opens a file."""
 
     position: Callable[[], float] = float
@@ -61,7 +69,7 @@ class NoteSource(Protocol):
     name: str
     files: list[Path]
 
-    def read(self, path: Path, progress: Progress) -> Iterator[RawNote | DeadLetter]: ...
+    def read(self, path: Path, progress: ReadPosition) -> Iterator[RawNote | DeadLetter]: ...
 
 
 def plain_name(path: Path) -> Path:
@@ -91,7 +99,7 @@ def files_under(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def open_bytes(path: Path, progress: Progress | None = None) -> Iterator[io.BufferedReader]:
+def open_bytes(path: Path, progress: ReadPosition | None = None) -> Iterator[io.BufferedReader]:
     """The decompressed bytes of a file, after a UTF-8 byte order mark. Raises NoteFormatError on UTF-16."""
     import pyarrow as pa
 

@@ -22,8 +22,8 @@ from pathlib import Path
 from rubricator.nlp.readers.files import (
     DeadLetter,
     NoteFormatError,
-    Progress,
     RawNote,
+    ReadPosition,
     is_unicode,
     listed,
     plain_name,
@@ -108,7 +108,7 @@ class MimicFiles:
         self._codes: dict[str, int] = {}  # every code once, by number
         self._stays: dict[str, array[int]] = {}  # the codes of a stay: place << 32 | number of the code
 
-    def read(self, path: Path, progress: Progress) -> Iterator[RawNote | DeadLetter]:
+    def read(self, path: Path, progress: ReadPosition) -> Iterator[RawNote | DeadLetter]:
         if path == self.files[0]:
             self._codes, self._stays = {}, {}
         if path == self.files[-1]:
@@ -123,7 +123,7 @@ class MimicFiles:
             for stay, places in self._stays.items()
         }
 
-    def discharge_notes(self, progress: Progress) -> Iterator[tuple[str, str, str] | None]:
+    def discharge_notes(self, progress: ReadPosition) -> Iterator[tuple[str, str, str] | None]:
         """Stay, patient and text of each discharge summary and addendum; None for one that cannot be used."""
         fields = ["hadm_id", "subject_id", self.release.note_type, "text"]
         for _, row in _table(self.files[-1], progress, fields, ["iserror"]):
@@ -135,7 +135,7 @@ class MimicFiles:
                 usable = is_error.strip() != "1" and text.strip() and is_unicode(text)
                 yield (stay.strip(), patient, text) if usable else None
 
-    def _notes(self, path: Path, progress: Progress) -> Iterator[RawNote | DeadLetter]:
+    def _notes(self, path: Path, progress: ReadPosition) -> Iterator[RawNote | DeadLetter]:
         names = list(self._codes)
         release = self.release
         fields = [release.note_id, "subject_id", "hadm_id", release.written_on, release.note_type, "text"]
@@ -153,7 +153,7 @@ class MimicFiles:
             codes = None if places is None else [names[place & 0xFFFFFFFF] for place in sorted(places)]
             yield RawNote(number, note_id, patient_id, text, written_on, note_type, codes)
 
-    def _code_table(self, path: Path, progress: Progress) -> Iterator[DeadLetter]:
+    def _code_table(self, path: Path, progress: ReadPosition) -> Iterator[DeadLetter]:
         procedures = plain_name(path).stem.lower() == "procedures_icd"
         fields = ["hadm_id", "seq_num", self.release.code]
         for number, row in _table(path, progress, fields, ["icd_version"]):
@@ -172,7 +172,7 @@ class MimicFiles:
 
 
 def _table(
-    path: Path, progress: Progress, needed: list[str], optional: list[str]
+    path: Path, progress: ReadPosition, needed: list[str], optional: list[str]
 ) -> Iterator[tuple[int, list[str] | str]]:
     """Row number and the named fields of each row, "" for optional ones that the table lacks."""
     rows = csv_rows(path, progress)

@@ -27,7 +27,8 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from rubricator.nlp.readers.files import NoteFormatError, Progress, files_under
+from rubricator.nlp.folds import label_counts, stratified_parts
+from rubricator.nlp.readers.files import NoteFormatError, ReadPosition, files_under
 from rubricator.nlp.readers.mimic import MimicFiles, find_mimic
 from rubricator.nlp.readers.notes import NOTES_SCHEMA
 
@@ -63,7 +64,7 @@ class MimicSplits:
         """
         texts: dict[str, list[str]] = {stay: [] for stay in self.note_ids[part]}
         patients = {}
-        for note in self.source.discharge_notes(Progress()):
+        for note in self.source.discharge_notes(ReadPosition()):
             if note and note[0] in texts:
                 stay, patients[stay], text = note
                 texts[stay].append(text)
@@ -100,37 +101,19 @@ def mimic_splits(
     other stays.
     """
     source = _read_codes(folder, release, icd)
-    patients: dict[str, str] = {}
-    unusable = 0
-    for note in source.discharge_notes(Progress()):
-        if note is None:
-            unusable += 1
-        else:
-            patients[note[0]] = note[1]
+    patients, unusable = _patients(source)
     everything = source.billed()
     billed = {stay: everything.get(stay, []) for stay in patients}
     files = _SplitFiles.find(splits, release, icd, top) if splits else None
     labels, codes_rule = _labels(billed.values(), release, top, files)
-    kept = set(labels)
-    coded = {
-        stay: list(dict.fromkeys(filter(kept.__contains__, codes)))
-        for stay, codes in billed.items()
-        if not kept.isdisjoint(codes)
-    }
+    coded = _coded(billed, set(labels))
     if not coded:
         raise NoteFormatError(f"{folder}: no stay with a discharge summary has codes of ICD-{icd}")
     if files:
-        parts = files.parts(coded)
-        there = ", ".join(f"{len(parts[part]):,} of {len(files.stays[part]):,} {part}" for part in PARTS)
-        parts_rule = f"parts from {files.name}: {there} stays have a discharge summary and such codes"
+        parts, parts_rule = files.parts(coded)
     else:
         shares = MIMIC_IV if release == "MIMIC-IV" else FULL if top is None else TOP
-        parts = _drawn(coded, patients, labels, shares, seed)
-        sizes = " : ".join(f"{share:,}" for share in shares)
-        parts_rule = (
-            f"parts drawn anew, not the public ones: patients {sizes}, stratified by code, seed {seed}; figures do not "
-            "compare with published ones"
-        )
+        parts, parts_rule = _drawn(coded, patients, labels, shares, seed), _drawn_rule(shares, seed)
     which = f"top {top}" if top else "all codes"
     return MimicSplits(
         name=f"MIMIC-III, {which}" if release == "MIMIC-III" else f"MIMIC-IV, ICD-{icd}, {which}",
@@ -160,9 +143,30 @@ def _read_codes(folder: Path, release: str, icd: int) -> MimicFiles:
         raise NoteFormatError(f"{folder}: no table diagnoses_icd or procedures_icd; codes come from there")
     source = MimicFiles(found.release, found.files, icd=str(icd))
     for path in source.files[:-1]:
-        for _ in source.read(path, Progress()):
+        for _ in source.read(path, ReadPosition()):
             pass  # a broken row of a code table is one code less
     return source
+
+
+def _patients(source: MimicFiles) -> tuple[dict[str, str], int]:
+    """The patient of each stay with a discharge summary, and how many notes cannot be used."""
+    patients: dict[str, str] = {}
+    unusable = 0
+    for note in source.discharge_notes(ReadPosition()):
+        if note is None:
+            unusable += 1
+        else:
+            patients[note[0]] = note[1]
+    return patients, unusable
+
+
+def _coded(billed: Mapping[str, Sequence[str]], labels: set[str]) -> dict[str, list[str]]:
+    """The labels of each stay that has any, each once."""
+    return {
+        stay: list(dict.fromkeys(filter(labels.__contains__, codes)))
+        for stay, codes in billed.items()
+        if not labels.isdisjoint(codes)
+    }
 
 
 def _labels(
@@ -215,15 +219,19 @@ class _SplitFiles:
             f"{' and '.join(folders)}; without split files the parts are drawn anew"
         )
 
-    def parts(self, coded: Mapping[str, object]) -> dict[str, list[str]]:
-        """The stays of each part that have codes. Raises NoteFormatError where a part has none."""
+    def parts(self, coded: Mapping[str, object]) -> tuple[dict[str, list[str]], str]:
+        """The stays of each part that have codes, and where they are from, for a report.
+
+        Raises NoteFormatError where a part has none.
+        """
         parts = {part: [stay for stay in self.stays[part] if stay in coded] for part in PARTS}
         if empty := [part for part in PARTS if not parts[part]]:
             raise NoteFormatError(
                 f"{self.name}: none of the stays of {', '.join(empty)} has a discharge summary and such codes in the "
                 "tables; are these the split files of this release and code version?"
             )
-        return parts
+        there = ", ".join(f"{len(parts[part]):,} of {len(self.stays[part]):,} {part}" for part in PARTS)
+        return parts, f"parts from {self.name}: {there} stays have a discharge summary and such codes"
 
 
 def _lines(path: Path) -> list[str]:
@@ -254,27 +262,23 @@ def _drawn(
     shares: Sequence[float],
     seed: int,
 ) -> dict[str, list[str]]:
-    """Parts of whole patients in these shares, each code spread evenly: iterative stratification (Sechidis et al.
-    2011), rare codes first."""
+    """Parts of whole patients in these shares, each code spread evenly (`stratified_parts`)."""
     column = {label: number for number, label in enumerate(labels)}
-    codes: dict[str, list[int]] = {}
+    codes: dict[str, list[int]] = {}  # of each patient, in the order that patients are placed in
     for stay in np.random.default_rng(seed).permutation(list(coded)).tolist():
         codes.setdefault(patients[stay], []).extend(column[code] for code in coded[stay])
-    totals = np.bincount(np.concatenate([np.array(each) for each in codes.values()]), minlength=len(labels))
-    holders: list[list[str]] = [[] for _ in labels]
-    for patient, found in codes.items():
-        for number in sorted(set(found)):
-            holders[number].append(patient)
-    share = np.array(shares, np.float64) / sum(shares)
-    wanted, wanted_patients = np.outer(share, totals), share * len(codes)
-    part_of: dict[str, int] = {}
-    for number in np.argsort(totals, kind="stable"):
-        for patient in holders[number]:
-            if patient not in part_of:
-                part = int(np.lexsort((-wanted_patients, -wanted[:, number].round(9)))[0])
-                part_of[patient] = part
-                np.subtract.at(wanted[part], codes[patient], 1)
-                wanted_patients[part] -= 1
+    counts = label_counts(list(codes.values()), len(labels))
+    parts = stratified_parts(counts, np.array(shares, np.float64) / sum(shares))
+    part_of = dict(zip(codes, parts.tolist(), strict=True))
     return {
         name: [stay for stay in coded if part_of[patients[stay]] == part] for part, name in enumerate(PARTS)
     }
+
+
+def _drawn_rule(shares: Sequence[int], seed: int) -> str:
+    """How parts were drawn, for a report."""
+    sizes = " : ".join(f"{share:,}" for share in shares)
+    return (
+        f"parts drawn anew, not the public ones: patients {sizes}, stratified by code, seed {seed}; figures do not "
+        "compare with published ones"
+    )

@@ -24,8 +24,8 @@ from rubricator.nlp.readers.files import (
     DeadLetter,
     NoteFormatError,
     NoteSource,
-    Progress,
     RawNote,
+    ReadPosition,
     files_under,
     plain_name,
 )
@@ -67,7 +67,7 @@ class NoteReader:
     def __init__(
         self,
         source: str | Path,
-        settings: NoteSettings = NoteSettings(),  # noqa: B008 (frozen)
+        settings: NoteSettings = NoteSettings(),
         *,
         on_dead_letter: Callable[[DeadLetter], None],
         batch_size: int = 2000,
@@ -77,7 +77,7 @@ class NoteReader:
         self._batch_size = batch_size
         self._sizes = [path.stat().st_size for path in self._source.files]
         self._files_done = 0
-        self._progress = Progress()
+        self._progress = ReadPosition()
         self.files = self._source.files
 
     @property
@@ -112,7 +112,7 @@ class NoteReader:
 
 def read_notes(
     source: str | Path,
-    settings: NoteSettings = NoteSettings(),  # noqa: B008 (frozen)
+    settings: NoteSettings = NoteSettings(),
     *,
     on_dead_letter: Callable[[DeadLetter], None],
 ) -> pa.Table:
@@ -164,7 +164,7 @@ def _files(source: Path) -> tuple[list[Path], Path]:
     ), Path(*parts)
 
 
-def _guarded(path: Path, source: NoteSource, progress: Progress) -> Iterator[RawNote | DeadLetter]:
+def _guarded(path: Path, source: NoteSource, progress: ReadPosition) -> Iterator[RawNote | DeadLetter]:
     """The raw notes of a file; what a decoder raises is replaced, for it can hold note text."""
     items = source.read(path, progress)
     while True:

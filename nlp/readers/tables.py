@@ -10,15 +10,16 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from rubricator.nlp.readers.files import (
+    ColumnError,
     DeadLetter,
     NoteFormatError,
-    Progress,
     RawNote,
+    ReadPosition,
     is_unicode,
     listed,
     open_bytes,
@@ -63,6 +64,9 @@ TYPE_NAMES = (
 CODES_AS_NUMBERS = "codes must be strings, for as numbers 003.1 and 3.10 both lose what they were"
 
 
+Column = Annotated[str, Field(min_length=1)] | None
+
+
 class NoteSettings(BaseModel):
     """Columns of a note table. None: guessed from the names.
 
@@ -71,13 +75,19 @@ class NoteSettings(BaseModel):
     into the text. Other keys do not matter, and `begin` is a `start`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", title="Columns of the notes (guessed where not given)"
+    )
 
-    id_column: str | None = None
-    patient_column: str | None = None
-    text_column: str | None = None
-    codes_column: str | None = None
-    evidence_column: str | None = None  # never guessed
+    id_column: Column = Field(default=None, description="Note ids.")
+    patient_column: Column = Field(default=None, description="Patient ids.")
+    text_column: Column = Field(default=None, description="Note text.")
+    codes_column: Column = Field(default=None, description="Codes of the note.")
+    evidence_column: Column = Field(
+        default=None,
+        description="Spans that codes were given for (never guessed): list of objects with code, and start and end or "
+        "spans.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,13 +112,13 @@ def choose_columns(path: Path, found: Iterable[str], settings: NoteSettings) -> 
     names = list(found)
     choose = _ColumnChooser(path, names)
     return Columns(
-        note_id=choose.needed("note id", settings.id_column, ID_NAMES, "--id-column"),
-        text=choose.needed("text", settings.text_column, TEXT_NAMES, "--text-column", one=True),
-        patient_id=choose.optional("patient id", settings.patient_column, PATIENT_NAMES, "--patient-column"),
-        codes=choose.optional("codes", settings.codes_column, CODES_NAMES, "--codes-column", one=True),
+        note_id=choose.needed("note id", settings.id_column, ID_NAMES, "id_column"),
+        text=choose.needed("text", settings.text_column, TEXT_NAMES, "text_column", one=True),
+        patient_id=choose.optional("patient id", settings.patient_column, PATIENT_NAMES, "patient_column"),
+        codes=choose.optional("codes", settings.codes_column, CODES_NAMES, "codes_column", one=True),
         written_on=choose.optional("date", None, DATE_NAMES, ""),
         note_type=choose.optional("note type", None, TYPE_NAMES, ""),
-        evidence=choose.optional("evidence", settings.evidence_column, (), "--evidence-column"),
+        evidence=choose.optional("evidence", settings.evidence_column, (), "evidence_column"),
     )
 
 
@@ -118,18 +128,19 @@ class _ColumnChooser:
         self.names = names
 
     def needed(
-        self, what: str, wanted: str | None, usual: tuple[str, ...], option: str, *, one: bool = False
+        self, what: str, wanted: str | None, usual: tuple[str, ...], argument: str, *, one: bool = False
     ) -> str:
-        column = self.optional(what, wanted, usual, option, one=one)
+        column = self.optional(what, wanted, usual, argument, one=one)
         if column is None:
-            raise NoteFormatError(
-                f"{self.path}: no column looks like the {what}; name it with {option}; "
-                f"columns are {listed(self.names)}"
+            raise ColumnError(
+                f"{self.path}: no column looks like the {what}; name it ({argument}); "
+                f"columns are {listed(self.names)}",
+                argument,
             )
         return column
 
     def optional(
-        self, what: str, wanted: str | None, usual: tuple[str, ...], option: str, *, one: bool = False
+        self, what: str, wanted: str | None, usual: tuple[str, ...], argument: str, *, one: bool = False
     ) -> str | None:
         if wanted is not None:
             same = [n for n in self.names if n == wanted] or [
@@ -137,8 +148,9 @@ class _ColumnChooser:
             ]
             if len(same) != 1:
                 problem = "is missing" if not same else "stands there more than once"
-                raise NoteFormatError(
-                    f"{self.path}: column {wanted!r} ({option}) {problem}; columns are {listed(self.names)}"
+                raise ColumnError(
+                    f"{self.path}: column {wanted!r} ({argument}) {problem}; columns are {listed(self.names)}",
+                    argument,
                 )
             return same[0]
         matches = sorted((usual.index(_plain(n)), n) for n in self.names if _plain(n) in usual)
@@ -148,9 +160,10 @@ class _ColumnChooser:
             return None
         rivals = [n for rank, n in matches if rank == matches[0][0] or (one and matches[0][0] > 0)]
         if len(rivals) > 1:
-            raise NoteFormatError(
+            raise ColumnError(
                 f"{self.path}: {len(rivals)} columns could be the {what}: {listed(rivals)}"
-                + (f"; name the right one with {option}" if option else "; leave one of that name")
+                + (f"; name the right one ({argument})" if argument else "; leave one of that name"),
+                argument,
             )
         return rivals[0]
 
@@ -168,7 +181,7 @@ class TableFiles:
         self._settings = settings
         self._read = {"parquet": _parquet_notes, "CSV": _csv_notes, "JSON lines": _json_lines_notes}[name]
 
-    def read(self, path: Path, progress: Progress) -> Iterator[RawNote | DeadLetter]:
+    def read(self, path: Path, progress: ReadPosition) -> Iterator[RawNote | DeadLetter]:
         return self._read(path, self._settings, progress)
 
 
@@ -181,14 +194,14 @@ class TextFiles:
         self.files = files
         self._root = root
 
-    def read(self, path: Path, progress: Progress) -> Iterator[RawNote | DeadLetter]:
+    def read(self, path: Path, progress: ReadPosition) -> Iterator[RawNote | DeadLetter]:
         with open_bytes(path, progress) as stream:
             text = stream.read().decode("utf-8", "surrogateescape")
         note_id = plain_name(path).with_suffix("").relative_to(self._root).as_posix()
         yield RawNote(None, note_id, None, text, None, None, None)
 
 
-def csv_rows(path: Path, progress: Progress | None = None) -> Iterator[list[str] | str]:
+def csv_rows(path: Path, progress: ReadPosition | None = None) -> Iterator[list[str] | str]:
     """The header, then each data row as strings; a row of another length is the reason as a string.
 
     Bytes that are not UTF-8 come as lone surrogates. Line ends inside quotes are kept as they are.
@@ -227,7 +240,7 @@ def csv_rows(path: Path, progress: Progress | None = None) -> Iterator[list[str]
                 yield row if same else f"{len(row)} fields, but the header has {len(header)}"
 
 
-def json_rows(path: Path, progress: Progress | None = None) -> Iterator[tuple[int, dict[str, Any] | str]]:
+def json_rows(path: Path, progress: ReadPosition | None = None) -> Iterator[tuple[int, dict[str, Any] | str]]:
     """Each line that is not blank, with its number: the JSON object, or the reason why it is none."""
     with open_bytes(path, progress) as stream:
         if stream.peek(1 << 10).lstrip()[:1] == b"[":
@@ -249,7 +262,7 @@ def _json_object(line: bytes) -> dict[str, Any] | str:
     return value if isinstance(value, dict) else "not a JSON object"
 
 
-def _csv_notes(path: Path, settings: NoteSettings, progress: Progress) -> Iterator[RawNote | DeadLetter]:
+def _csv_notes(path: Path, settings: NoteSettings, progress: ReadPosition) -> Iterator[RawNote | DeadLetter]:
     rows = csv_rows(path, progress)
     header = next(rows, None)
     if not isinstance(header, list):
@@ -284,7 +297,7 @@ def _csv_notes(path: Path, settings: NoteSettings, progress: Progress) -> Iterat
 
 
 def _json_lines_notes(
-    path: Path, settings: NoteSettings, progress: Progress
+    path: Path, settings: NoteSettings, progress: ReadPosition
 ) -> Iterator[RawNote | DeadLetter]:
     rows = json_rows(path, progress)
     head = list(itertools.islice(rows, ROWS_FOR_COLUMNS))
@@ -322,7 +335,9 @@ def _fixed(settings: NoteSettings, columns: Columns | None) -> NoteSettings:
     )
 
 
-def _parquet_notes(path: Path, settings: NoteSettings, progress: Progress) -> Iterator[RawNote | DeadLetter]:
+def _parquet_notes(
+    path: Path, settings: NoteSettings, progress: ReadPosition
+) -> Iterator[RawNote | DeadLetter]:
     import pyarrow.parquet as pq
 
     size = path.stat().st_size

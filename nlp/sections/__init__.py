@@ -1,0 +1,1 @@
+"""Sections of a note: headings with their category, and the body under each."""

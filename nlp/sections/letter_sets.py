@@ -1,14 +1,54 @@
-"""Single letters on the margin of a note, S/O/A/P and the like: headings only where they make an ordered set."""
+"""Single letters on the margin of a note, S/O/A/P and the like: headings only where they make an ordered set.
+
+The sets are data (letter_sets.toml).
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator
+from functools import cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rubricator.nlp.hidden_text import hides_text
-from rubricator.nlp.lexicon.lexicon import UNKNOWN
-from rubricator.nlp.sections.candidates import LETTER_CATEGORY, Candidate, HeadingPhrase
+from rubricator.nlp.lexicon.categories import UNKNOWN
+from rubricator.nlp.module_data import toml_of
+
+if TYPE_CHECKING:
+    from rubricator.nlp.sections.heading_phrase import Candidate, HeadingPhrase
+
+
+@cache
+def letter_categories() -> dict[str, str]:
+    """The categories that the letters S, O, A and P stand for."""
+    categories: dict[str, str] = _tables()["letters"]
+    return categories
+
+
+def letters_of_sets(view: str, candidates: list[Candidate], lettered: Collection[str]) -> dict[int, str]:
+    """Offsets of the single letters that make an ordered set, S/O/A/P or another one, with their categories.
+
+    `lettered`: categories whose parts may be numbered A., B., …
+    """
+    letters = list(_letters(view, candidates))
+    runs = _Runs(lettered)
+    longest = max(len(other.letters) for other in _other_sets())
+    at = 0
+    while at < len(letters):
+        following = letters[at : at + longest]
+        other = _other_set(view, following)
+        if other is not None and not (runs.is_open and other.first):
+            runs.close()
+            for letter, category in zip(following, other.categories, strict=False):
+                if letter.phrase is not None:
+                    runs.accepted[letter.start] = category
+            at += len(other.letters)
+        else:
+            runs.add(letters[at])
+            at += 1
+    runs.close()
+    return runs.accepted
 
 
 @hides_text("under")
@@ -21,12 +61,12 @@ class _Letter(NamedTuple):
     under: str | None  # the category of the section that it stands in
 
 
-def letters_of_sets(view: str, candidates: list[Candidate]) -> dict[int, str]:
-    """Offsets of the single letters that make an ordered set, S/O/A/P or another one, with their categories."""
-    letters: list[_Letter] = []
+def _letters(view: str, candidates: list[Candidate]) -> Iterator[_Letter]:
+    tables = _tables()
+    of_categories, of_words = tables["headings"], tables["words"]
     under: str | None = None
     for phrase, line, _, _ in candidates:
-        name = _CATEGORY_LETTER.get(phrase.category or "")
+        name = of_categories.get(phrase.category or "")
         letter: HeadingPhrase | None = None
         if phrase.rule == "soap_letter":
             if phrase.text in "Pp" and _NUMBER.match(view, line + phrase.after):  # a pulse
@@ -34,107 +74,106 @@ def letters_of_sets(view: str, candidates: list[Candidate]) -> dict[int, str]:
             name, letter = phrase.text.upper(), phrase
         elif phrase.category and not name:
             under = phrase.category
-        if name is None and phrase.text.lower() == "focus":
-            name = "F"
+        if name is None:
+            name = of_words.get(phrase.text.lower())
         if name is not None:
-            letters.append(_Letter(name, letter, line + phrase.start, under))
-    accepted: dict[int, str] = {}
-    run: list[_Letter] = []
-    before = ""  # the names of the run before
-    at = 0
-    while at < len(letters):
-        names = "".join(each.name if len(each.name) == 1 else "+" for each in letters[at : at + _LONGEST_SET])
-        other = next((known for known in _OTHER_SETS if names.startswith(known)), None)
-        if other == _PLAN_THEN_ASSESSMENT and not _each_on_its_line(view, letters[at : at + len(other)]):
-            other = None  # "G3 P: 2 A: 0"
-        if other is not None and not (run and other == _PLAN_FIRST):  # "S O A P S O A P" is two notes
-            _close_run(run, before, accepted)
-            for each, category in zip(letters[at:], _OTHER_SETS[other], strict=False):
-                if each.phrase is not None:
-                    accepted[each.start] = category
-            at += len(other)
-            continue
-        following = letters[at]
-        at += 1
-        if following.name not in _SOAP_NAMES:
-            continue
-        if run and "SOAP".index(following.name[0]) <= "SOAP".index(run[-1].name[-1]):
-            before = _close_run(run, before, accepted)
-        run.append(following)
-    _close_run(run, before, accepted)
-    return accepted
+            yield _Letter(name, letter, line + phrase.start, under)
 
 
-def _each_on_its_line(view: str, letters: list[_Letter]) -> bool:
+class _Runs:
+    """Letters in the order of S, O, A, P, one run after another."""
+
+    def __init__(self, lettered: Collection[str]) -> None:
+        self.accepted: dict[int, str] = {}  # offsets and categories
+        self._lettered = lettered
+        self._run: list[_Letter] = []
+        self._before = ""  # the names of the run before
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self._run)
+
+    def add(self, letter: _Letter) -> None:
+        """The next letter, if it is one of S/O/A/P; begins another run where it does not follow the last one."""
+        if letter.name not in _SOAP_NAMES:
+            return
+        if self._run and _ORDER.index(letter.name[0]) <= _ORDER.index(self._run[-1].name[-1]):
+            self._before = self.close()
+        self._run.append(letter)
+
+    def close(self) -> str:
+        """Accepts the letters of the run if they are no accident; returns their names."""
+        run, names = self._run, "".join(letter.name for letter in self._run)
+        if self._is_set(names):
+            self.accepted.update(
+                (letter.start, letter_categories()[letter.phrase.text.upper()])
+                for letter in run
+                if letter.phrase is not None
+            )
+        run.clear()
+        return names
+
+    def _is_set(self, names: str) -> bool:
+        """Four letters are one. "A. ... P. ..." may be items of a list, and small letters anything."""
+        run, different = self._run, set(names)
+        if len(different) == len(_ORDER):
+            return True
+        specimens = any(letter.under == "specimens" for letter in run)
+        if len(different) >= _ENOUGH and not specimens:
+            return True
+        if specimens or (not different & set("SO") and any(letter.under in self._lettered for letter in run)):
+            return False
+        capital = all(letter.phrase is None or letter.phrase.caps for letter in run)
+        if names == "SO" and self._before.endswith("AP") and capital:  # A/P/S/O, also as "S)"
+            return True
+        return (
+            "AP" in names
+            and capital
+            and not any(letter.phrase is not None and letter.phrase.item for letter in run)
+        )
+
+
+class _OtherSet(NamedTuple):
+    letters: str
+    categories: tuple[str, ...]
+    first: bool
+    own_lines: bool
+
+
+def _other_set(view: str, letters: list[_Letter]) -> _OtherSet | None:
+    """The set beside S/O/A/P that the next letters make."""
+    names = "".join(letter.name if len(letter.name) == 1 else "+" for letter in letters)
+    other = next((known for known in _other_sets() if names.startswith(known.letters)), None)
+    if other is None or (other.own_lines and not _on_own_lines(view, letters[: len(other.letters)])):
+        return None
+    return other
+
+
+@cache
+def _other_sets() -> list[_OtherSet]:
+    return [
+        _OtherSet(
+            entry["letters"],
+            tuple(entry.get("categories", {}).get(letter, UNKNOWN) for letter in entry["letters"]),
+            entry.get("first", False),
+            entry.get("own_lines", False),
+        )
+        for entry in _tables()["sets"]
+    ]
+
+
+@cache
+def _tables() -> dict[str, Any]:
+    return toml_of(__name__)
+
+
+def _on_own_lines(view: str, letters: list[_Letter]) -> bool:
     return all("\n" in view[one.start : other.start] for one, other in pairwise(letters))
 
 
-def _close_run(run: list[_Letter], before: str, accepted: dict[int, str]) -> str:
-    """Accepts the letters of a run in the order of S, O, A, P if they are no accident; returns their names."""
-    names = "".join(letter.name for letter in run)
-    # "A. ... P. ..." may be items of a list, and small letters anything: they need a third
-    capital = all(letter.phrase is None or letter.phrase.caps for letter in run)
-    sure = capital and not any(letter.phrase is not None and letter.phrase.item for letter in run)
-    specimens = any(letter.under == "specimens" for letter in run)
-    listed = specimens or (
-        not set(names) & set("SO") and any(letter.under in _LISTED_BY_LETTER for letter in run)
-    )
-    assessed_first = names == "SO" and before.endswith("AP") and capital  # A/P/S/O, also as "S)"
-    enough = len(set(names)) >= 3 and not specimens
-    if len(set(names)) == 4 or enough or ((assessed_first or (sure and "AP" in names)) and not listed):
-        accepted.update(
-            (letter.start, LETTER_CATEGORY[letter.phrase.text.upper()])
-            for letter in run
-            if letter.phrase is not None
-        )
-    run.clear()
-    return names
-
-
-_CATEGORY_LETTER = {
-    "subjective": "S",
-    "objective": "O",
-    "assessment": "A",
-    "plan": "P",
-    "assessment_and_plan": "AP",
-}
 _NUMBER = re.compile(
     r"\s*\d{2,3}\b(?!\.\s|\s*(?:m?c?g|m?L|units?|%|tabs?|min|hours?|days?|weeks?|months?)\b)"
 )
-_PLAN_FIRST = "APSO"
-_PLAN_THEN_ASSESSMENT = "PASO"
+_ORDER = "SOAP"
 _SOAP_NAMES = frozenset({"S", "O", "A", "P", "AP"})
-# Sets of letters beside S/O/A/P. Of the letters that name what was seen or done only the end of a section is known.
-_OTHER_SETS = {
-    letters: tuple(named.get(letter, UNKNOWN) for letter in letters)
-    for letters, named in (
-        ("FDARP", {"P": "plan"}),
-        ("FDAR", {}),
-        ("DARP", {"P": "plan"}),
-        ("DAR", {}),
-        ("DAP", {"A": "assessment", "P": "plan"}),
-        (
-            "SBAR",
-            {
-                "S": "reason_for_visit",
-                "B": "history_of_present_illness",
-                "A": "assessment",
-                "R": "recommendations",
-            },
-        ),
-        ("BIRP", {"P": "plan"}),
-        ("GIRP", {"P": "plan"}),
-        ("PIE", {}),
-        ("APSO", {**LETTER_CATEGORY}),
-        (_PLAN_THEN_ASSESSMENT, {**LETTER_CATEGORY}),
-        ("APIE", {"A": "assessment", "P": "plan"}),
-        ("SOEP", {**LETTER_CATEGORY, "E": "assessment"}),  # of Dutch general practice
-        ("SOAPIER", {**LETTER_CATEGORY}),
-        ("SOAPIE", {**LETTER_CATEGORY}),
-        ("SOAPER", {**LETTER_CATEGORY}),
-        ("SOAPI", {**LETTER_CATEGORY}),
-        ("SOAPE", {**LETTER_CATEGORY}),
-    )
-}
-_LONGEST_SET = max(map(len, _OTHER_SETS))
-_LISTED_BY_LETTER = frozenset({"specimens", "diagnosis", "findings", "procedure", "postoperative_diagnosis"})
+_ENOUGH = 3  # different letters of S/O/A/P

@@ -1,6 +1,6 @@
 """Lines of a note that are no part of what it says: signatures, boilerplate, rules, heads and feet of pages.
 
-The rules are data (note_lines.toml). A closing ends the section that it stands in; a page line does not.
+The rules are data (lines.toml). A closing ends the section that it stands in; a page line does not.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 from rubricator.nlp.module_data import toml_of
 from rubricator.nlp.words.accents import without_accents
+from rubricator.nlp.words.tokens import LETTER
 
 SIGNED_ENDS = frozenset(
     "ABCDLMNOPRSTW .)0123456789abcdefghijklmnopqrstuvwxyz"
-)  # what a line that is signed may end with
-LONGEST_SIGNED = 90  # characters of such a line, with the date and the pager after the name
+)  # last characters of a signed line
+LONGEST_SIGNED = 90  # characters of a signed line, with the date and the pager after the name
 _LONGEST_INITIALS = 14
 
 
@@ -88,7 +89,10 @@ def ends_as_signed(line: str) -> bool:
     if len(line) >= _LONGEST_SIGNATURE:
         return False
     name = line.rstrip(" .)")
-    signs = name[-1:].isupper() and name.endswith(_CREDENTIALS) and not name.endswith(_NO_CREDENTIALS)
+    if not name[-1:].isupper():
+        return _are_initials(line)
+    rules = _rules()
+    signs = name.endswith(rules.credentials) and not name.endswith(rules.no_credentials)
     return signs or _are_initials(line)
 
 
@@ -120,17 +124,22 @@ class _Rules(NamedTuple):
     run_on: dict[str, re.Pattern[str]]
     signatures: dict[str, re.Pattern[str]]
     page: re.Pattern[str]
+    credentials: tuple[str, ...]  # what a name may end with, and what only looks like it
+    no_credentials: tuple[str, ...]
 
 
 @cache
 def _rules() -> _Rules:
-    """What closings and page lines look like."""
-    closings, pages = toml_of(__name__)["closings"], toml_of(__name__)["page_lines"]
+    """What closings, page lines and names look like."""
+    content = toml_of(__name__)
+    closings, names = content["closings"], content["names"]
     return _Rules(
         _by_first_word(closings),
         _by_first_word(entry for entry in closings if entry.get("run_on")),
         _by_first_word(entry for entry in closings if entry["reason"] in _SIGNING),
-        _any_of(pages),
+        _any_of(content["page_lines"]),
+        tuple(names["credentials"]),
+        tuple(names["no_credentials"]),
     )
 
 
@@ -146,7 +155,7 @@ def _any_of(entries: Iterable[dict[str, Any]]) -> re.Pattern[str]:
     return re.compile("|".join(f"(?:{entry['line']})" for entry in entries), re.IGNORECASE)
 
 
-_FIRST_WORD = re.compile(r"[\W\d_]{0,12}([^\W\d_]+)")
+_FIRST_WORD = re.compile(rf"[\W\d_]{{0,12}}({LETTER}+)")
 _SIGNING = ("signature", "end_of_letter")
 _LONGEST_SIGNATURE = 60
 _LONGEST_PAGE_LINE = 160
@@ -162,80 +171,6 @@ _AFTER_NAME = re.compile(
 )
 _DRAWN = frozenset("-_=*~ \t")
 _RULE = re.compile(r"\s*(?:[-_=*~]\s?){4,}\s*$")
-_CREDENTIALS = (
-    *(
-        "BSN",
-        "MSN",
-        "FACC",
-        "FAAP",
-        "FACOG",
-        "FAAFP",
-        "CCRN",
-        "CRNA",
-        "OTR/L",
-        "SLP",
-        "CCC-SLP",
-        "RD",
-        "MSW",
-        "PsyD",
-        "OD",
-    ),
-    *(
-        "MD",
-        "M.D",
-        "DO",
-        "D.O",
-        "NP",
-        "PA",
-        "PA-C",
-        "RN",
-        "PhD",
-        "Ph.D",
-        "DPM",
-        "CRNP",
-        "FNP",
-        "FACP",
-        "FACS",
-    ),
-    *(
-        "MBBS",
-        "DNP",
-        "ARNP",
-        "APRN",
-        "LCSW",
-        "DDS",
-        "DMD",
-        "PharmD",
-        "PT",
-        "DPT",
-        "CNM",
-        "LPN",
-        "FRCP",
-        "MRCP",
-        "FNP-C",
-        "FNP-BC",
-        "NP-C",
-        "AGNP",
-        "ACNP",
-        "AGACNP-BC",
-        "CNP",
-        "PMHNP",
-        "PMHNP-BC",
-        "LMSW",
-        "LICSW",
-        "LMFT",
-        "LPC",
-        "RDN",
-        "LDN",
-        "OTR",
-        "AuD",
-        "RPh",
-        "BCPS",
-        "FACEP",
-        "MPH",
-    ),
-)
-_NO_CREDENTIALS = ("PRN", "MRN")
 _INITIALS = re.compile(r"[A-Z]{2,4}/(?:[a-z]{2,4}|[A-Z]{2,4}\d*)(?: ?\d{1,6})?\s*$")
 _SIGNED_NAME = re.compile(
     r"(?:[-–—~]{1,3}\s*)?(?:Dr\.? )?[A-Z][\w.'-]*(?: [A-Z][\w.'-]*){0,3}"

@@ -10,6 +10,8 @@ from itertools import accumulate, pairwise
 
 from sentencex import segment
 
+from rubricator.nlp.words.tokens import HAS_LETTER_OR_DIGIT, word_set
+
 Span = tuple[int, int]
 
 
@@ -48,14 +50,16 @@ class SentenceEnds:
                 and unit[cut].isupper()
             ):  # most end so: a word that is no abbreviation, a full stop, a blank and a capital
                 ordinary += 1
-            elif _belongs_together(unit, at - start, cut) or not (said[0].isalnum() or _WORD.search(said)):
+            elif _belongs_together(unit, at - start, cut) or not (
+                said[0].isalnum() or HAS_LETTER_OR_DIGIT.search(said)
+            ):
                 continue
             spans.append((at, said_end))
             at = next_start
             if said_end == at:
                 while text[at].isspace():  # after "![1]"
                     at += 1
-        if spans and not (text[at].isalnum() or _WORD.search(text, at, end)):  # "Afebrile. ."
+        if spans and not (text[at].isalnum() or HAS_LETTER_OR_DIGIT.search(text, at, end)):  # "Afebrile. ."
             at = spans.pop()[0]
         spans.append((at, end))
         known = unit.count(".") == ordinary + (unit[-1] == ".")
@@ -64,7 +68,7 @@ class SentenceEnds:
             return spans
         starts = [start]
         for at in sorted([*(at for at, _ in spans), *(start + cut for cut in missed)]):
-            if _WORD.search(text, starts[-1], at):
+            if HAS_LETTER_OR_DIGIT.search(text, starts[-1], at):
                 starts.append(at)
         return [(at, at + len(text[at:cut].rstrip())) for at, cut in pairwise([*starts, end])]
 
@@ -288,29 +292,25 @@ def _ascii_letter(character: str) -> str:
     return ("X" if character.isupper() else "x") if character.isalpha() else "-"
 
 
-def words(listing: str) -> frozenset[str]:
-    return frozenset(listing.split())
-
-
 # Abbreviations that the next word completes: always; before a number; where they open a phrase ("Tab. Amlodipine",
 # but "2 tab. Then"); before a small letter, in a text that has capitals.
-_TITLE = words(
+_TITLE = word_set(
     "dr drs mr mrs ms prof st vs v approx cf e.g i.e incl esp s/p r/o mt ft dra sra sr srta mme mlle ggf "
     "bzw z.b u.a inkl evtl mon tue tues wed thu thur thurs fri jan feb mar apr aug sept sep oct nov dec strep "
     "staph"
 )
-_BEFORE_NUMBER = words("no nos nr fig figs wt ht temp resp bp hr rr vol gr ca")
-_MEASURED = words(
+_BEFORE_NUMBER = word_set("no nos nr fig figs wt ht temp resp bp hr rr vol gr ca")
+_MEASURED = word_set(
     "na k cl mg ca phos bun cr creat glu gluc hgb hb hct wbc rbc plt plts inr alb bili alk ast alt trop ck bnp ldl hdl "
     "tsh esr crp ef sat sats"
 )
-_FORMS = words(
+_FORMS = word_set(
     "tab tabs tabl cap caps inj syr syp susp oint soln sol supp neb nebs amp gtt gtts crm lot drp inh inf ung elix pwd "
     "drps"
 )
-_PATIENT = words("pt pts")
-_OPENING = _FORMS | _PATIENT | words("cr cont cont'd hx rx tx dx sx fx f/u c/o d/c w ddx")
-_SHORTENED = _OPENING | words(
+_PATIENT = word_set("pt pts")
+_OPENING = _FORMS | _PATIENT | word_set("cr cont cont'd hx rx tx dx sx fx f/u c/o d/c w ddx")
+_SHORTENED = _OPENING | word_set(
     "hist abd neg pos est eval ref diff ext neuro card cardiol mod sev bilat lt rt sup inf ant post lat prox "
     "dist inc dec req rec recs rpt sched appt disch disc dc adm amb assoc avg bx cult freq gen hosp immed "
     "irreg jt mgmt occ orig poss prev prob prog reg surg cx max min med meds resp temp wk mo yr hr sec rom "
@@ -318,7 +318,7 @@ _SHORTENED = _OPENING | words(
     "endo derm onc hem heme ophth uro nephro rheum gyn obs peds fam soc "
     "ca abx atbx vit creat bili trop phos alb lytes coags"
 )
-_CLOSING = words(
+_CLOSING = word_set(
     "p.o b.i.d t.i.d q.i.d q.d q.h q.s q.o.d q.h.s q.a.m q.p.m q.wk q.week p.r.n h.s a.c p.c i.v i.m s.c s.q "
     "s.l b.d t.d.s s.o.s o.m o.n bd tds sos mane nocte stat bid tid qid qd qhs prn po subq a.m p.m y.o yr yrs "
     "o.d o.s o.u a.d a.s a.u mg mcg gm ml cc kg oz lb lbs ft in cm mm tab tabs cap caps tsp tbsp gtt sec min "
@@ -329,12 +329,12 @@ _PERSON = re.compile(  # "M", "AAM", "Caucasian female", "Right handed man", "G2
     r"(?:(?:(?:AA|RH|LH|[WBHC])?[MF]|[WB]|G\d\w*)\b(?!/|\.\w)|(?i:(?:fe)?male|(?:wo)?man|girl|boy|gentleman|lady|"
     r"known case|(?:pt|patient)\.?\s(?:with|w|who))\b)"
 )
-_COMPLETED_BY = dict.fromkeys(words("y.o yo y/o y yr yrs"), _PERSON) | {
+_COMPLETED_BY = dict.fromkeys(word_set("y.o yo y/o y yr yrs"), _PERSON) | {
     "vit": re.compile(r"[A-EK](?:-?\d{1,2})?\b(?!\.[\w.])")
 }
 _ABBREVIATED = _TITLE | _BEFORE_NUMBER | _MEASURED | _SHORTENED | _CLOSING | _COMPLETED_BY.keys()
-_COUNTING = words("a an one two three four half the this that his her each per of whole last")
-_PER = words("h hr hour min s sec d day wk week mo l dl ml kg m2 mm3 ul hpf hg")
+_COUNTING = word_set("a an one two three four half the this that his her each per of whole last")
+_PER = word_set("h hr hour min s sec d day wk week mo l dl ml kg m2 mm3 ul hpf hg")
 _LONGEST_ABBREVIATION = 7
 _EVERY_HOURS = re.compile(r"(?:q\.?)?\d{1,2}h")
 _CAPITALISED = re.compile(r"[\"'“(]?[A-Z]")
@@ -381,7 +381,6 @@ _SLASHED = re.compile(r"[a-z]/[a-z]\b")  # "s/p", "c/o"
 _ACRONYM = re.compile(r"[A-Z]{2,5}")
 _CLOSE_WORD = re.compile(r"(?:S[ap]|Fi|[PC])?O2\b|[A-Z][A-Za-z]*(?![\w.]{0,30}\d)")
 _VALUE = re.compile(r"[A-Z] \d")
-_WORD = re.compile(r"[^\W_]")
 _MAY_END = re.compile(r"[.!?…](?:[\"'”’)\]]*\s|[^\W\d_a-z])")
 _PERIOD = re.compile(r"\.(?:\s+(?=\"?[A-Z]|[a-z]/[a-z]\b)|(?=[A-Z]))")
 _BRACKET = re.compile(r"\.[)\]]\s+(?=[A-Z])")

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
+from rubricator.nlp.words.tokens import LETTER
+
 Span = tuple[int, int]
 
 
@@ -179,13 +181,13 @@ def _roman(mark: str) -> int:
 
 _RULE = r"[-=_*~#.•+|<>]{2,}\s*$"  # a line that only draws
 _BULLET = (
-    r"[-–—*•·‣⁃▪▫◦●○■□▢☐☑☒✓➢►▶→❶-❿]+(?:\s+|(?=[^\W\d_])|$)|[-=~]+>\s*|[•●▪■]\s*(?=\d)|\*\*(?=\d)"
-    r"|>+\s+(?=[^\W\d_])|o\s+(?=[A-Z])|\+\s+(?=\S)"
+    rf"[-–—*•·‣⁃▪▫◦●○■□▢☐☑☒✓➢►▶→❶-❿]+(?:\s+|(?={LETTER})|$)|[-=~]+>\s*|[•●▪■]\s*(?=\d)|\*\*(?=\d)"
+    rf"|>+\s+(?={LETTER})|o\s+(?=[A-Z])|\+\s+(?=\S)"
     r"|\[[ xX✓_]?\]\s*|\(\s\)\s*"
 )
 _NUMBER = (
     r"\(?(?P<number>\d{1,2})(?:[.:]?\)|\s?\.(?!\d)|/(?=\s)|\s*[-–](?=\s+[A-Z]))\s*|\[\d{1,2}\]\s+|(?P<circled>[①-⑳])\s*"
-    r"|\#\s*(?P<hash>\d{1,2})?(?:[.):](?!\d)|(?=\s|[^\W\d_]|$))\s*"
+    rf"|\#\s*(?P<hash>\d{{1,2}})?(?:[.):](?!\d)|(?=\s|{LETTER}|$))\s*"
 )
 _LETTER = r"\((?P<letter>[A-Za-z]|[ivx]{2,4})\)\s+|(?P<letter2>[A-Za-z]|[ivx]{2,4}|[IVX]{2,4})[.)](?:\s+|$)"
 _MARK = re.compile(rf"(?:{_RULE}|(?:{_BULLET})*(?:{_NUMBER}|{_LETTER})?(?:{_BULLET})*)")
@@ -201,9 +203,9 @@ _BULLET_INSIDE = re.compile(r"[•‣⁃▪●■➢►]\s*")
 _DASH_INSIDE = re.compile(r"(?<=\s)[-–*]\s+(?=[A-Z])")
 _BOX_INSIDE = re.compile(r"(?:\[[ xX✓_]?\]|\([ xX]\)|[☐☑☒])\s*")
 _HASH_NAME = re.compile(r"#(?<!\S#)\s?(?=[A-Z])")
-_HASH_NUMBER = re.compile(r"#(?<!\S#)\s?([0-9][0-9]?)[.):]?\s+(?=[^\W\d_])")
+_HASH_NUMBER = re.compile(rf"#(?<!\S#)\s?([0-9][0-9]?)[.):]?\s+(?={LETTER})")
 _NUMBER_ONE = re.compile(r"1(?:\.|\.?\))\s")
-_NUMBER_INSIDE = re.compile(r"([0-9][0-9]?)(?:\.|\.?\))\s+(?=[^\W\d_]|[\"“(\[])")
+_NUMBER_INSIDE = re.compile(rf"([0-9][0-9]?)(?:\.|\.?\))\s+(?={LETTER}|[\"“(\[])")
 
 
 class _Series(NamedTuple):
@@ -224,8 +226,8 @@ _SERIES = (
         _letter,
     ),
     _Series(re.compile(r"ii[.)]\s"), re.compile(r"(?<!\S)\(?([ivx]{1,4})[.)]\s+"), _roman),
-    _Series(re.compile(r"2-\s"), re.compile(r"([0-9](?<!\S.)[0-9]?)-\s+(?=[^\W\d_]|$)"), int),
-    _Series(re.compile(r"2/\s"), re.compile(r"([0-9](?<!\S.)[0-9]?)/\s+(?=[^\W\d_]|$)"), int),
+    _Series(re.compile(r"2-\s"), re.compile(rf"([0-9](?<!\S.)[0-9]?)-\s+(?={LETTER}|$)"), int),
+    _Series(re.compile(r"2/\s"), re.compile(rf"([0-9](?<!\S.)[0-9]?)/\s+(?={LETTER}|$)"), int),
 )
 _NUMBERED_THING = re.compile(
     r"\b(?:of|to|is|was|at|by|than|about|day|days|grade|stage|type|level|number|no|score|class|para|gravida|phase|"

@@ -1,0 +1,1 @@
+"""Words of clinical notes: what a word is, accents, abbreviations."""

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from rubricator.nlp.module_data import toml_of
+from rubricator.nlp.words.tokens import LETTER_OR_DIGIT
 
 _DIGITS = re.compile(r"\d+")
 # Words with what joins parts of an abbreviation: "p.r.n.", "f/u", "A&Ox3", "q4-6h", "w/"
-_PART = r"[^\W_]+"
+_PART = LETTER_OR_DIGIT + "+"
 _CANDIDATE = re.compile(rf"(?<![\w/.&-]){_PART}(?:[./&'’-]{_PART})*(?:/(?!\w))?(?![\w&])")
 _LONGEST = 3  # words of an abbreviation
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rubricator.models.scores.evaluation import Evaluation, evaluate, on_labels
+from rubricator.models.entries import on_labels
+from rubricator.models.scores.evaluation import Evaluation, evaluate
 from rubricator.models.trained_model import TrainedModel
 from rubricator.models.training import cross_validate, train_model
 from rubricator.nlp.builders.codes import code_examples

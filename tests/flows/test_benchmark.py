@@ -17,6 +17,7 @@ from rubricator.flows.benchmark.benchmark import Benchmarked, benchmark
 from rubricator.flows.benchmark.row import made_up_notes
 from rubricator.flows.benchmark.table import BenchmarkError, Table
 from rubricator.flows.demo.synthetic import synthetic_notes
+from rubricator.flows.parameters.flat import flat
 
 CANARY = "zebrafinchnebula"
 
@@ -63,7 +64,7 @@ def out(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(data: Path, out: Path, only: list[str]) -> Benchmarked:
     models = ["svm", "majority", "keywords"]
-    return benchmark(str(data), out=str(out.parent), only=only, models=models, quick=True)
+    return flat(benchmark)(str(data), out=str(out.parent), only=only, models=models, quick=True)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,9 @@ def test_a_row_ends_as_soon_as_it_is_measured(tmp_path: Path) -> None:
         {"note_id": f"{row}", "text": f"cough {row} " * 300, "codes": [f"{row % 2}"]} for row in range(140)
     ]
     write(tmp_path / "cmc2007.jsonl.gz", rows)
-    done = benchmark(str(tmp_path), out=str(tmp_path / "out"), only=["cmc"], models=["majority"], quick=True)
+    done = flat(benchmark)(
+        str(tmp_path), out=str(tmp_path / "out"), only=["cmc"], models=["majority"], quick=True
+    )
     assert done.measured == 1 and done.seconds < 150, "idle processes of folds were waited for: 300 seconds"
 
 
@@ -88,7 +91,7 @@ def test_an_ensemble_is_measured_beside_its_members(tmp_path: Path) -> None:
     ]
     write(tmp_path / "cmc2007.jsonl.gz", rows)
     models = ["svm", "mentions", "ensemble"]
-    done = benchmark(str(tmp_path), out=str(tmp_path / "out"), only=["cmc"], models=models, quick=True)
+    done = flat(benchmark)(str(tmp_path), out=str(tmp_path / "out"), only=["cmc"], models=models, quick=True)
     assert done.measured == 3 and not done.failed
     figures = json.loads((tmp_path / "out/quick/runs/cmc/ensemble/figures.json").read_text())
     assert figures["tests"]["held out"]["all"]["metrics"]["micro_f1"]["value"] > 0.9
@@ -230,7 +233,7 @@ def mimic4(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_mimic_tables_give_the_same_report(mimic3: Path, mimic4: Path, tmp_path: Path) -> None:
-    done = benchmark(
+    done = flat(benchmark)(
         mimic3=str(mimic3),
         mimic4=str(mimic4),
         out=str(tmp_path),
@@ -268,7 +271,7 @@ def test_another_list_of_stays_is_another_row(mimic3: Path, tmp_path: Path) -> N
         for part, stays in parts.items():
             ids = "".join(f"{100 + stay}\n" for stay in stays)
             (lists / f"{part}_full_hadm_ids.csv").write_text(ids)
-        benchmark(
+        flat(benchmark)(
             mimic3=str(mimic3),
             splits=str(lists),
             out=str(tmp_path),
@@ -307,11 +310,12 @@ if __name__ == "__mp_main__":  # the process of the row
     transformers.Trainer.__init__ = lambda self, *a, callbacks, **k: made(self, *a, callbacks=[*callbacks, Kill()], **k)
 
 if __name__ == "__main__":
-    from rubricator.flows.benchmark.benchmark import table as benchmark_table
+    from rubricator.flows.benchmark import table as benchmark_table
     from rubricator.flows.benchmark.benchmark import benchmark
+    from rubricator.flows.parameters.flat import flat
 
     benchmark_table.TABLE = Path(sys.argv[3])
-    print(benchmark(sys.argv[1], out=sys.argv[2], quick=True))
+    print(flat(benchmark)(sys.argv[1], out=sys.argv[2], quick=True))
 """
 TINY = """
 [[protocols]]
@@ -370,6 +374,7 @@ def test_what_cannot_be_measured_is_said(data: Path, tmp_path: Path) -> None:
 def test_every_row_of_the_table_can_be() -> None:
     """Names are of each other, and settings are of their classifiers."""
     from rubricator.flows.settings import classifier_settings
+    from rubricator.models.classifier import CLASSIFIERS
 
     table = Table.load()
     protocols, models = ({each.name for each in entries} for entries in (table.protocols, table.models))
@@ -377,6 +382,7 @@ def test_every_row_of_the_table_can_be() -> None:
     for model in table.models:
         assert all(any(name.startswith(start) for name in protocols) for start in model.protocols)
         assert {model.against or model.name} <= models
+        assert model.classifier in CLASSIFIERS or "models.ablations" in model.classifier
         for task in model.seconds:
             classifier_settings(model.classifier, task, [*model.settings, *model.quick])
 

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from rubricator.flows.demo.synthetic import write_synthetic_notes
+from rubricator.flows.parameters.flat import flat
 from rubricator.flows.train import Trained, train
 from rubricator.models.ensemble.classifier import EnsembleError
 from rubricator.models.registry import registry
@@ -34,7 +35,7 @@ def notes(tmp_path: Path) -> Path:
 
 
 def trained(notes: Path, home: Path, *settings: str, model: str = "svm") -> Trained:
-    return train(
+    return flat(train)(
         "codes",
         str(notes),
         model=model,

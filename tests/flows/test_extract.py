@@ -17,8 +17,9 @@ import pytest
 from rich.console import Console
 
 from rubricator.flows.extract import Extracted, extract
+from rubricator.flows.jobs.job import read_manifest
 from rubricator.flows.jobs.ledger import SettingsChangedError
-from rubricator.flows.jobs.shards import read_manifest
+from rubricator.flows.parameters.flat import flat
 from rubricator.nlp.lexicon.lexicon import Lexicon
 from rubricator.nlp.readers.notes import NOTES_SCHEMA, read_notes
 from rubricator.nlp.sections.finder import SECTIONS_SCHEMA, SectionFinder
@@ -59,7 +60,7 @@ def notes(tmp_path: Path) -> Path:
 
 
 def run(notes: Path, out: Path, **options: object) -> Extracted:
-    return extract(str(notes), out=str(out), home=str(out.parent / "home"), workers=1, **options)  # type: ignore[arg-type]
+    return flat(extract)(str(notes), out=str(out), home=str(out.parent / "home"), workers=1, **options)  # type: ignore[arg-type]
 
 
 def test_tables_hold_what_the_finder_and_the_labels_say(notes: Path, tmp_path: Path) -> None:
@@ -137,7 +138,7 @@ def test_the_example_of_the_readme_makes_plans(tmp_path: Path) -> None:
     notes = write_notes(tmp_path / "notes.jsonl", rows)
     before = run(notes, tmp_path / "before")
     assert before.report.sections["plan"] == 2
-    assert "name their categories in a TOML file and give it with --lexicon" in shown(before)
+    assert "name their categories in a TOML file and give it as a lexicon" in shown(before)
     lexicon = tmp_path / "our-headings.toml"
     lexicon.write_text('[categories.plan]\nvariants = ["proposed management", "what happens next"]\n')
     after = run(notes, tmp_path / "after", lexicon=[str(lexicon)])
@@ -164,8 +165,8 @@ def test_the_report_names_the_file_to_add_to_and_no_heading_that_is_in_it(
     assert refused.report.unknown_headings == []
     names.write_text('[categories.goals]\nvariants = ["wishes of others"]\n')
     said = shown(run(notes, tmp_path / "other", lexicon=[str(names)]))
-    assert "give it with --lexicon" not in said
-    assert f"name their categories in {names}, and run again with another --out" in said
+    assert "give it as a lexicon" not in said
+    assert f"name their categories in {names}, and run again into another folder" in said
 
 
 def test_a_category_that_there_is_not_is_refused(notes: Path, tmp_path: Path) -> None:
@@ -290,7 +291,7 @@ from pathlib import Path
 from rubricator.flows.jobs.engines import choose_engine
 from rubricator.flows.extract import extract
 from rubricator.flows.run import run
-from rubricator.flows.jobs.shards import run_job
+from rubricator.flows.jobs.job import run_job
 from rubricator.nlp.readers.notes import NoteReader
 from toy_steps import CountWords
 

@@ -45,7 +45,7 @@ def test_a_folder_that_cannot_be_used_is_an_error_that_says_how_to_name_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
-    mend = "name another one with --home or RUBRICATOR_HOME"
+    mend = "name another one, also by RUBRICATOR_HOME"
     for path, why in ((tmp_path / "file", "File exists"), (tmp_path / "file" / "home", "Not a directory")):
         with pytest.raises(HomeError) as raised:
             open_home(path)

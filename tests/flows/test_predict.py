@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from rubricator.flows.jobs.shards import read_manifest
+from rubricator.flows.jobs.job import read_manifest
+from rubricator.flows.parameters.flat import flat
 from rubricator.flows.predict import Predicted, predict
 from rubricator.models.prediction import PREDICTIONS_SCHEMA
 from rubricator.models.trained_model import TrainedModel
@@ -40,7 +41,7 @@ def write_notes(path: Path, count: int, *, first: int = 0) -> Path:
 
 def run(notes: Path, model: Path, out: Path, **options: object) -> Predicted:
     home = str(out.parent / "home")
-    return predict(str(notes), model=str(model), out=str(out), home=home, workers=1, **options)  # type: ignore[arg-type]
+    return flat(predict)(str(notes), model=str(model), out=str(out), home=home, workers=1, **options)  # type: ignore[arg-type]
 
 
 def rows(out: Path) -> list[dict[str, object]]:

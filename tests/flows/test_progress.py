@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from rubricator.flows import progress
-from rubricator.flows.figures import CountedNotes, task_examples
+from rubricator.flows.figures import CountedNotes
 from rubricator.nlp.lexicon.lexicon import Lexicon
 from rubricator.nlp.readers.notes import NoteSettings
+from rubricator.nlp.tasks import LabelSource, task_named
 from rubricator.nlp.weak_labels import WeakLabelSettings
 
 
@@ -40,8 +41,22 @@ def test_the_search_for_near_duplicates_is_shown(
     (tmp_path / "notes.jsonl").write_text("\n".join(map(json.dumps, rows)))
     with progress.Progress(f"train {task}") as shown:
         notes = CountedNotes(str(tmp_path / "notes.jsonl"), NoteSettings(), shown)
-        task_examples(task, notes, settings=WeakLabelSettings(), lexicon=Lexicon.load())
+        source = LabelSource(
+            weak_labels=WeakLabelSettings(),
+            lexicon=Lexicon.load(),
+            progress=notes.compared,
+            failed=notes.failed,
+        )
+        task_named(task).examples(notes, source)
     assert capsys.readouterr().err.splitlines() == [
         f"train {task}: 100%, 4 notes read",
         *(f"train {task}: {row * 25}%, {row} of 4 notes compared for near duplicates" for row in range(1, 5)),
     ]
+
+
+def test_quiet_shows_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
+    monkeypatch.setattr(progress.Progress, "is_shown", False)
+    with progress.Progress("train codes") as shown:
+        shown.show(0.25, "1 folds of 4")
+    assert capsys.readouterr().err == ""

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
+from rubricator.flows.gate import judge
 from rubricator.flows.home import open_home
-from rubricator.flows.promote import PromotionRefusedError, judge, promote
+from rubricator.flows.promote import PromotionRefusedError, promote
 from rubricator.models.registry import registry
-from rubricator.models.registry.registry import RegistryError
+from rubricator.models.registry.errors import RegistryError
 from rubricator.models.scores.out_of_fold import OutOfFoldTable
 from rubricator.models.trained_model import TrainedModel
 from rubricator.models.training import train_model

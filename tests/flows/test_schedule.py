@@ -133,7 +133,7 @@ SERVE = """
 import sys
 from rubricator.flows.schedule import schedule
 if __name__ == "__main__":
-    schedule(sys.argv[1], home=sys.argv[2])
+    schedule(config=sys.argv[1], home=sys.argv[2])
 """
 JOBS = """
 timezone = "Europe/Zurich"

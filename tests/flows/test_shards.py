@@ -14,15 +14,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from rubricator.flows.jobs.files import JobIsRunningError
+from rubricator.flows.jobs.job import WorkerKilledError, read_manifest, run_job
 from rubricator.flows.jobs.ledger import JobError, SettingsChangedError
-from rubricator.flows.jobs.shards import (
-    JobIsRunningError,
-    JobResult,
-    LocalProcesses,
-    WorkerKilledError,
-    read_manifest,
-    run_job,
-)
+from rubricator.flows.jobs.result import JobResult
+from rubricator.flows.jobs.worker import LocalProcesses
 from rubricator.flows.run import SafeError
 from rubricator.nlp.readers.notes import NoteFormatError, NoteReader
 
@@ -30,7 +26,8 @@ HERE = Path(__file__).parent
 RUN = """
 import sys
 from pathlib import Path
-from rubricator.flows.jobs.shards import LocalProcesses, run_job
+from rubricator.flows.jobs.job import run_job
+from rubricator.flows.jobs.worker import LocalProcesses
 from rubricator.nlp.readers.notes import NoteReader
 from toy_steps import CountWords
 if __name__ == "__main__":
@@ -130,7 +127,7 @@ def test_new_notes_are_added_by_another_version_of_the_step(tmp_path: Path) -> N
 def test_other_settings_need_another_folder(tmp_path: Path) -> None:
     notes = write_notes(tmp_path / "notes.jsonl", texts(3))
     count(notes, tmp_path / "out")
-    with pytest.raises(SettingsChangedError, match=r'setting: "a" → "b".*another --out'):
+    with pytest.raises(SettingsChangedError, match=r'setting: "a" → "b".*another folder'):
         count(notes, tmp_path / "out", setting="b")
     with pytest.raises(SettingsChangedError, match="tables of 'count'"):
         count(notes, tmp_path / "out", name="other")
@@ -242,9 +239,9 @@ def test_a_note_that_ends_its_worker_is_found_and_left_out(tmp_path: Path, end: 
 
 
 def test_workers_that_are_always_killed_end_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rubricator.flows.jobs.shards.KILLS_UNTIL_GIVING_UP", 2)
+    monkeypatch.setattr("rubricator.flows.jobs.job.KILLS_UNTIL_GIVING_UP", 2)
     notes = write_notes(tmp_path / "notes.jsonl", ["[kill]"] * 16)
-    with pytest.raises(WorkerKilledError, match="fewer --workers or smaller --shard-size") as error:
+    with pytest.raises(WorkerKilledError, match="fewer workers or smaller shards") as error:
         count(notes, tmp_path / "out", shard_size=8)
     assert re.search(r"on shard \d+, the notes 'n\d+' to 'n\d+'\.", str(error.value))
     assert read_manifest(tmp_path / "out")["status"] == "stopped"
@@ -254,7 +251,7 @@ def test_workers_that_are_always_killed_end_the_job(tmp_path: Path, monkeypatch:
 def test_several_notes_that_kill_their_workers_do_not_stop_the_job_for_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rubricator.flows.jobs.shards.KILLS_UNTIL_GIVING_UP", 2)
+    monkeypatch.setattr("rubricator.flows.jobs.job.KILLS_UNTIL_GIVING_UP", 2)
     bad = texts(8)
     bad[0] = bad[4] = "[kill]"
     notes, out = write_notes(tmp_path / "notes.jsonl", bad), tmp_path / "out"

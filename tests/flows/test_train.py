@@ -18,13 +18,15 @@ from rubricator.flows.evaluate import evaluate
 from rubricator.flows.explain import NoSuchNoteError, NoteFailedError, explain
 from rubricator.flows.figures import ReportError
 from rubricator.flows.home import open_home
-from rubricator.flows.jobs.shards import JobIsRunningError
+from rubricator.flows.jobs.files import JobIsRunningError
+from rubricator.flows.parameters.flat import flat
 from rubricator.flows.settings import SettingError, classifier_settings
-from rubricator.flows.train import Trained, resumable, train
+from rubricator.flows.train import Trained, train
+from rubricator.flows.training.checkpoints import resumable
 from rubricator.models.registry import registry
-from rubricator.models.registry.registry import RegistryError
+from rubricator.models.registry.errors import RegistryError
 from rubricator.nlp.examples import ExampleError
-from rubricator.nlp.plain_text.plain_text import PlainText
+from rubricator.nlp.plain_text.plain import PlainText
 from rubricator.nlp.sections.finder import Section
 from rubricator.nlp.tasks import UnknownTaskError
 from rubricator.nlp.weak_labels import NoteSentence, note_sentences
@@ -64,12 +66,12 @@ def home(module_home: Path) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def plan(notes: Path, home: Path) -> Trained:
     report = home / "plan.json"
-    return train("plan", str(notes), folds=3, bootstrap=50, report=str(report), home=str(home))
+    return flat(train)("plan", str(notes), folds=3, bootstrap=50, report=str(report), home=str(home))
 
 
 @pytest.fixture(scope="module")
 def codes(notes: Path, home: Path) -> Trained:
-    return train("codes", str(notes), folds=2, bootstrap=50, home=str(home))
+    return flat(train)("codes", str(notes), folds=2, bootstrap=50, home=str(home))
 
 
 def test_the_challenger_is_registered_with_figures_folds_plots_and_card(plan: Trained, home: Path) -> None:
@@ -124,7 +126,7 @@ def test_a_model_is_evaluated_on_codes_it_does_not_know(
     scores = {}
     for name, frame in {"known": known, "strange": strange}.items():
         frame.write_parquet(tmp_path / f"{name}.parquet")
-        found = evaluate(
+        found = flat(evaluate)(
             "icd-codes@challenger", str(tmp_path / f"{name}.parquet"), bootstrap=0, home=str(home)
         )
         scores[name] = found.evaluation.values()
@@ -143,7 +145,7 @@ def test_an_evaluation_predicts_in_portions_that_are_shown(
     found = []
     for portion in (10_000, 100):
         monkeypatch.setattr("rubricator.flows.evaluate.PORTION", portion)
-        found.append(evaluate("plan-sentences/1", str(corpus.new_notes), bootstrap=0, home=str(home)))
+        found.append(flat(evaluate)("plan-sentences/1", str(corpus.new_notes), bootstrap=0, home=str(home)))
     whole, portions = (each.evaluation.values() for each in found)
     assert portions == pytest.approx(whole)
     count = found[0].counts["sentences"]
@@ -156,13 +158,13 @@ def test_plan_sentences_are_evaluated_by_headings_and_by_annotated_units(
     plan: Trained, corpus: SyntheticCorpus, home: Path, tmp_path: Path
 ) -> None:
     new = str(corpus.new_notes)
-    by_headings = evaluate("plan-sentences/1", new, bootstrap=0, home=str(home))
+    by_headings = flat(evaluate)("plan-sentences/1", new, bootstrap=0, home=str(home))
     assert by_headings.evaluation.values()["micro_f1"] > 0.5
     note = pl.read_ndjson(corpus.new_notes).row(0, named=True)
     gold = tmp_path / "gold.jsonl"
     unit = [0, len(note["text"]), 0]
     gold.write_text(json.dumps({"note_id": note["note_id"], "kind": "whole", "units": [unit]}))
-    by_units = evaluate("plan-sentences/1", new, annotations=str(gold), bootstrap=0, home=str(home))
+    by_units = flat(evaluate)("plan-sentences/1", new, annotations=str(gold), bootstrap=0, home=str(home))
     assert list(by_units.strata) == ["whole"]
     assert by_units.counts["sentences"] == 1
 
@@ -171,8 +173,8 @@ def test_annotated_units_are_for_models_of_sentences_only(
     codes: Trained, corpus: SyntheticCorpus, home: Path, tmp_path: Path
 ) -> None:
     gold = str(tmp_path / "gold.jsonl")
-    with pytest.raises(ExampleError, match=r"icd-codes/1 assigns codes to whole notes.*--annotations"):
-        evaluate("icd-codes/1", str(corpus.new_notes), annotations=gold, home=str(home))
+    with pytest.raises(ExampleError, match=r"icd-codes/1 assigns codes to whole notes"):
+        flat(evaluate)("icd-codes/1", str(corpus.new_notes), annotations=gold, home=str(home))
 
 
 def test_a_note_is_explained_by_both_models_on_one_private_page(
@@ -181,12 +183,12 @@ def test_a_note_is_explained_by_both_models_on_one_private_page(
     coded = pl.read_ndjson(corpus.new_notes).filter(pl.col("codes").list.contains("I10"))
     note_id, page = coded["note_id"][0], tmp_path / "note.html"
     models = ["plan-sentences@challenger", "icd-codes@challenger"]
-    said = explain(str(corpus.new_notes), note_id=note_id, model=models, out=str(page), home=str(home))
+    said = flat(explain)(str(corpus.new_notes), note_id=note_id, model=models, out=str(page), home=str(home))
     assert str(page) in said
     assert page.stat().st_mode & 0o077 == 0
     assert "Essential (primary) hypertension" in page.read_text()
     with pytest.raises(NoSuchNoteError, match="no note 'nobody'"):
-        explain(str(corpus.new_notes), note_id="nobody", model=models, out=str(page), home=str(home))
+        flat(explain)(str(corpus.new_notes), note_id="nobody", model=models, out=str(page), home=str(home))
 
 
 @pytest.fixture
@@ -215,9 +217,13 @@ def test_notes_that_fail_are_left_out_of_training_and_evaluation_and_named(
 ) -> None:
     report = tmp_path / "figures.json"
     name = "plan-of-failing"
-    trained = train("plan", str(failing), name=name, folds=2, bootstrap=0, report=str(report), home=str(home))
+    trained = flat(train)(
+        "plan", str(failing), name=name, folds=2, bootstrap=0, report=str(report), home=str(home)
+    )
     written = [json.loads(report.read_text())]
-    evaluated = evaluate("plan-sentences/1", str(failing), bootstrap=0, report=str(report), home=str(home))
+    evaluated = flat(evaluate)(
+        "plan-sentences/1", str(failing), bootstrap=0, report=str(report), home=str(home)
+    )
     written.append(json.loads(report.read_text()))
     for figures in written:
         assert figures["dead_letters"] == {"failed: PanicException": 1}
@@ -236,22 +242,22 @@ def test_a_note_that_fails_is_not_explained_but_named(
 ) -> None:
     page = tmp_path / "note.html"
     with pytest.raises(NoteFailedError, match="note 'bad' cannot be worked on: PanicException") as error:
-        explain(str(failing), note_id="bad", model=["plan-sentences/1"], out=str(page), home=str(home))
+        flat(explain)(str(failing), note_id="bad", model=["plan-sentences/1"], out=str(page), home=str(home))
     assert CANARY not in "".join(traceback.format_exception(error.value))
     assert not page.exists()
 
 
 def test_wrong_settings_say_what_there_is(corpus: SyntheticCorpus, home: Path, tmp_path: Path) -> None:
     with pytest.raises(UnknownTaskError, match="plan, codes"):
-        train("mood", str(corpus.notes), home=str(home))
+        flat(train)("mood", str(corpus.notes), home=str(home))
     with pytest.raises(Exception, match="no category plans in the lexicon"):
-        train("plan", str(corpus.notes), positive=["plans"], home=str(home))
+        flat(train)("plan", str(corpus.notes), positive=["plans"], home=str(home))
     with pytest.raises(RegistryError, match="'my model' cannot name a model"):
-        train("plan", str(tmp_path / "no-notes-were-read"), name="my model", home=str(home))
+        flat(train)("plan", str(tmp_path / "no-notes-were-read"), name="my model", home=str(home))
     uncoded = tmp_path / "uncoded.jsonl"
     uncoded.write_text('{"note_id": "1", "text": "Seen today."}\n')
-    with pytest.raises(ExampleError, match="--codes-column"):
-        train("codes", str(uncoded), home=str(home))
+    with pytest.raises(ExampleError, match=r"none of \d+ notes has codes"):
+        flat(train)("codes", str(uncoded), home=str(home))
 
 
 @pytest.mark.parametrize(
@@ -262,7 +268,7 @@ def test_a_report_that_cannot_be_written_is_an_error_before_any_work(
 ) -> None:
     file = str(tmp_path / report)
     for step in (partial(train, "plan"), partial(evaluate, "icd-codes")):
-        with pytest.raises(ReportError, match=f"--report {file}: {why}"):
+        with pytest.raises(ReportError, match=f"the report {file}: {why}"):
             step("nowhere.jsonl", report=file, home=str(home))
 
 
@@ -290,7 +296,7 @@ def test_checkpoints_are_kept_until_the_model_is_registered(
 ) -> None:
     def train_small() -> Trained:
         settings = ["width=4", "filters=4", "epochs=1"]
-        return train(
+        return flat(train)(
             "codes", str(notes), model="cnn", setting=settings, name="coughs", folds=2, home=str(home)
         )
 
@@ -304,7 +310,7 @@ def test_checkpoints_are_kept_until_the_model_is_registered(
     ]
     notes.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
-        patched.setattr("rubricator.flows.train._log", no_space)
+        patched.setattr("rubricator.flows.train.log_challenger", no_space)
         train_small()
     assert list(home.glob("checkpoints/*/*/*/finished.safetensors"))
     assert train_small().version == "1"

@@ -14,9 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from rubricator.flows.demo.synthetic import SyntheticCorpus, write_synthetic_notes
+from rubricator.flows.parameters.flat import flat
 from rubricator.flows.predict import predict
-from rubricator.flows.train import networks_in_training, train
-from rubricator.models.neural.classifier import ShuffledRows
+from rubricator.flows.train import train
+from rubricator.flows.training.checkpoints import networks_in_training
+from rubricator.models.neural.training_data import ShuffledRows
 from rubricator.models.registry import registry
 
 SMALL = [
@@ -33,6 +35,7 @@ SMALL = [
 KILLED = """
 import json, os, signal, sys
 import transformers
+from rubricator.flows.parameters.flat import flat
 from rubricator.flows.train import train
 
 trained = 0
@@ -48,7 +51,7 @@ class Kill(transformers.TrainerCallback):
 
 made = transformers.Trainer.__init__
 transformers.Trainer.__init__ = lambda self, *a, callbacks, **k: made(self, *a, callbacks=[*callbacks, Kill()], **k)
-train(**json.load(sys.stdin))
+flat(train)(**json.load(sys.stdin))
 """
 
 
@@ -81,7 +84,7 @@ def test_codes_by_a_cnn_go_on_after_kill_9_and_are_predicted_with_evidence(
     monkeypatch.setattr(
         ShuffledRows, "set_epoch", lambda self, epoch: (asked.append(epoch), shuffle(self, epoch))
     )
-    trained = train(**given)
+    trained = flat(train)(**given)
     epochs = [epoch for epoch, _ in groupby(asked)]
     whole = [0, 1, 2, 3, 4, 5]
     assert epochs == [0, 3, 4, 5, *whole * 3], "the first of five networks was done, the second half done"
@@ -96,7 +99,7 @@ def test_codes_by_a_cnn_go_on_after_kill_9_and_are_predicted_with_evidence(
 def test_plan_sentences_by_a_cnn_are_predicted_with_evidence(
     corpus: SyntheticCorpus, home: Path, tmp_path: Path
 ) -> None:
-    trained = train(
+    trained = flat(train)(
         "plan",
         str(corpus.notes),
         model="cnn",
@@ -116,7 +119,7 @@ def predicted(
     corpus: SyntheticCorpus, model: str, out: Path, home: Path
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """All rows for the unseen notes, each of them with evidence within its unit; and the texts by note id."""
-    predict(
+    flat(predict)(
         str(corpus.new_notes),
         model=f"{model}@challenger",
         out=str(out),

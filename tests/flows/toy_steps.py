@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import pyarrow as pa
 
-from rubricator.flows.jobs.shards import ShardTables
+from rubricator.flows.jobs.step import ShardTables
 
 WORDS = pa.schema([("note_id", pa.string()), ("words", pa.int32())])
 LENGTHS = pa.schema([("note_id", pa.string()), ("characters", pa.int32())])

@@ -19,7 +19,8 @@ from rubricator.models.classifier import CLASSIFIERS, classifier_class
 from rubricator.models.ensemble.classifier import EnsembleSettings, Member
 from rubricator.models.ensemble.training import train_ensemble
 from rubricator.models.registry import pyfunc_entry, registry
-from rubricator.models.registry.registry import ResolvedModel, write_bundle
+from rubricator.models.registry.bundle import write_bundle
+from rubricator.models.registry.registry import ResolvedModel
 from rubricator.models.trained_model import TrainedModel
 from rubricator.models.training import cross_validate, train_model
 from rubricator.nlp.contexts import Context, neighbours

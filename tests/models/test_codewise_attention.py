@@ -47,14 +47,14 @@ def test_it_is_the_formula_of_the_paper(module: CodewiseAttention, hidden: torch
             assert (attention[~MASK[text]] == 0).all()
 
 
-@pytest.mark.parametrize("cells", [1, 50, 200])
+@pytest.mark.parametrize("entries", [1, 50, 200])
 def test_blocks_change_neither_logits_nor_gradients(
-    module: CodewiseAttention, hidden: torch.Tensor, monkeypatch: pytest.MonkeyPatch, cells: int
+    module: CodewiseAttention, hidden: torch.Tensor, monkeypatch: pytest.MonkeyPatch, entries: int
 ) -> None:
     parameters = [hidden, *module.parameters()]
     whole = module(hidden, MASK)
     gradients = torch.autograd.grad(whole.square().sum(), parameters)
-    monkeypatch.setattr(codewise_attention, "_BLOCK_CELLS", cells)
+    monkeypatch.setattr(codewise_attention, "_BLOCK_ENTRIES", entries)
     blocked = module(hidden, MASK)
     torch.testing.assert_close(blocked, whole)
     torch.testing.assert_close(torch.autograd.grad(blocked.square().sum(), parameters), gradients)

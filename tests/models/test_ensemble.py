@@ -13,6 +13,7 @@ from rubricator.models.ensemble.classifier import (
     EnsembleError,
     EnsembleSettings,
     Member,
+    NoGainError,
     average,
     fit_weights,
 )
@@ -159,7 +160,7 @@ def test_an_ensemble_that_is_no_better_is_refused(
 ) -> None:
     members = [words, characters]
     found = cross_validate_ensemble(members, examples, task="codes", folds=3)
-    with pytest.raises(EnsembleError, match=r"against icd/1 alone .* --setting must_win=false"):
+    with pytest.raises(NoGainError, match=r"against icd/1 alone .* the setting must_win=false"):
         require_win(members, examples, found, EnsembleSettings())
     best, score = require_win(members, examples, found, EnsembleSettings(must_win=False))
     assert (best, score) == (

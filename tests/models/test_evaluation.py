@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn import metrics
 
-from rubricator.models.scores.evaluation import evaluate, on_labels, paired_bootstrap
+from rubricator.models.scores.evaluation import evaluate
 
 LABELS = [f"label-{number}" for number in range(6)]
 
@@ -122,7 +122,7 @@ def test_labels_are_put_in_buckets_by_their_positives_in_training() -> None:
     assert bucket.metrics["recall_at_15"].value == pytest.approx(among / bucket.positives)
 
 
-def test_a_bucket_without_true_cells_has_no_figures() -> None:
+def test_a_bucket_without_true_entries_has_no_figures() -> None:
     targets = csr_matrix([[1, 0], [0, 0]])
     scores = np.array([[0.9, 0.1], [0.2, 0.1]], np.float32)
     found = evaluate(
@@ -201,30 +201,6 @@ def test_the_same_seed_gives_the_same_intervals() -> None:
         evaluate(targets, scores, scores > 0.5, np.arange(80), LABELS, seed=7, bootstrap=50) for _ in "12"
     )
     assert first == again
-
-
-def test_paired_difference_is_sharper_than_the_two_intervals() -> None:
-    targets, scores = random_case(300)
-    worse = scores >= 0.5
-    better = worse | (targets.toarray().astype(bool) & (scores > 0.4))
-    found = paired_bootstrap(targets, worse, better, np.arange(300))
-    assert found.low > 0
-    assert found.worse == 0
-    same = paired_bootstrap(targets, worse, worse, np.arange(300))
-    assert (same.difference, same.low, same.high, same.worse) == (0, 0, 0, 0)
-
-
-def test_labels_the_model_does_not_know_are_zero() -> None:
-    values = np.array([[0.1, 0.2]], np.float32)
-    assert (
-        on_labels(values, ["a", "b"], ["b", "c", "a"]).tolist()
-        == np.array([[0.2, 0, 0.1]], np.float32).tolist()
-    )
-
-
-def test_sparse_cells_are_put_on_other_labels_too() -> None:
-    values = csr_matrix([[1, 0], [1, 1]])
-    assert on_labels(values, ["a", "b"], ["b", "c", "a"]).toarray().tolist() == [[0, 0, 1], [1, 0, 1]]
 
 
 @pytest.mark.parametrize(("rows", "labels"), [(10_000, 45), (40_000, 1)])

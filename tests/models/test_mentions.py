@@ -9,8 +9,9 @@ import pytest
 from labelled import examples_of
 from scipy.sparse import csr_matrix
 
-from rubricator.models.boosted_trees import BoostedTrees
 from rubricator.models.mentions.classifier import MentionClassifier, MentionSettings
+from rubricator.models.mentions.features import FEATURES, entries
+from rubricator.models.mentions.found import match
 from rubricator.models.mentions.matching import NameIndex, name_of, read_words, word_key, word_keys
 from rubricator.nlp.contexts import LabelSpan
 
@@ -187,27 +188,22 @@ def test_without_marked_evidence_names_of_codes_still_count() -> None:
     assert fitted(marked=False).predict_proba(texts)[0, 4] > 0
 
 
-def test_trees_from_arrays_judge_as_scikit_learn_does() -> None:
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+def test_every_column_of_the_features_has_a_name() -> None:
+    texts, *_ = notes(20)
+    found = match(MENTIONS.dictionary, [read_words(text) for text in texts])
+    key, features = entries(MENTIONS.dictionary, MENTIONS.counts, found, np.ones(20, bool))
+    assert features.shape == (len(key), len(FEATURES))
+    assert len(set(FEATURES)) == len(FEATURES)
+    columns = dict(zip(FEATURES, features.T, strict=True))
+    codes = len(MENTIONS.dictionary.codes)
+    assert columns["label.length"].tolist() == [len(LABELS[label]) for label in key % codes]
+    assert np.nanmax(columns["mention.outside"]) == 1
 
-    random = np.random.default_rng(0)
-    features = random.normal(size=(400, 3)).astype(np.float32)
-    features[::7, 1] = np.nan
-    truth = np.nan_to_num(features[:, 1]) + features[:, 0] > 0.3
-    trees = BoostedTrees.fit(features, truth, seed=0)
-    again = BoostedTrees.restore(trees.tensors())
-    assert (again.predict_proba(features) == trees.predict_proba(features)).all()
-    theirs = HistGradientBoostingClassifier(
-        max_iter=200,
-        learning_rate=0.05,
-        max_leaf_nodes=8,
-        min_samples_leaf=20,
-        l2_regularization=1.0,
-        early_stopping=False,
-        random_state=0,
-    )
-    with threadpool_limits(1):
-        judged = theirs.fit(features, truth).predict_proba(features)[:, 1]
-    assert trees.predict_proba(features) == pytest.approx(judged, abs=1e-6)
-    assert BoostedTrees.fit(features, np.zeros(400, bool), seed=0).predict_proba(features).max() < 0.01
+
+def test_how_often_a_mention_was_found_and_negated_is_a_feature() -> None:
+    text = "She has no dry cough. The dry cough is gone."
+    found = match(MENTIONS.dictionary, [read_words(text)])
+    key, features = entries(MENTIONS.dictionary, MENTIONS.counts, found, np.ones(1, bool))
+    columns = dict(zip(FEATURES, features[list(key).index(LABELS.index("R05.9"))], strict=True))
+    assert columns["mention.times"] == 2
+    assert columns["mention.negated"] == 0.5

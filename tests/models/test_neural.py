@@ -14,17 +14,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelled import examples_of
 from scipy.sparse import csr_matrix
+from tiny_networks import (
+    CONTEXTS,
+    FIVE_EPOCHS,
+    GROUPS,
+    KINDS,
+    LABELS,
+    NOTES,
+    SENTENCES,
+    TARGETS,
+    TEXTS,
+    fitted,
+    interrupt,
+)
 
-from rubricator.models.classifier import training_steps
-from rubricator.models.neural.classifier import ShuffledRows
-from rubricator.models.neural.cnn import CnnClassifier, CnnSettings
+from rubricator.models.checkpoints import training_steps
+from rubricator.models.neural.cnn import CnnClassifier
+from rubricator.models.neural.training_data import ShuffledRows
+from rubricator.models.registry.bundle import write_bundle
 from rubricator.models.registry.pyfunc_entry import load_bundle
-from rubricator.models.registry.registry import write_bundle
 from rubricator.models.training import train_model
 from rubricator.nlp.contexts import LabelSpan, neighbours
 from rubricator.nlp.examples import Examples
 
-FINDINGS = ["pneumonia of the left base", "dry cough", "knee pain"]
 WORDS = [
     "Pneumonia",
     "cough,",
@@ -40,30 +52,6 @@ WORDS = [
     "zq",
     "\n",
 ]
-KINDS = np.random.default_rng(0).integers(3, size=90)
-TEXTS = [f"patient {row} was seen with {FINDINGS[kind]} today, well" for row, kind in enumerate(KINDS)]
-TRUTH = np.where(np.arange(90) % 9, KINDS, 1)  # some labels are wrong, so that no network is perfect at once
-TARGETS = csr_matrix(np.eye(4, dtype=np.uint8)[TRUTH])  # the last label never occurs
-LABELS = ["J18", "R05", "M25", "Z99"]
-GROUPS = np.arange(90) // 2
-CONTEXTS = neighbours(TEXTS)
-SMALL = {
-    "width": 16,
-    "filters": 8,
-    "hidden": 16,
-    "learning_rate": 0.01,
-    "batch_size": 4,
-    "epochs": 12,
-    "max_tokens": 60,
-}
-SENTENCES = CnnSettings(context=2, run=4, dropout=0.2, **{**SMALL, "epochs": 25})
-NOTES = CnnSettings(codewise=True, dropout=0.2, **SMALL)
-
-
-def fitted(chosen: CnnSettings, *, checkpoints: Path | None = None, **given) -> CnnClassifier:
-    classifier = CnnClassifier(LABELS, chosen)
-    classifier.checkpoints = checkpoints
-    return classifier.fit(examples_of(TEXTS, TARGETS, LABELS, groups=GROUPS, contexts=CONTEXTS, **given))
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +164,7 @@ def test_attention_is_pulled_onto_marked_evidence() -> None:
     shares = []
     for evidence in (None, marked):
         model = fitted(NOTES.model_copy(update={"evidence_weight": 3.0}), evidence=evidence)
-        corpus = model._read(TEXTS[:3], None)
+        corpus = model.corpus_of(TEXTS[:3], None)
         batch = corpus.batch([0, 1, 2])
         network = model.networks[0]
         attention = network.attention(
@@ -229,7 +217,7 @@ import os, signal, sys
 from pathlib import Path
 import transformers
 sys.path[:0] = {folders!r}
-import test_neural
+import tiny_networks
 
 class Kill(transformers.TrainerCallback):
     def on_epoch_begin(self, args, state, control, **_):
@@ -238,18 +226,15 @@ class Kill(transformers.TrainerCallback):
 
 made = transformers.Trainer.__init__
 transformers.Trainer.__init__ = lambda self, *a, callbacks, **k: made(self, *a, callbacks=[*callbacks, Kill()], **k)
-test_neural.fitted(test_neural.FIVE_EPOCHS, checkpoints=Path({checkpoints!r}))
+tiny_networks.fitted(tiny_networks.FIVE_EPOCHS, checkpoints=Path({checkpoints!r}))
 """
-FIVE_EPOCHS = SENTENCES.model_copy(update={"epochs": 5, "patience": 9})
 
 
 def test_training_that_was_killed_goes_on_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed = fitted(FIVE_EPOCHS).predict_proba(TEXTS, contexts=CONTEXTS)
-    script = KILLED.format(
-        folders=[str(Path(__file__).parents[up]) for up in (0, 1)], checkpoints=str(tmp_path)
-    )
+    script = KILLED.format(folders=[str(Path(__file__).parents[1])], checkpoints=str(tmp_path))
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     [(done, most)] = training_steps(tmp_path)
@@ -284,16 +269,12 @@ def test_training_that_had_stopped_early_when_it_was_killed_does_not_go_on(
     np.testing.assert_array_equal(resumed, undisturbed)
 
 
-def interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
 def test_batches_have_room_for_the_longest_neighbour() -> None:
     one_is_long = ["a short one"] * 50 + ["word " * 500] + [f"short {number}" for number in range(50)]
     classifier = fitted(SENTENCES.model_copy(update={"epochs": 1, "max_tokens": 500}))
-    corpus = classifier._read(one_is_long, neighbours(one_is_long))
+    corpus = classifier.corpus_of(one_is_long, neighbours(one_is_long))
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("rubricator.models.neural.classifier._BATCH_TOKENS", 4000)
+        patched.setattr("rubricator.models.neural.corpus.MOST_TOKENS", 4000)
         batches = list(corpus.batches())
     assert np.concatenate(batches).tolist() == list(range(101))
     assert max(corpus.batch(rows).input_ids.numel() for rows in batches) <= 4000

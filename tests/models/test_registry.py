@@ -22,8 +22,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from rubricator.models.registry import registry
-from rubricator.models.registry.registry import RegistryError, ResolvedModel, UntrustedModelError
+from rubricator.models.registry import bundle, registry
+from rubricator.models.registry.errors import RegistryError, UntrustedModelError
+from rubricator.models.registry.registry import ResolvedModel
 from rubricator.models.scores.out_of_fold import OutOfFoldTable
 from rubricator.models.trained_model import TrainedModel
 from rubricator.models.training import train_model
@@ -134,7 +135,7 @@ def test_an_alias_is_looked_up_once(store: Path, model: TrainedModel) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("plan-svm", "'plan-svm' has no champion; promote a version with `rubricator promote plan-svm"),
+        ("plan-svm", "'plan-svm' has no champion; promote a version, or use plan-svm@challenger"),
         ("plan-svm@night", "'plan-svm' has no night"),
         ("plan-svm/7", "'plan-svm' has no version 7"),
         ("icd", "no model is registered as 'icd'"),
@@ -197,15 +198,15 @@ def test_versions_with_different_source_work_side_by_side(
     store: Path, model: TrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     new = register(model)
-    package, sources = registry.snapshot()
+    package, sources = bundle.snapshot()
     halved = """
 _full = TrainedModel.predict_proba
 TrainedModel.predict_proba = lambda self, texts, **contexts: 0.5 * _full(self, texts, **contexts)
 """
     changed = {**sources, "models/trained_model.py": sources["models/trained_model.py"] + halved}
-    monkeypatch.setattr(registry, "snapshot", lambda: ("rubricator_0123456789ab", changed))
+    monkeypatch.setattr(bundle, "snapshot", lambda: ("rubricator_0123456789ab", changed))
     old = register(model)
-    monkeypatch.setattr(registry, "snapshot", lambda: (package, sources))
+    monkeypatch.setattr(bundle, "snapshot", lambda: (package, sources))
 
     expected = probabilities(model, TEXTS)
     table = pd.DataFrame({"text": PLANS})
@@ -223,10 +224,10 @@ TrainedModel.predict_proba = lambda self, texts, **contexts: 0.5 * _full(self, t
 def test_loading_an_older_source_survives_its_folder_and_writes_nothing_into_it(
     store: Path, model: TrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, sources = registry.snapshot()
+    _, sources = bundle.snapshot()
     marked = {path: text + "\n# older\n" for path, text in sources.items()}
     with monkeypatch.context() as patch:
-        patch.setattr(registry, "snapshot", lambda: ("rubricator_aaaaaaaaaaaa", marked))
+        patch.setattr(bundle, "snapshot", lambda: ("rubricator_aaaaaaaaaaaa", marked))
         patch.setattr(sys, "dont_write_bytecode", False)
         resolved = register(model)
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
@@ -290,7 +291,7 @@ def test_an_mlmodel_that_would_load_anything_else_is_refused(
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
-    registered_so = replace(resolved, sums=registry.sha256_sums(files_of(resolved)))
+    registered_so = replace(resolved, sums=bundle.sha256_sums(files_of(resolved)))
     with pytest.raises(UntrustedModelError, match="another loader or other files"):
         registry.load(registered_so)
 

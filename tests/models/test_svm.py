@@ -12,8 +12,9 @@ from labelled import examples_of
 from pydantic import ValidationError
 from scipy.sparse import csr_matrix
 
-from rubricator.models.linear.ngrams import NgramFeatures, NgramSettings, tokenize
+from rubricator.models.linear.ngrams import NgramFeatures, NgramSettings
 from rubricator.models.linear.svm import SvmClassifier, SvmSettings
+from rubricator.models.linear.tokens import tokenize
 from rubricator.models.neural.cnn import CnnSettings
 
 TEXTS = [
@@ -58,13 +59,13 @@ SVM = fitted()
 
 
 def decisions(svm: SvmClassifier, texts: Sequence[str]) -> np.ndarray:
-    return (svm.features.transform(texts) @ svm.weights).toarray()
+    return (svm.features.transform(texts) @ svm.model.weights).toarray()
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.one_of(st.sampled_from(WORDS), st.text(max_size=6)), max_size=30).map(" ".join))
 def test_the_parts_of_the_tokens_sum_up_to_the_decision(text: str) -> None:
-    ((offsets, parts),) = SVM.features.contributions([text], [SVM.weights.toarray()])
+    ((offsets, parts),) = SVM.features.contributions([text], [SVM.model.weights.toarray()])
     assert parts.sum(axis=0) == pytest.approx(decisions(SVM, [text])[0], abs=1e-4)
     assert all(re.fullmatch(r"\w.*\w|\w", text[start:end]) for start, end in offsets)
     assert (offsets[1:, 0] >= offsets[:-1, 1]).all()
@@ -149,7 +150,7 @@ def test_only_the_largest_weights_are_kept() -> None:
     small = SvmClassifier(["J18"], SvmSettings(most_weights=20))
     targets = csr_matrix(np.array([["pneumonia" in text] for text in TEXTS], np.uint8))
     small.fit(examples_of(TEXTS, targets, small.labels))
-    assert small.weights.nnz == 20
+    assert small.model.weights.nnz == 20
     assert ((small.predict_proba(TEXTS) > 0.5) == targets.toarray()).all()
 
 
@@ -184,8 +185,8 @@ def test_a_label_is_learnt_again_from_as_many_features_as_rank_best_on_what_it_h
         return SvmClassifier(["R06"], chosen).fit(examples_of(texts, targets, ["R06"]))
 
     few, all_of_them, either = fit(10), fit(None), fit((10, 100_000))
-    assert few.weights.nnz == 10
-    assert all_of_them.weights.nnz > 1000
+    assert few.model.weights.nnz == 10
+    assert all_of_them.model.weights.nnz > 1000
     assert (either.predict_proba(texts) == few.predict_proba(texts)).all()
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rubricator.models.decisions.thresholds import Highest, best_threshold, precise_threshold
+from rubricator.models.decisions.thresholds import TopK, best_threshold, precise_threshold
 
 
 def made_up(seed: int, decimals: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -17,31 +17,31 @@ def made_up(seed: int, decimals: int) -> tuple[NDArray[np.float32], NDArray[np.b
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("decimals", [1, 2, 7])
 def test_no_cut_has_a_better_f1_and_the_highest_probabilities_are_enough(seed: int, decimals: int) -> None:
-    cells, true = made_up(seed, decimals)
+    entries, true = made_up(seed, decimals)
 
     def f1(cut: float) -> float:
-        return float(2 * (true & (cells >= cut)).sum() / ((cells >= cut).sum() + true.sum()))
+        return float(2 * (true & (entries >= cut)).sum() / ((entries >= cut).sum() + true.sum()))
 
-    found = best_threshold(np.sort(cells), cells[true])
-    assert f1(found) == max(f1(cut) for cut in np.unique(cells[cells > 0]))
-    assert found not in cells
+    found = best_threshold(np.sort(entries), entries[true])
+    assert f1(found) == max(f1(cut) for cut in np.unique(entries[entries > 0]))
+    assert found not in entries
 
-    highest = Highest(700)
-    for block in np.split(cells, 30):
+    highest = TopK(700)
+    for block in np.split(entries, 30):
         highest.add(block.reshape(4, -1))
     held, floor = highest.rising()
-    assert len(held) < len(cells)
-    assert (held[held > floor] == np.sort(cells[cells > floor])).all()
-    assert best_threshold(held, cells[true], floor=floor) == found
+    assert len(held) < len(entries)
+    assert (held[held > floor] == np.sort(entries[entries > floor])).all()
+    assert best_threshold(held, entries[true], floor=floor) == found
 
 
 @pytest.mark.parametrize("decimals", [1, 2, 7])
 def test_the_lowest_probability_that_is_precise_enough(decimals: int) -> None:
-    cells, _ = made_up(0, decimals)
-    true = np.random.default_rng(1).random(3000) < cells * 0.9
-    precise = [cut for cut in np.unique(cells) if true[cells >= cut].mean() >= 0.7]
-    assert precise_threshold(np.sort(cells), cells[true], 0.7) == min(precise)
-    assert precise_threshold(np.sort(cells), cells[:0], 0.7) == np.inf
+    entries, _ = made_up(0, decimals)
+    true = np.random.default_rng(1).random(3000) < entries * 0.9
+    precise = [cut for cut in np.unique(entries) if true[entries >= cut].mean() >= 0.7]
+    assert precise_threshold(np.sort(entries), entries[true], 0.7) == min(precise)
+    assert precise_threshold(np.sort(entries), entries[:0], 0.7) == np.inf
 
 
 def test_what_is_true_and_has_probability_0_counts_as_missed() -> None:

@@ -13,12 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from rubricator.models.classifier import (
-    ContextError,
-    ModelFormatError,
-    UnknownClassifierError,
-    classifier_class,
-)
+from rubricator.models.classifier import ContextError, UnknownClassifierError, classifier_class
+from rubricator.models.model_files import ModelFormatError
 from rubricator.models.trained_model import TrainedModel
 from rubricator.models.training import cross_validate, train_model
 from rubricator.nlp.contexts import Context
@@ -291,10 +287,10 @@ def test_a_classifier_that_reads_neighbours_says_that_notes_have_none(
         train_model(made_up_examples(40, 1), task="codes", classifier=classifier, settings=chosen)
 
 
-def test_a_random_split_learns_from_all_further_examples() -> None:
+def test_a_random_split_learns_from_all_auxiliary_examples() -> None:
     texts, targets = made_up_notes(40)
     groups = np.arange(40) % 4
-    further = examples_of(texts[:8], targets[:8], groups[:8])
+    auxiliary = examples_of(texts[:8], targets[:8], groups[:8])
     learnt_from = []
 
     def learn(examples: Examples, **_: object) -> TrainedModel:
@@ -303,7 +299,7 @@ def test_a_random_split_learns_from_all_further_examples() -> None:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("rubricator.models.training.train_model", learn)
-        examples = replace(examples_of(texts, targets, groups), auxiliary=further)
+        examples = replace(examples_of(texts, targets, groups), auxiliary=auxiliary)
         cross_validate(examples, task="codes", classifier="svm", folds=4, grouped=False)
     assert learnt_from == [30 + 8] * 4
 

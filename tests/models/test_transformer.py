@@ -11,34 +11,25 @@ import torch
 from labelled import examples_of
 from scipy.sparse import csr_matrix
 from sklearn.metrics import roc_auc_score
+from tiny_networks import QUICK_TRANSFORMER, batch_matters, notes
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, RobertaConfig, RobertaModel
 
-from rubricator.models.neural import transformer
-from rubricator.models.neural.transformer import (
-    EncoderError,
-    TransformerClassifier,
-    TransformerSettings,
-    encoder_source,
-    minilm_folder,
-)
+from rubricator.models.neural.encoder_files import MINILM_PACKAGE, encoder_source, minilm_folder
+from rubricator.models.neural.encoders import PretrainedEncoder
+from rubricator.models.neural.settings import EncoderError, TransformerSettings
+from rubricator.models.neural.transformer import TransformerClassifier
 from rubricator.nlp.contexts import Context
 
-PHRASE = "cough fever rash pain nausea seen today with no since monday mild patient reports knee left return"
-WORDS = PHRASE.split()
 LABELS = ["786.2", "780.6"]
-QUICK = {"epochs": 2, "batch_size": 8, "folds": 2, "dim": 16, "heads": 2, "feed_forward": 32, "layers": 1}
-
-
-def notes(count: int, *, seed: int = 0, longest: int = 30) -> list[str]:
-    random = np.random.default_rng(seed)
-    return [" ".join(random.choice(WORDS, random.integers(2, longest))) for _ in range(count)]
 
 
 def fitted(**settings: object) -> TransformerClassifier:
     texts = notes(32)
     targets = csr_matrix(np.array([["cough" in text, "fever" in text] for text in texts], np.uint8))
-    classifier = TransformerClassifier(LABELS, TransformerSettings.model_validate({**QUICK, **settings}))
+    classifier = TransformerClassifier(
+        LABELS, TransformerSettings.model_validate({**QUICK_TRANSFORMER, **settings})
+    )
     contexts = [Context(("Seen today.",), ("No rash.", "Return monday.")) for _ in texts]
     return classifier.fit(examples_of(texts, targets, LABELS, contexts=contexts))
 
@@ -111,16 +102,6 @@ def roberta(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def batch_matters(classifier: TransformerClassifier) -> float:
-    """The largest difference that the other texts of a batch, their order or their padding make to a probability."""
-    texts = notes(12, seed=5, longest=90)
-    context = [Context(("Mild pain.",), ("Seen today with rash.",))] * len(texts)
-    together = classifier.predict_proba(texts, contexts=context)
-    alone = np.concatenate([classifier.predict_proba([text], contexts=context[:1]) for text in texts])
-    turned = classifier.predict_proba(texts[::-1], contexts=context)[::-1]
-    return float(max(abs(together - alone).max(), abs(together - turned).max()))
-
-
 @pytest.mark.parametrize("context", [0, 2])
 def test_the_small_encoder_reads_a_text_the_same_in_any_batch(context: int) -> None:
     assert batch_matters(fitted(context=context)) < 1e-5
@@ -149,25 +130,20 @@ def test_a_pretrained_encoder_reads_a_text_the_same_in_any_batch(
     assert batch_matters(fitted(encoder=str(folder), context=1)) < 1e-5
 
 
-def test_the_published_positions_make_a_text_depend_on_its_batch() -> None:
-    """TransICD's published program: what the corrected one is compared with."""
-    assert batch_matters(fitted(positions="batch")) > 1e-3
-
-
-def test_the_published_positions_know_no_word_order() -> None:
+def test_the_small_encoder_knows_the_order_of_words() -> None:
     text = "patient reports cough since monday no fever"
     turned = " ".join(reversed(text.split()))
-    for positions, order_counts in (("batch", False), ("token", True)):
-        forward, backward = (fitted(positions=positions).predict_proba([words]) for words in (text, turned))
-        assert (abs(forward - backward).max() > 1e-4) == order_counts
+    classifier = fitted()
+    forward, backward = (classifier.predict_proba([words]) for words in (text, turned))
+    assert abs(forward - backward).max() > 1e-4
 
 
 def test_tokens_of_a_chunk_are_read_as_the_encoder_reads_them_alone(bert: Path) -> None:
     """Beside the plain model: a string that fits, and a longer one whose tokens come from the chunk with more around."""
     classifier = TransformerClassifier(LABELS, TransformerSettings(encoder=str(bert), chunk=16, overlap=6))
     classifier.prepare([], np.zeros(0, np.int64))
-    encoder = classifier.network(trained=False).eval().encoder
-    assert isinstance(encoder, transformer.PretrainedEncoder)
+    encoder = classifier.network().eval().encoder
+    assert isinstance(encoder, PretrainedEncoder)
     plain = BertModel.from_pretrained(bert).eval()
     short, long = (
         torch.tensor([classifier.tokenizer.encode(text).ids])
@@ -230,7 +206,9 @@ def test_a_described_code_without_positives_is_found_by_its_words() -> None:
     texts = notes(40)
     classifier = TransformerClassifier(
         ["780.6", "782.1", "none"],
-        TransformerSettings.model_validate({**QUICK, "dim": 64, "descriptions": True, "epochs": 1}),
+        TransformerSettings.model_validate(
+            {**QUICK_TRANSFORMER, "dim": 64, "descriptions": True, "epochs": 1}
+        ),
     )
     fever = csr_matrix(np.array([["fever" in text, False, False] for text in texts], np.uint8))
     descriptions = ["fever", "rash", None]
@@ -266,10 +244,10 @@ def test_minilm_is_refused_where_it_is_missing_or_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setitem(sys.modules, transformer.MINILM_PACKAGE, None)
+        patch.setitem(sys.modules, MINILM_PACKAGE, None)
         with pytest.raises(EncoderError, match=r"pip install '\.\[minilm\]'"):
             minilm_folder()
-    package = tmp_path / transformer.MINILM_PACKAGE
+    package = tmp_path / MINILM_PACKAGE
     (package / "model").mkdir(parents=True)
     (package / "__init__.py").write_text("raise RuntimeError('none of its code is run')")
     (package / "model" / "model.safetensors").write_bytes(b"other weights")
@@ -278,11 +256,11 @@ def test_minilm_is_refused_where_it_is_missing_or_another(
         fitted(encoder="minilm")
 
 
-@pytest.mark.skipif(find_spec(transformer.MINILM_PACKAGE) is None, reason="the extra minilm is not installed")
+@pytest.mark.skipif(find_spec(MINILM_PACKAGE) is None, reason="the extra minilm is not installed")
 def test_minilm_knows_what_is_alike() -> None:
     classifier = TransformerClassifier(LABELS, TransformerSettings(encoder="minilm"))
     classifier.prepare([], np.zeros(0, np.int64))
-    encoder = classifier.network(trained=False).eval().encoder
+    encoder = classifier.network().eval().encoder
     strings = [
         classifier.tokenizer.encode(text).ids for text in ("chest pain", "angina pectoris", "knee fracture")
     ]

@@ -1,12 +1,17 @@
 """The lexicon: what it recognises, how a user extends it, and which mistakes in a file it names."""
 
 import pickle
+import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rubricator.nlp.lexicon.lexicon import Lexicon, LexiconError, normalise
+from rubricator.nlp.sections import letter_sets
 from rubricator.nlp.sections.finder import SectionFinder
+from rubricator.nlp.sections.heading_phrase import LETTERS
+from rubricator.nlp.weak_labels import WeakLabelSettings, label_note
 
 
 @pytest.fixture(scope="module")
@@ -190,9 +195,16 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path):
             "[categories.plan]\nvarients = ['x']",
             "plan.varients: there is no such key; did you mean 'variants'?",
         ),
-        ("[categories.plan]\ncolour = 'red'", "no such key; there are: loinc, role, variants, with_colon"),
+        (
+            "[categories.plan]\ncolour = 'red'",
+            "no such key; there are: loinc, role, weak_label, by_wording, place, joined, kinds, variants, with_colon",
+        ),
         ("[categories.board]\nrole = 'Mixd'", "categories.board.role: Input should be 'plan', 'mixed'"),
         ("[categories.board]\nrole = 'Mixd'", "; did you mean 'mixed'?"),
+        ("[categories.goals]\nplace = 'after plan'", "; did you mean 'after_plan'?"),
+        ("[categories.goals]\nweak_label = 'positiv'", "; did you mean 'positive'?"),
+        ("[categories.goals]\nkinds = ['holds_item']", "; did you mean 'holds_items'?"),
+        ("[categories.goals]\nkinds = 'advice'", "categories.goals.kinds: a list is expected"),
         (
             "[categories.folow_up]\nvariants = ['x y']",
             "role (plan, mixed, not-plan, neutral); did you mean 'follow_up'?",
@@ -228,6 +240,72 @@ def test_what_is_misspelt_is_asked_after(content: str, message: str):
 def test_a_new_category_like_none_has_no_question_after_it():
     with pytest.raises(LexiconError, match=r"needs a role \(plan, mixed, not-plan, neutral\)$"):
         Lexicon([("site.toml", "[categories.tumour_board]\nvariants = ['tumour board']")])
+
+
+# ---- what a user's file says of a category
+
+BOARD = "[categories.board]\nrole = 'neutral'\nvariants = ['tumour board']\n"
+NOTE = "HPI: Cough.\n\nPlan:\nRest at home.\n\nTumour board:\nRadiation will be offered."
+
+
+def board_labels(more: str) -> list[tuple[int | None, int | None]]:
+    """The label by heading and by wording of what stands under the user's heading."""
+    lexicon = Lexicon([("site.toml", BOARD + more)])
+    sections = SectionFinder(lexicon).find(NOTE)
+    units = label_note(NOTE, sections, WeakLabelSettings(), lexicon)
+    return [(unit.label, unit.worded) for unit in units if unit.category == "board"]
+
+
+@pytest.mark.parametrize(
+    ("more", "labels"),
+    [
+        ("", (None, None)),
+        ("weak_label = 'positive'", (1, None)),
+        ("weak_label = 'negative'", (0, None)),
+        ("by_wording = 'plan'", (None, 1)),
+        ("by_wording = 'next_place'", (None, None)),
+    ],
+)
+def test_a_category_of_the_user_has_the_weak_label_of_its_file(
+    more: str, labels: tuple[int | None, int | None]
+):
+    assert board_labels(more) == [labels]
+
+
+def test_positive_categories_that_were_chosen_are_all_there_are():
+    lexicon = Lexicon([("site.toml", BOARD + "weak_label = 'positive'")])
+    assert "board" in WeakLabelSettings().positives(lexicon)
+    assert WeakLabelSettings(positive=frozenset({"plan"})).positives(lexicon) == {"plan"}
+
+
+def test_what_a_file_leaves_out_of_a_category_stays_as_it_is():
+    built_in = Lexicon.load().categories["plan"]
+    category = Lexicon([("site.toml", "[categories.plan]\nkinds = ['no_topics']")]).categories["plan"]
+    assert category == replace(built_in, kinds=frozenset({"no_topics"}))
+
+
+def test_a_category_of_the_user_joins_a_plan_as_its_file_says():
+    heading = "Tumour board and plan"
+    assert Lexicon([("site.toml", BOARD)]).match(heading) == ("board", "joined")
+    for joined, category in (("companion", "plan"), ("judgement", "assessment_and_plan")):
+        lexicon = Lexicon([("site.toml", f"{BOARD}joined = '{joined}'")])
+        assert lexicon.match(heading) == (category, "joined")
+
+
+def test_a_category_of_the_user_is_never_a_part_of_a_plan_where_its_file_says_so():
+    text = "PLAN:\n1. Chest: stable.\n\nTumour board: seen.\n"
+    for more, categories in (("", ["plan"]), ("place = 'outside_plan'", ["plan", "board"])):
+        finder = SectionFinder(Lexicon([("site.toml", BOARD + more)]))
+        assert [section.category for section in finder.find(text)] == categories
+
+
+def test_letters_of_sets_stand_for_categories_of_the_lexicon(lexicon):
+    tables = tomllib.loads(Path(letter_sets.__file__).with_suffix(".toml").read_text())
+    named = [*tables["letters"].values(), *tables["headings"]]
+    for entry in tables["sets"]:
+        named += entry.get("categories", {}).values()
+        assert set(entry.get("categories", {})) <= set(entry["letters"]) <= LETTERS
+    assert set(named) <= lexicon.categories.keys()
 
 
 # ---- what the user names wins

@@ -35,7 +35,7 @@ NOTES = [
         "patient_id": "p1",
         "text": f"PLAN:\r\n1. Stop — “metformin”\t{CANARY}\n",
         "written_on": "2031-05-06",
-        "note_type": "Progress note",
+        "note_type": "ReadPosition note",
         "codes": ["E11.9", "003.1"],
     },
     {"note_id": "b", "patient_id": "p1", "text": f'He said "hi", {CANARY}; né\x00\x0b 😀', "codes": []},
@@ -413,7 +413,7 @@ def test_columns_can_be_named(tmp_path: Path) -> None:
         "proc": ["0DTJ4ZZ"],
     }
     path = write_json_lines(tmp_path / "n.jsonl", [note])
-    assert "2 columns could be the text: text_es, text_en; name the right one with --text-column" in refusal(
+    assert "2 columns could be the text: text_es, text_en; name the right one (text_column)" in refusal(
         path
     )
     named = read(path, id_column="key", patient_column="who", text_column="TEXT_EN", codes_column="proc")[0][
@@ -437,10 +437,10 @@ def test_a_missing_column_is_an_error_that_lists_the_columns(tmp_path: Path, suf
     frame = pl.DataFrame({"key": ["1"], "body_md": [CANARY], "n": [3]})
     {".jsonl": frame.write_ndjson, ".csv": frame.write_csv, ".parquet": frame.write_parquet}[suffix](path)
     found = "columns are key, body_md, n"
-    assert refusal(path) == f"{path}: no column looks like the note id; name it with --id-column; {found}"
-    assert "no column looks like the text; name it with --text-column" in refusal(path, id_column="key")
+    assert refusal(path) == f"{path}: no column looks like the note id; name it (id_column); {found}"
+    assert "no column looks like the text; name it (text_column)" in refusal(path, id_column="key")
     wrong = refusal(path, id_column="key", text_column="body_md", patient_column="mrn")
-    assert wrong == f"{path}: column 'mrn' (--patient-column) is missing; {found}"
+    assert wrong == f"{path}: column 'mrn' (patient_column) is missing; {found}"
     with pytest.raises(ValueError, match="extra"):
         NoteSettings(colour_column="x")  # type: ignore[call-arg]
 

@@ -15,8 +15,8 @@ He said ""rest"".
 Discharge Plan: rest
 "
 175,22532,167853,"2151-08-05",,,"Discharge summary","Addendum",,,"Addendum: none"
-176,22532,167853,"2151-07-20","2151-07-20 10:00:00","2151-07-20 11:00:00","Physician ","Physician Resident Progress Note",15000,,"PLAN: rest"
-177,22532,167853,"2151-07-20","2151-07-20 10:00:00","2151-07-20 11:00:00","Nursing","Nursing Progress Note",15000,"1","written on the wrong chart"
+176,22532,167853,"2151-07-20","2151-07-20 10:00:00","2151-07-20 11:00:00","Physician ","Physician Resident ReadPosition Note",15000,,"PLAN: rest"
+177,22532,167853,"2151-07-20","2151-07-20 10:00:00","2151-07-20 11:00:00","Nursing","Nursing ReadPosition Note",15000,"1","written on the wrong chart"
 178,13702,,"2118-06-07",,,"Echo","Report",,,"Normal"
 179,13702,107527,"2118-06-14",,,"Discharge summary","Report",,,"Discharged home"
 180,13703,107528,"2118-06-14",,,"Discharge summary","Report",,,"Nothing was billed"

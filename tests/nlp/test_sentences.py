@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rubricator.nlp.plain_text.plain_text import read_plain
+from rubricator.nlp.plain_text.plain import read_plain
 from rubricator.nlp.sentences.splitter import split_parts, split_sentences
 
 Span = tuple[int, int]

@@ -1,0 +1,254 @@
+"""The parent's side of a job: read notes, have shards done by workers, and record what is done (see the package)."""
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from rubricator.flows.jobs.files import locked, sync_folder, write_text
+from rubricator.flows.jobs.ledger import JobError, Ledger, Shard, ShardDone, canonical, part_name
+from rubricator.flows.jobs.result import COMPOSED_NOTES, JobResult
+from rubricator.flows.jobs.shards import Notes, ShardCutter, made_path, spool_path
+from rubricator.flows.jobs.step import Engine, Step, Submitted
+from rubricator.flows.progress import Progress
+from rubricator.nlp.readers.files import DeadLetter
+
+_LOG = logging.getLogger(__name__)
+KILLS_UNTIL_GIVING_UP = (
+    25  # in a row; the note of a shard that kills its worker is found after log2(notes) kills
+)
+KILLED = "its worker process was killed, most likely for want of memory"
+MANIFEST_EVERY = 5.0  # seconds
+
+
+class OutFolderError(JobError):
+    """A folder that the tables cannot be written into."""
+
+
+class WorkerKilledError(JobError):
+    """Worker processes keep being killed, most likely for want of memory."""
+
+
+def run_job(
+    step: Step,
+    read: Callable[[Callable[[DeadLetter], None]], Notes],
+    out: Path,
+    *,
+    engine: Engine,
+    source: str,
+    shard_size: int | None = None,
+) -> JobResult:
+    """Do the step on every note that `out` does not hold yet.
+
+    read: opens the notes, given what to call with each dead letter. source: the notes as the user named them.
+    shard_size: notes a shard; by default shards grow until one is some 15 s of work.
+    Raises OutFolderError, JobIsRunningError, SettingsChangedError, WorkerKilledError, SafeError; what is done stays
+    done.
+    """
+    out = out.absolute()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = "it is a file" if out.is_file() else os.strerror(error.errno or errno.EIO)
+        raise OutFolderError(f"{out} cannot be the folder of the tables: {why}; name another one") from None
+    with (
+        locked(out),
+        Ledger(out, step=step.name, settings=step.settings, tables=(*step.schemas, COMPOSED_NOTES)) as ledger,
+    ):
+        job = _Job(
+            step=step,
+            notes=read(ledger.add_dead_letter),
+            out=out,
+            engine=engine,
+            ledger=ledger,
+            source=source,
+            shard_size=shard_size,
+        )
+        status = "stopped"
+        try:
+            result = job.run()
+            status = "complete"
+        finally:
+            shutil.rmtree(out / ".work", ignore_errors=True)  # it holds note text
+            job.write_manifest(status)
+        return result
+
+
+def read_manifest(out: Path) -> dict[str, Any]:
+    """The manifest of a job's folder. Raises JobError where there is none."""
+    path = out / "manifest.json"
+    if not path.is_file():
+        raise JobError(f"{out} has no manifest.json: it is not the folder of an extract or predict job")
+    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return manifest
+
+
+@dataclass(kw_only=True)
+class _Job:
+    step: Step
+    notes: Notes
+    out: Path
+    engine: Engine
+    ledger: Ledger
+    source: str
+    shard_size: int | None
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    done: int = 0
+    rows: Counter[str] = field(default_factory=Counter)
+    manifest_written: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.work = self.out / ".work" / self.ledger.run
+        self.files = [str(file) for file in self.notes.files]
+        self.cutter = ShardCutter(
+            notes=self.notes,
+            ledger=self.ledger,
+            work=self.work,
+            workers=self.engine.workers,
+            size=self.shard_size,
+            fail=self.fail,
+        )
+
+    def run(self) -> JobResult:
+        self.work.mkdir(parents=True)
+        self.write_manifest("running")
+        with Progress(self.step.name) as progress:
+            self.do_all(progress)
+        self.ledger.finish([self.source, *self.files])
+        return JobResult(
+            step=self.step.name,
+            out=self.out,
+            notes=self.done,
+            skipped=self.cutter.skipped,
+            dead_letters=len(self.ledger.dead_letters()),
+            rows={table: self.rows[table] for table in self.step.schemas},
+            composed=self.rows[COMPOSED_NOTES],
+            seconds=(datetime.now(UTC) - self.started).total_seconds(),
+        )
+
+    def do_all(self, progress: Progress) -> None:
+        """Do all shards; those that kill their worker are halved until the note that does it is alone."""
+        in_flight, shards = 2 * self.engine.workers, iter(self.cutter)
+        kills = 0
+        # they are tried again, and what is known of them is no sign that the machine cannot do the others
+        killers = {letter["note_id"] for letter in self.ledger.dead_letters() if letter["reason"] == KILLED}
+        lost = self.work_through(shards, in_flight, progress)
+        while lost:  # a worker was killed: one shard at a time now, so that it is known which one did it
+            shard = lost.pop()
+            if not self.work_through(iter([shard]), 1, progress):
+                kills = 0
+            else:
+                kills += not killers.issuperset(shard.note_ids)
+                if kills > KILLS_UNTIL_GIVING_UP:
+                    raise WorkerKilledError(
+                        f"worker processes were killed {kills} times in a row, most likely for want of memory, "
+                        f"at last on shard {shard.number}, {_named(shard)}. What is done stays done: run again "
+                        "with fewer workers or smaller shards"
+                    )
+                lost += self.smaller(shard)
+            if not lost:
+                lost = self.work_through(shards, in_flight, progress)
+
+    def work_through(self, shards: Iterator[Shard], in_flight: int, progress: Progress) -> list[Shard]:
+        """Do shards, at most `in_flight` at once; returns those in flight when a worker was killed."""
+        following = next(shards, None)
+        if following is None:
+            return []  # no process is started for nothing
+        finished: SimpleQueue[int] = SimpleQueue()
+        running: dict[int, tuple[Shard, Submitted]] = {}
+        with self.engine.start() as submit:
+            while following is not None or running:
+                try:
+                    while following is not None and len(running) < in_flight:
+                        future = submit(self.step, self.work, following.number)
+                        running[following.number] = following, future
+                        future.add_done_callback(partial(_put, finished, following.number))
+                        following = next(shards, None)
+                    number = finished.get()
+                    shard, future = running[number]
+                    done = future.result()
+                except Exception as error:
+                    # KilledWorker is Dask's word for it
+                    if not isinstance(error, BrokenExecutor) and type(error).__name__ != "KilledWorker":
+                        raise
+                    lost = [shard for shard, _ in running.values()]
+                    return lost if following is None else [*lost, following]
+                del running[number]
+                self.commit(shard, done)
+                share = self.notes.fraction_read * self.done / max(self.cutter.cut, 1)
+                progress.show(share, f"{self.done:,} notes")
+        return []
+
+    def commit(self, shard: Shard, done: ShardDone) -> None:
+        """Move a shard's files into the table folders, then record it: so no record lacks a file."""
+        sizes = {}
+        for table in done.rows:
+            made = made_path(self.work, shard.number, table)
+            sizes[table] = made.stat().st_size
+            (self.out / table).mkdir(exist_ok=True)
+            made.rename(self.out / table / part_name(shard.number))
+            sync_folder(self.out / table)
+        for note_id, reason in done.failed:
+            self.fail(note_id, f"failed: {reason}")
+        _LOG.info(
+            "shard %d: %d notes in %.1f s, %d failed",
+            *(shard.number, len(shard.note_ids), done.seconds, len(done.failed)),
+        )
+        self.ledger.record(shard, done, sizes=sizes, made_by=self.step.made_by)
+        spool_path(self.work, shard.number).unlink()
+        self.done += len(shard.note_ids) - len(done.failed)
+        self.rows.update(done.rows)
+        self.cutter.seconds_per_byte = done.seconds / max(shard.bytes, 1)
+        if time.monotonic() - self.manifest_written > MANIFEST_EVERY:
+            self.write_manifest("running")
+
+    def smaller(self, shard: Shard) -> list[Shard]:
+        """A shard that kills its worker, in two; a single note is a dead letter."""
+        if len(shard.note_ids) > 1:
+            return self.cutter.halves(shard)
+        self.fail(shard.note_ids[0], KILLED)
+        spool_path(self.work, shard.number).unlink()
+        return []
+
+    def fail(self, note_id: str, reason: str) -> None:
+        self.ledger.add_dead_letter(DeadLetter(self.source, None, note_id, reason))
+
+    def write_manifest(self, status: str) -> None:
+        self.manifest_written = time.monotonic()
+        if status != "running":
+            letters = (json.dumps(letter, ensure_ascii=False) + "\n" for letter in self.ledger.dead_letters())
+            write_text(self.out / "dead_letters.jsonl", "".join(letters))
+        manifest = {
+            "step": self.step.name,
+            "status": status,
+            "notes_from": self.source,
+            "files": self.files,
+            "started": self.started.isoformat(timespec="seconds"),
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
+            "settings": self.step.settings,
+            "settings_fingerprint": hashlib.sha256(canonical(self.step.settings).encode()).hexdigest(),
+            **self.ledger.summary(),
+        }
+        write_text(self.out / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False))
+
+
+def _named(shard: Shard) -> str:
+    """Its notes, by the ids of the first and the last."""
+    first, *others = shard.note_ids
+    return f"the notes {first!r} to {others[-1]!r}" if others else f"the note {first!r}"
+
+
+def _put(finished: SimpleQueue[int], number: int, _: object) -> None:
+    finished.put(number)

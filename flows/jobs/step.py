@@ -1,0 +1,62 @@
+"""What a job is made of: the work on a shard, and where workers are started."""
+
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import pyarrow as pa
+
+from rubricator.flows.jobs.ledger import Figures
+from rubricator.nlp.hidden_text import hides_text
+
+
+@hides_text("figures")
+class ShardTables(NamedTuple):
+    """What a step makes of some notes: a table for each schema, and figures that add up over shards."""
+
+    tables: dict[str, pa.Table]
+    figures: Figures
+
+
+class Step(Hashable, Protocol):
+    """The work of a job on any set of notes. Frozen, hashable and small: it is pickled with every shard."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def schemas(self) -> Mapping[str, pa.Schema]:
+        """The tables that it makes."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """JSON-able. Tables made with other settings never share a folder."""
+
+    @property
+    def made_by(self) -> dict[str, str]:
+        """What may differ between the shards of a folder: the version of the model."""
+
+    def prepare(self) -> Callable[[pa.Table], ShardTables]:
+        """Load what the work needs, once a process. The work takes a table of NOTES_SCHEMA."""
+
+
+class Submitted(Protocol):
+    """A future of the standard library, Prefect or Dask."""
+
+    def result(self) -> Any: ...
+
+    def add_done_callback(self, callback: Callable[[Any], None], /) -> Any: ...
+
+
+Submit = Callable[[Step, Path, int], Submitted]
+
+
+class Engine(Protocol):
+    """Where shards are worked on."""
+
+    @property
+    def workers(self) -> int: ...
+
+    def start(self) -> AbstractContextManager[Submit]:
+        """Start workers; what it gives calls `work_on_shard` in one of them."""

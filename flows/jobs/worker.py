@@ -1,0 +1,110 @@
+"""The workers' side of a job: do the notes of one shard, in a process of this program."""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from rubricator.flows.jobs.ledger import FailedNote, ShardDone
+from rubricator.flows.jobs.result import COMPOSED_NOTES
+from rubricator.flows.jobs.shards import made_path, spool_path
+from rubricator.flows.jobs.step import ShardTables, Step, Submit
+from rubricator.flows.run import guarded, is_interrupt
+from rubricator.models.processes import end_with_parent
+
+
+@guarded
+def work_on_shard(step: Step, work: Path, number: int) -> ShardDone:
+    """Do the notes of `shard-N.arrow` in the folder `work`, and write `shard-N.TABLE.parquet` of each table.
+
+    Composed notes are a table of their own, where there are any. A note on which the work raises is left out, and
+    told of by the name of the exception. Raises only exceptions without note text.
+    """
+    started = time.perf_counter()
+    process = _prepared(step)
+    with pa.memory_map(str(spool_path(work, number))) as file:
+        notes = pa.ipc.open_file(file).read_all()
+        parts, failed = _process(process, notes)
+        composed = _composed(notes, failed)
+    tables = {
+        table: pa.concat_tables([schema.empty_table(), *(part.tables[table] for part in parts)])
+        for table, schema in step.schemas.items()
+    }
+    if composed.num_rows:
+        tables[COMPOSED_NOTES] = composed
+    for table, whole in tables.items():
+        with made_path(work, number, table).open("wb") as made:
+            pq.write_table(whole, made, compression="zstd")
+            made.flush()
+            os.fsync(made.fileno())
+    figures: Counter[str] = Counter()
+    for part in parts:
+        figures.update(part.figures)
+    rows = {table: whole.num_rows for table, whole in tables.items()}
+    return ShardDone(rows, dict(figures), failed, time.perf_counter() - started)
+
+
+@lru_cache(maxsize=1)
+def _prepared(step: Step) -> Callable[[pa.Table], ShardTables]:
+    return step.prepare()
+
+
+def _process(
+    process: Callable[[pa.Table], ShardTables], notes: pa.Table
+) -> tuple[list[ShardTables], list[FailedNote]]:
+    """All notes at once; where that raises, each half alone, down to the notes that cannot be done."""
+    if not notes.num_rows:
+        return [], []
+    try:
+        return [process(notes)], []
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        reason = type(error).__name__
+    if notes.num_rows == 1:
+        return [], [FailedNote(notes["note_id"][0].as_py(), reason)]
+    half = notes.num_rows // 2
+    first, first_failed = _process(process, notes.slice(0, half))
+    second, second_failed = _process(process, notes.slice(half))
+    return first + second, first_failed + second_failed
+
+
+def _composed(notes: pa.Table, failed: list[FailedNote]) -> pa.Table:
+    """The notes whose text was composed by their reader, without those that failed."""
+    composed = notes.filter(notes["composed"])
+    ids = pa.array([note.note_id for note in failed], pa.string())
+    return composed.filter(pc.invert(pc.is_in(composed["note_id"], ids)))
+
+
+@dataclass(frozen=True)
+class LocalProcesses:
+    """Worker processes of this program, with nothing in between."""
+
+    workers: int
+
+    @contextmanager
+    def start(self) -> Iterator[Submit]:
+        # spawn: a fork of a process with threads (polars, pyarrow, Prefect) can hang
+        spawn = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(self.workers, mp_context=spawn, initializer=leave_stopping_to_parent)
+        try:
+            yield lambda step, work, number: pool.submit(work_on_shard, step, work, number)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def leave_stopping_to_parent() -> None:
+    """Called first in a worker process: Ctrl-C is its parent's affair, and it ends with a killed parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()

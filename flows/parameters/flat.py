@@ -1,0 +1,190 @@
+"""The flat form of a step: each setting a parameter of its own, as the command line, schedules and Prefect name them.
+
+A step takes its settings as objects: `train(task, notes, settings=TrainSettings(folds=5))`. Its flat form takes their
+fields: `flat(train)(task, notes, folds=5)`. The signature of the flat form is made from that of the step, so that a
+setting is written once, with its type, its default and its description.
+"""
+
+import functools
+import inspect
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar, get_origin
+
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticUndefined, to_json
+
+from rubricator.flows.parameters.options import Panel, Without, marks
+from rubricator.nlp.errors import RubricatorError, did_you_mean
+
+R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
+
+_LOG = logging.getLogger(__name__)
+_EMPTY, _KEYWORD = inspect.Parameter.empty, inspect.Parameter.KEYWORD_ONLY
+_MESSAGES = {  # in place of those of pydantic, by its type of error
+    "string_pattern_mismatch": "it is empty; give a name, or leave it out",
+    "string_too_short": "it is empty; give a name, or leave it out",
+    "tuple_type": "a list of strings is expected",
+}
+
+
+class ParameterError(RubricatorError):
+    """A parameter that a step does not have, or a value that it cannot take. argument: its name."""
+
+    def __init__(self, message: str, argument: str = "") -> None:
+        super().__init__(message)
+        self.argument = argument
+
+
+@dataclass(frozen=True)
+class Removed:
+    """A parameter of an earlier version. harmless: the value that changed nothing, and is still taken."""
+
+    harmless: str
+    because: str
+
+
+_REMOVED: dict[str, dict[str, Removed]] = {}  # by the qualified name of the step
+
+
+def removed(name: str, *, harmless: str, because: str) -> Callable[[F], F]:
+    """The flat form of the step still takes this parameter: its harmless value with a warning, no other.
+
+    because: why it was removed, as the end of a sentence.
+    """
+
+    def decorated(step: F) -> F:
+        _REMOVED.setdefault(_key(step), {})[name] = Removed(harmless, because)
+        return step
+
+    return decorated
+
+
+def removed_from(step: Callable[..., Any]) -> Mapping[str, Removed]:
+    """The parameters of earlier versions that the step's flat form still takes."""
+    return _REMOVED.get(_key(step), {})
+
+
+def pass_over_removed(step: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    """Warn of parameters of earlier versions. Raises ParameterError for one whose value would change something."""
+    for name, was in removed_from(step).items():
+        value = given.get(name)
+        if value is not None and value != was.harmless:
+            raise ParameterError(f"{name} was removed, {was.because}", name)
+        if value is not None:
+            _LOG.warning("%s was removed and is passed over: %s", name, was.because)
+
+
+def flat(step: Callable[..., R]) -> Callable[..., R]:
+    """The step with the fields of its settings as keyword parameters, in place of the settings.
+
+    Its signature holds the types with their descriptions. A call raises ParameterError for a parameter that the step
+    does not have, one that is missing, and a value of the wrong type. Raises TypeError where two parameters would have
+    the same name. A step without settings, or one that is flat already, keeps its parameters.
+    """
+    if hasattr(step, "__flat__"):
+        return step
+    own = list(inspect.signature(step).parameters.values())
+    gone = removed_from(step)
+    parameters = [flat for parameter in own for flat in _flattened(parameter)]
+    parameters += [inspect.Parameter(name, _KEYWORD, default=None, annotation=str | None) for name in gone]
+    names = [parameter.name for parameter in parameters]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise TypeError(f"{step.__name__} has two parameters {', '.join(sorted(twice))}")
+    parameters.sort(key=lambda parameter: parameter.kind)
+    signature = inspect.Signature(parameters)
+
+    @functools.wraps(step)
+    def flattened(*args: Any, **kwargs: Any) -> R:
+        given = _given(step.__name__, signature, args, kwargs)
+        pass_over_removed(step, given)
+        return step(**{name: value for each in own for name, value in _as_own(each, given).items()})
+
+    vars(flattened).update(__signature__=signature, __flat__=True)
+    flattened.__annotations__ = {each.name: each.annotation for each in parameters}
+    return flattened
+
+
+def checked(name: str, value: Any, annotation: Any, *, as_json: bool = False) -> Any:
+    """The value as the annotation has it. as_json: of the very types that JSON has, and no others turned into them.
+
+    Raises ParameterError.
+    """
+    try:
+        adapter: TypeAdapter[Any] = TypeAdapter(annotation)
+        if as_json:
+            return adapter.validate_json(to_json(value), strict=True)
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, (name, *first["loc"])))
+    raise ParameterError(f"{where}: {_MESSAGES.get(first['type'], first['msg'])}", name)
+
+
+def _flattened(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:
+    """The parameter, or the fields of its settings class, which must have a default for all of them."""
+    kind = _settings_class(parameter)
+    if kind is None:
+        yield parameter
+        return
+    for name in _fields(parameter):
+        field = kind.model_fields[name]
+        about = (*field.metadata, Field(description=field.description), *_panel(kind))
+        default = field.default if parameter.default is _EMPTY else getattr(parameter.default, name)
+        yield inspect.Parameter(
+            name,
+            _KEYWORD,
+            default=_EMPTY if default is PydanticUndefined else default,
+            annotation=Annotated[field.annotation, *about],
+        )
+
+
+def _settings_class(parameter: inspect.Parameter) -> type[BaseModel] | None:
+    annotation = parameter.annotation
+    kind = annotation.__origin__ if get_origin(annotation) is Annotated else annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _fields(parameter: inspect.Parameter) -> list[str]:
+    """The fields of its settings class that are parameters of the flat form."""
+    kind = _settings_class(parameter)
+    left_out = {name for mark in marks(parameter.annotation, Without) for name in mark.fields}
+    return [name for name in kind.model_fields if name not in left_out] if kind else []
+
+
+def _panel(kind: type[BaseModel]) -> list[Panel]:
+    title = kind.model_config.get("title")
+    return [Panel(title)] if title else []
+
+
+def _given(
+    step: str, signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, Any]:
+    """The parameters of a call by name, those that were given, checked."""
+    known = signature.parameters
+    if unknown := next((name for name in kwargs if name not in known), None):
+        raise ParameterError(f"{step} has no parameter {unknown!r}{did_you_mean(unknown, known)}", unknown)
+    try:
+        bound = signature.bind(*args, **kwargs).arguments
+    except TypeError as error:
+        problem = str(error)
+    else:
+        return {name: checked(name, value, known[name].annotation) for name, value in bound.items()}
+    raise ParameterError(f"{step}: {problem}")
+
+
+def _as_own(parameter: inspect.Parameter, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameter of the step, by its name, from those of the flat form; nothing where its default does."""
+    name = parameter.name
+    kind = _settings_class(parameter)
+    if kind is None:
+        return {name: given[name]} if name in given else {}
+    fields = {field: given[field] for field in _fields(parameter) if field in given}
+    before = {} if parameter.default is _EMPTY else dict(parameter.default)
+    return {name: kind.model_validate({**before, **fields})} if fields or parameter.default is _EMPTY else {}
+
+
+def _key(step: Callable[..., Any]) -> str:
+    return f"{step.__module__}.{step.__qualname__}"

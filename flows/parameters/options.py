@@ -1,0 +1,119 @@
+"""What is said once of a step's parameters: the marks on their types, and the parameters that several steps have.
+
+The command line, the schedule and Prefect read the types, descriptions and marks from the steps and their settings.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+T = TypeVar("T")
+
+
+class IsPath:
+    """A file or folder; in a schedule it is relative to the schedule's file."""
+
+
+class Commas:
+    """Several values that may be typed with commas between them."""
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """The only values there are."""
+
+    names: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Metavar:
+    """What stands for the value in the help of the command line."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Under which title the help of the command line shows the parameter."""
+
+    title: str
+
+
+@dataclass(frozen=True)
+class OnlyFor:
+    """The task that the parameter is for; others pass it over."""
+
+    task: str
+
+
+@dataclass(frozen=True)
+class Without:
+    """Fields of a settings class that are no parameters of the step."""
+
+    fields: tuple[str, ...]
+
+
+def marks(annotation: Any, kind: type[T]) -> list[T]:
+    """All marks of a kind anywhere in an annotation."""
+    if isinstance(annotation, kind):
+        return [annotation]
+    return [mark for part in get_args(annotation) for mark in marks(part, kind)]
+
+
+Name = Annotated[str, Field(pattern=r"\S")]  # not blank
+PathName = Annotated[Name, IsPath()]
+
+Notes = Annotated[
+    PathName,
+    Field(
+        description="File, folder or glob of .parquet .csv .tsv .jsonl .ndjson (also .gz .zst), a folder of .txt, "
+        "a FHIR R4 bulk export, or a MIMIC-III or MIMIC-IV folder."
+    ),
+]
+Model = Annotated[
+    Name, Field(description="NAME (its champion), NAME@ALIAS, NAME/VERSION, an MLflow URI or ./FOLDER.")
+]
+Out = Annotated[
+    PathName, Field(description="Folder of the tables. The same command again goes on where it stopped.")
+]
+Home = Annotated[
+    PathName | None,
+    Field(
+        description="Folder of the state: databases, models. By default RUBRICATOR_HOME, else ./.rubricator."
+    ),
+]
+
+
+class StepSettings(BaseModel):
+    """Settings of a step: frozen, and without room for what it does not have."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+LexiconFiles = Annotated[
+    tuple[PathName, ...],
+    Field(description="TOML file with headings of your site; may be given several times."),
+]
+Positive = Annotated[
+    tuple[Name, ...] | None,
+    Field(
+        description="Section category whose sentences are positive; may be given several times. By default all that "
+        "hold plans."
+    ),
+]
+Bootstrap = Annotated[int, Field(ge=0, description="Resamples of each interval.")]
+Report = Annotated[PathName | None, Field(description="JSON file for every figure.")]
+
+
+class JobSettings(StepSettings):
+    """How a job is spread over workers."""
+
+    workers: int | None = Field(default=None, ge=1, description="Worker processes; by default one a core.")
+    shard_size: int | None = Field(
+        default=None, ge=1, description="Notes a shard; by default as many as are 15 seconds of work."
+    )
+    engine: Literal["local", "dask"] = Field(
+        default="local", description="Processes of this machine, or a Dask cluster."
+    )

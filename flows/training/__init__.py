@@ -1,0 +1,1 @@
+"""The work of `train`: one challenger, and the checkpoints of its networks."""

@@ -1,0 +1,239 @@
+"""One training, from labelled examples to a registered challenger with all its figures."""
+
+import json
+import logging
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from pydantic import BaseModel
+
+from rubricator.flows.figures import CountedNotes
+from rubricator.flows.progress import Progress
+from rubricator.flows.settings import classifier_settings
+from rubricator.flows.training.checkpoints import checkpoint_folder
+from rubricator.models.ensemble.classifier import EnsembleSettings, Member
+from rubricator.models.ensemble.training import cross_validate_ensemble, require_win, train_ensemble
+from rubricator.models.registry import registry
+from rubricator.models.registry.registry import ResolvedModel
+from rubricator.models.scores.evaluation import Evaluation
+from rubricator.models.trained_model import TrainedModel
+from rubricator.models.training import CrossValidation, cross_validate, train_model
+from rubricator.nlp.builders.annotations import note_ids_in
+from rubricator.nlp.code_table import read_code_table
+from rubricator.nlp.examples import Examples
+from rubricator.nlp.lexicon.lexicon import Lexicon
+from rubricator.nlp.tasks import LabelSource, Task, task_named
+from rubricator.nlp.weak_labels import WeakLabelSettings
+
+if TYPE_CHECKING:
+    from rubricator.flows.train import TrainSettings
+
+_LOG = logging.getLogger(__name__)
+GROUPED = "by group"
+COMPARED = 200  # examples that a member of an ensemble has to predict as it did when it was registered
+DIGEST_LENGTH = 36  # MLflow keeps no more of a data set's digest; the whole sha256 is a parameter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitting:
+    """How the models of a training are cross-validated and fitted. members: of an ensemble."""
+
+    validate: Callable[..., CrossValidation]
+    fit: Callable[..., TrainedModel]
+    members: Sequence[Member] = ()
+
+    def splits(
+        self, examples: Examples, seed: int
+    ) -> dict[str, tuple[Examples, Callable[..., CrossValidation]]]:
+        """What is cross-validated: by group, and beside it other ways to split that literature reports."""
+        found = {GROUPED: (examples, self.validate)}
+        if not self.members:  # their predictions are held out by group, and of all examples
+            found["random split"] = (examples, partial(self.validate, grouped=False))
+            if len(examples.labels) == 1:
+                found["1-1 sample by group"] = (one_to_one(examples, seed), self.validate)
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validated:
+    """What cross-validation found. beside: micro-F1 of other ways to split, and of the best member of an ensemble."""
+
+    held_out: CrossValidation
+    evaluation: Evaluation
+    beside: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """A training whose settings are checked, before any note is read. name: that it is registered as."""
+
+    task: Task
+    name: str
+    settings: "TrainSettings"
+    classifier: BaseModel
+    weak_labels: WeakLabelSettings
+
+    @classmethod
+    def of(cls, task: str, settings: "TrainSettings") -> Self:
+        """Raises UnknownTaskError, UnknownClassifierError, SettingError and RegistryError."""
+        learnt = task_named(task)
+        name = settings.name or learnt.model_name
+        chosen = classifier_settings(settings.model, task, settings.setting)
+        registry.check_name(name)
+        positive = {} if settings.positive is None else {"positive": frozenset(settings.positive)}
+        return cls(
+            task=learnt,
+            name=name,
+            settings=settings,
+            classifier=chosen,
+            weak_labels=WeakLabelSettings(**positive),
+        )
+
+    def examples(self, notes: CountedNotes) -> Examples:
+        """The labelled examples of the notes."""
+        settings = self.settings
+        source = LabelSource(
+            weak_labels=self.weak_labels,
+            lexicon=Lexicon.load(*map(Path, settings.lexicon)),
+            exclude=frozenset(note_ids_in(Path(settings.exclude)) if settings.exclude else ()),
+            top_labels=settings.top_labels,
+            label_names=read_code_table(Path(settings.code_table)) if settings.code_table else None,
+            progress=notes.compared,
+            failed=notes.failed,
+        )
+        return self.task.examples(notes, source)
+
+    def checkpoints(self, folder: Path, examples: Examples) -> Path:
+        """The folder of the checkpoints of this training on these examples."""
+        return checkpoint_folder(
+            folder, self.task.name, self.settings.model, examples.fingerprint(), repr(self.classifier)
+        )
+
+    def fitting(self, examples: Examples, checkpoints: Path) -> Fitting:
+        """How its models are made. Raises RegistryError for members that are not there."""
+        if isinstance(self.classifier, EnsembleSettings):
+            members = _members(self.classifier.members, examples)
+            return Fitting(
+                validate=partial(cross_validate_ensemble, members),
+                fit=partial(train_ensemble, members, settings=self.classifier),
+                members=members,
+            )
+        how: dict[str, Any] = {
+            "classifier": self.settings.model,
+            "settings": self.classifier,
+            "checkpoints": checkpoints,
+        }
+        return Fitting(validate=partial(cross_validate, **how), fit=partial(train_model, **how))
+
+    def validated(self, fitting: Fitting, examples: Examples, progress: Progress) -> Validated:
+        """Cross-validate in every way there is. Raises FoldError, and EnsembleError (`require_win`)."""
+        folds, seed = self.settings.folds, self.settings.seed
+        splits = fitting.splits(examples, seed)
+        done = 0
+
+        def on_fold(_number: int, _figures: dict[str, float]) -> None:
+            nonlocal done
+            done += 1
+            _LOG.info("fold %d of %d is done", done, folds * len(splits))
+            progress.show(done / (folds * len(splits) + 1), f"{done} folds of {folds * len(splits)}")
+
+        held_out, evaluations = {}, {}
+        for split, (chosen, validate) in splits.items():
+            held_out[split] = validate(chosen, task=self.task.name, folds=folds, seed=seed, on_fold=on_fold)
+            bootstrap = self.settings.bootstrap if split == GROUPED else 0
+            evaluations[split] = held_out[split].evaluate(chosen, bootstrap=bootstrap, seed=seed)
+        evaluation = evaluations.pop(GROUPED)
+        beside = {split: scores.values()["micro_f1"] for split, scores in evaluations.items()}
+        if isinstance(self.classifier, EnsembleSettings):
+            best, score = require_win(
+                fitting.members, examples, held_out[GROUPED], self.classifier, seed=seed
+            )
+            beside[f"best member {best}"] = score
+        return Validated(held_out=held_out[GROUPED], evaluation=evaluation, beside=beside)
+
+    def fitted(self, fitting: Fitting, examples: Examples) -> TrainedModel:
+        """The model of all examples."""
+        _LOG.info("fit on all %d examples, %d labels", len(examples), len(examples.labels))
+        model = fitting.fit(examples, task=self.task.name)
+        if self.task.unit == "sentence":
+            model.settings["weak_labels"] = self.weak_labels.model_dump(mode="json")
+        return model
+
+    def parameters(self, model: TrainedModel, examples: Examples, notes: str) -> dict[str, Any]:
+        """What the MLflow run says of it. notes: as the user named them."""
+        settings = self.settings
+        return {
+            "task": self.task.name,
+            "classifier": settings.model,
+            "folds": settings.folds,
+            "seed": settings.seed,
+            "top_labels": settings.top_labels,
+            "code_table": settings.code_table,
+            "notes": notes,
+            "settings": json.dumps(model.settings, sort_keys=True),
+            **examples.counts,
+        }
+
+
+def one_to_one(examples: "Examples", seed: int) -> "Examples":
+    """All positives of the first label and as many negatives, drawn at random."""
+    positive = examples.targets.toarray()[:, 0] > 0
+    drawn = np.random.default_rng(seed).choice(
+        np.flatnonzero(~positive), min(positive.sum(), (~positive).sum()), replace=False
+    )
+    return replace(examples, auxiliary=None).take(np.sort(np.concatenate([np.flatnonzero(positive), drawn])))
+
+
+def _members(names: Sequence[str], examples: "Examples") -> list[Member]:
+    """The registered models of these names, each looked up once."""
+    found = [registry.resolve(name) for name in names]
+    few = examples.texts[:COMPARED]
+    return [
+        Member(
+            f"{resolved.name}/{resolved.version}",
+            registry.load_by_this_source(resolved, few),
+            registry.out_of_fold_of(resolved),
+        )
+        for resolved in found
+    ]
+
+
+def log_challenger(
+    model: TrainedModel, name: str, examples: Examples, found: Validated, parameters: dict[str, Any]
+) -> ResolvedModel:
+    """One MLflow run: parameters, figures, a child run per fold, plots, card, model. No note text."""
+    import mlflow
+    from mlflow.data.meta_dataset import MetaDataset
+    from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]
+
+    from rubricator.models.registry.model_card import model_card
+    from rubricator.models.scores.plots import write_plots
+
+    model.card = model_card(model, name=name, counts=examples.counts, evaluation=found.evaluation)
+    with mlflow.start_run(run_name=f"train {name}") as run, tempfile.TemporaryDirectory() as scratch:
+        mlflow.log_params({**parameters, "data_sha256": model.fingerprint})
+        source = LocalArtifactDatasetSource(parameters["notes"])
+        data = MetaDataset(source, name=name, digest=model.fingerprint[:DIGEST_LENGTH])  # type: ignore[abstract]
+        mlflow.log_input(data, context="training")
+        mlflow.log_metrics(found.evaluation.values())
+        mlflow.log_metrics({f"micro_f1 {split}": score for split, score in found.beside.items()})
+        for number, figures in enumerate(found.held_out.metrics):
+            with mlflow.start_run(run_name=f"fold {number}", parent_run_id=run.info.run_id, nested=True):
+                mlflow.log_metrics(figures)
+        mlflow.log_dict(found.evaluation.to_json(), "evaluation.json")
+        mlflow.log_text(model.card, "model_card.md")
+        for plot in write_plots(
+            Path(scratch), examples.targets, found.held_out.probabilities, found.held_out.decisions
+        ):
+            mlflow.log_artifact(str(plot), "plots")
+        return registry.log_and_register(
+            model,
+            name=name,
+            held_out=found.held_out.held_out(examples),
+            description=f"{parameters['classifier']} for {parameters['task']}, {len(examples):,} examples",
+        )

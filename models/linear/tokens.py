@@ -1,0 +1,94 @@
+"""Words and numbers of texts with their offsets; what is negated or uncertain is marked, abbreviations are expanded."""
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rubricator.nlp.hidden_text import hides_text
+from rubricator.nlp.words.abbreviations import abbreviations
+from rubricator.nlp.words.negation import NEGATED, UNCERTAIN, Scope, assertion_scopes
+
+Int = NDArray[np.int64]
+
+MARKS = frozenset((UNCERTAIN, NEGATED))  # what a form may begin with
+_TOKEN = re.compile(r"\d+(?:[.,:/]\d+)*|\w+(?:['’]\w+)*")
+_DIGITS = str.maketrans("123456789", "000000000")
+
+
+@hides_text()
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """All tokens of a batch of texts as flat arrays (tokens,); start and end are offsets into the text of that row.
+
+    form: number of the token's form. forms: the distinct tokens in lower case, with digits as 0, and with the mark of
+    a negated or uncertain word in front.
+    """
+
+    rows: int
+    row: Int
+    start: Int
+    end: Int
+    form: Int
+    forms: list[str]
+
+
+def tokenize(texts: Sequence[str], *, assertions: bool = False, expand: bool = False) -> Tokens:
+    """Words and numbers with their offsets.
+
+    assertions: mark what is negated or uncertain. expand: read an abbreviation as the words that it stands for, which
+    all have its offsets.
+    """
+    numbers: dict[str, int] = {}
+    rows: list[int] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    forms: list[int] = []
+    for row, text in enumerate(texts):
+        found = _expanded(text) if expand else _words(text)
+        here = [start for start, _, _ in found]
+        words = [word.lower().translate(_DIGITS) for *_, word in found]
+        if assertions:
+            marks = _marks(here, assertion_scopes(text))
+            words = [mark + word for mark, word in zip(marks, words, strict=True)]
+        rows += [row] * len(here)
+        starts += here
+        ends += [end for _, end, _ in found]
+        forms += [numbers.setdefault(word, len(numbers)) for word in words]
+    return Tokens(
+        rows=len(texts),
+        row=np.array(rows, np.int64),
+        start=np.array(starts, np.int64),
+        end=np.array(ends, np.int64),
+        form=np.array(forms, np.int64),
+        forms=list(numbers),
+    )
+
+
+def _words(text: str) -> list[tuple[int, int, str]]:
+    return [(match.start(), match.end(), match.group()) for match in _TOKEN.finditer(text)]
+
+
+def _expanded(text: str) -> list[tuple[int, int, str]]:
+    found, at = _words(text), 0
+    words: list[tuple[int, int, str]] = []
+    for start, end, meaning in abbreviations(text):
+        while at < len(found) and found[at][0] < start:
+            words.append(found[at])
+            at += 1
+        words += [(start, end, word) for *_, word in _words(meaning)]
+        while at < len(found) and found[at][0] < end:
+            at += 1
+    return words + found[at:]
+
+
+def _marks(starts: list[int], scopes: Iterable[Scope]) -> list[str]:
+    """The mark of the last scope that each token starts in, empty outside of all."""
+    marks = [""] * len(starts)
+    for start, end, mark in scopes:
+        first, last = bisect_left(starts, start), bisect_left(starts, end)
+        marks[first:last] = [mark] * (last - first)
+    return marks

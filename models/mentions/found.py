@@ -1,0 +1,181 @@
+"""What is found in notes, mentions and names of codes, and how often in the training notes."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rubricator.models.mentions.dictionary import LEAST_MINED, Dictionary
+from rubricator.models.mentions.matching import Float, Int, Name, NoteWords, PartMatches
+
+_LEAST_OF_MENTION = 0.4  # share of a mention, by weight of words, that must stand in one clause
+_LEAST_OF_TITLE = 0.5
+
+
+class WholeMatches(NamedTuple):
+    """Mentions that were found whole, each array (matches,), in the order of note and mention."""
+
+    note: Int
+    mention: Int
+    first: Int  # number of the first word in the note
+    last: Int
+    negated: NDArray[np.bool_]
+    place: Float  # of the first word in the note, from 0 to 1
+
+    def take(self, at: Int) -> "WholeMatches":
+        """The matches of these numbers."""
+        return WholeMatches(
+            self.note[at],
+            self.mention[at],
+            self.first[at],
+            self.last[at],
+            self.negated[at],
+            self.place[at],
+        )
+
+
+class TitleEvidence(NamedTuple):
+    """What the names of a code say in a note, each array (entries,)."""
+
+    whole: Float  # 1: a name was found whole
+    weight: Float  # of the heaviest name that was found whole
+    times: Float  # that it was found
+    part_share: Float  # of the name of which most was found in one clause
+    part_weight: Float  # of this whole name
+
+
+class Titles(NamedTuple):
+    """Names of codes that were found. key: note · codes + code, sorted."""
+
+    key: Int
+    evidence: TitleEvidence
+
+
+class Found(NamedTuple):
+    """All that was found in n notes, before it is known which mentions count."""
+
+    notes: int
+    whole: WholeMatches
+    parts: PartMatches
+    titles: Titles
+
+
+class Counts(NamedTuple):
+    """How often in the training notes. A link is a mention and a label that it was marked for."""
+
+    marked: Float  # links: notes where the mention was marked for the label
+    hits: Float  # links: of these, those where the mention is found
+    right: Float  # links: notes where the mention is found, with the label
+    found: Float  # mentions: notes where it is found
+    labels: Float  # labels: notes with it
+
+
+class Event(NamedTuple):
+    """Something that is counted, each array (times,)."""
+
+    note: Int
+    what: Int  # number of a link or mention
+
+
+def match(dictionary: Dictionary, notes: Sequence[NoteWords]) -> Found:
+    """Find mentions, parts of mentions and names of codes in notes."""
+    whole = [
+        (row, name, first, last, note.negated[first], first / len(note.keys))
+        for row, note in enumerate(notes)
+        for name, first, last in dictionary.mention_index.whole(note)
+    ]
+    columns = np.array(whole, np.float64).reshape(-1, len(WholeMatches._fields)).T
+    row, name, first, last = (column.astype(np.int64) for column in columns[:4])
+    return Found(
+        len(notes),
+        WholeMatches(row, name, first, last, columns[4] > 0, columns[5]),
+        dictionary.mention_index.parts(notes, _LEAST_OF_MENTION, misspelt=True),
+        _match_titles(dictionary, notes),
+    )
+
+
+def _match_titles(dictionary: Dictionary, notes: Sequence[NoteWords]) -> Titles:
+    weights, codes = dictionary.title_index.weights, len(dictionary.codes)
+    places = Counter(
+        (row, name) for row, note in enumerate(notes) for name, *_ in dictionary.title_index.whole(note)
+    )
+    row, name = np.array(list(places), np.int64).reshape(-1, 2).T
+    which, link = dictionary.titles.spread(name)
+    times = np.array(list(places.values()), np.float64)[which]
+    whole = row[which] * codes + dictionary.titles.code[link]
+    weight = weights[name[which]]
+    row, name, shares, _ = dictionary.title_index.parts(notes, _LEAST_OF_TITLE, misspelt=False)
+    which, link = dictionary.titles.spread(name)
+    part = row[which] * codes + dictionary.titles.code[link]
+    share, part_weight = shares[which], weights[name[which]]
+    key = np.unique(np.concatenate([whole, part]))
+    found = TitleEvidence(*np.zeros((len(TitleEvidence._fields), len(key))))
+    at = np.searchsorted(key, whole)
+    found.whole[at] = 1
+    np.maximum.at(found.weight, at, weight)
+    np.maximum.at(found.times, at, times)
+    order = np.argsort(share * part_weight, kind="stable")  # the largest is written last
+    at = np.searchsorted(key, part[order])
+    found.part_share[at] = share[order]
+    found.part_weight[at] = part_weight[order]
+    return Titles(key, found)
+
+
+def count_events(
+    dictionary: Dictionary, found: Found, marked: Sequence[tuple[int, Name, int]], true: Int
+) -> dict[str, Event]:
+    """All that is counted, by the name of the count.
+
+    marked: (note, mention, label). true: note · codes + label of all true labels, sorted.
+    """
+    links = dictionary.mentions
+    number = {
+        (name, label): at
+        for at, (name, label) in enumerate(
+            zip((links.names[name] for name in links.name), links.code.tolist(), strict=True)
+        )
+    }
+    many = max(len(links.name), 1)
+    marks = np.unique(np.array([row * many + number[name, label] for row, name, label in marked], np.int64))
+    note, mention = np.unique(np.stack([found.whole.note, found.whole.mention]), axis=1)
+    which, link = links.spread(mention)
+    row = note[which]
+    right = np.isin(row * len(dictionary.codes) + links.code[link], true)
+    hit = np.isin(row * many + link, marks)
+    return {
+        "marked": Event(marks // many, marks % many),
+        "hits": Event(row[hit], link[hit]),
+        "right": Event(row[right], link[right]),
+        "found": Event(note, mention),
+    }
+
+
+def count(
+    dictionary: Dictionary,
+    events: Mapping[str, Event],
+    true: Int,
+    counted: NDArray[np.bool_],
+    *,
+    mined: bool,
+) -> Counts:
+    """Counts over some notes. events, true: see count_events. counted: (notes,), which notes.
+
+    mined: nobody marked the mentions. Then a mention counts for a label only where the two stand together often.
+    """
+    sizes = {"found": len(dictionary.mentions.names)}
+    rows, labels = true // len(dictionary.codes), true % len(dictionary.codes)
+    counts = Counts(
+        **{
+            name: np.bincount(
+                what[counted[note]], minlength=sizes.get(name, len(dictionary.mentions.name))
+            ).astype(np.float64)
+            for name, (note, what) in events.items()
+        },
+        labels=np.bincount(labels[counted[rows]], minlength=len(dictionary.labels)).astype(np.float64),
+    )
+    if mined:  # in a few notes, words and labels stand together by chance alone
+        often = counts.right >= np.maximum(2, LEAST_MINED * counts.found[dictionary.mentions.name])
+        counts = counts._replace(marked=counts.marked * often)
+    return counts

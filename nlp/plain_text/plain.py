@@ -1,0 +1,133 @@
+"""The plain text of a note: its words without the format they came in.
+
+Sections, sentences and features are read from the plain text. Every offset that leaves the pipeline points into the
+text as given. A note that is plain already costs a few look-ups and is returned as it is.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable
+from functools import lru_cache
+
+from rubricator.nlp.plain_text.broken_headings import bold_initial_edits, bracketed_initial_edits, wrap_edits
+from rubricator.nlp.plain_text.dictation import dictation_edits, says_new_paragraph
+from rubricator.nlp.plain_text.edits import Edit
+from rubricator.nlp.plain_text.escapes import escape_edits, repetition_edits
+from rubricator.nlp.plain_text.markup import MOST_ESCAPED, has_escaped_markup, has_markup, markup_edits
+from rubricator.nlp.plain_text.quotes import quote_edits
+from rubricator.nlp.plain_text.rtf import rtf_edits
+
+Span = tuple[int, int]
+
+
+class PlainText:
+    """The plain text of a note, and where each of its characters stands in the note as given.
+
+    All offsets are half-open string offsets.
+    """
+
+    __slots__ = ("_ends", "_starts", "given", "text")
+
+    def __init__(self, given: str) -> None:
+        self.given = given
+        self.text = given
+        self._starts: array[int] | None = None  # None: nothing was changed
+        self._ends: array[int] | None = None
+
+    def __repr__(self) -> str:
+        return f"PlainText({len(self.given)} characters given, {len(self.text)} plain)"
+
+    @property
+    def is_given(self) -> bool:
+        """Is the plain text the text as given?"""
+        return self._starts is None
+
+    def span_given(self, start: int, end: int) -> Span:
+        """The span of the given text that text[start:end] came from."""
+        if self._starts is None or self._ends is None:
+            return start, end
+        first = self._starts[start] if start < len(self._starts) else len(self.given)
+        return first, self._ends[end - 1] if start < end else first
+
+    def span_plain(self, start: int, end: int) -> Span:
+        """The span of the plain text that given[start:end] became."""
+        if self._starts is None:
+            return start, end
+        return bisect_left(self._starts, start), bisect_left(self._starts, end)
+
+    def of(self, start: int, end: int) -> str:
+        """What given[start:end] says in plain text."""
+        if self._starts is None:
+            return self.given[start:end]
+        return self.text[slice(*self.span_plain(start, end))]
+
+    def rewrite(self, edits: Iterable[Edit]) -> None:
+        """Makes the edits, which are in order of their offsets in `text`. Keeps the way back to the text as given."""
+        old_starts = self._starts or range(len(self.text))
+        old_ends = self._ends or range(1, len(self.text) + 1)
+        starts, ends = array("q"), array("q")
+        pieces: list[str] = []
+        at = 0
+        for start, end, replacement in edits:
+            pieces += (self.text[at:start], replacement)
+            starts.extend(old_starts[at:start])
+            ends.extend(old_ends[at:start])
+            if replacement:
+                first = old_starts[start] if start < len(self.text) else len(self.given)
+                starts.extend([first] * len(replacement))
+                ends.extend([old_ends[end - 1] if end > start else first] * len(replacement))
+            at = end
+        if not pieces:
+            return
+        pieces.append(self.text[at:])
+        starts.extend(old_starts[at:])
+        ends.extend(old_ends[at:])
+        self.text, self._starts, self._ends = "".join(pieces), starts, ends
+
+
+@lru_cache(maxsize=4)
+def read_plain(given: str) -> PlainText:
+    """The plain text of a note; never raises. The last few notes are remembered, as each step asks for its own."""
+    plain = PlainText(given)
+    _read_format(plain)
+    if "\n" not in plain.text:
+        _read_lost_lines(plain)
+    _mend_headings(plain)
+    return plain
+
+
+def _read_format(plain: PlainText) -> None:
+    """The format the note came in, and what was escaped when it was stored."""
+    if "\\" in plain.given and plain.given.lstrip("\ufeff \t\r\n").startswith("{\\rtf"):
+        plain.rewrite(rtf_edits(plain.text))
+    if "\\" in plain.text or ("_" in plain.text and "_x000" in plain.text):
+        plain.rewrite(escape_edits(plain.text))
+    if has_markup(plain.text):
+        plain.rewrite(markup_edits(plain.text))
+        for _ in range(MOST_ESCAPED):
+            if not has_escaped_markup(plain.text):
+                break
+            plain.rewrite(markup_edits(plain.text))
+
+
+def _read_lost_lines(plain: PlainText) -> None:
+    """What stands for line ends in a text of one line."""
+    if "~" in plain.text:
+        plain.rewrite(repetition_edits(plain.text))
+    if says_new_paragraph(plain.text):
+        plain.rewrite(dictation_edits(plain.text))
+
+
+def _mend_headings(plain: PlainText) -> None:
+    """What hides the headings of a text that is plain otherwise."""
+    if "(" in plain.text and (edits := bracketed_initial_edits(plain.text)):
+        plain.rewrite(edits)
+    may_be_bold = ("*" in plain.text and "**" in plain.text) or ("_" in plain.text and "__" in plain.text)
+    if may_be_bold and (edits := bold_initial_edits(plain.text)):
+        plain.rewrite(edits)
+    if ">" in plain.text and (edits := quote_edits(plain.text)):
+        plain.rewrite(edits)
+    if edits := wrap_edits(plain.text):
+        plain.rewrite(edits)

@@ -1,0 +1,116 @@
+"""A phrase that looks like a heading: how it stands in its line, and what the lexicon says of it by itself."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from rubricator.nlp.hidden_text import hides_text
+from rubricator.nlp.lexicon.categories import UNKNOWN
+from rubricator.nlp.lexicon.guards import Guards
+from rubricator.nlp.lexicon.lexicon import Lexicon
+from rubricator.nlp.sections.letter_sets import letter_categories
+from rubricator.nlp.sections.lines import first_words
+from rubricator.nlp.words.tokens import LETTER
+
+
+@hides_text("category", "rule", "refused")
+@dataclass(frozen=True, slots=True)
+class HeadingPhrase:
+    """What the beginning of a line, or a clause inside it, says; offsets count from the start of the text read."""
+
+    lead: int  # where the bullet, enumerator or markup begins
+    start: int
+    end: int
+    after: int
+    text: str
+    category: str | None  # None: not in the lexicon
+    rule: str
+    caps: bool
+    item: bool  # stands behind a bullet or an enumerator
+    depth: int  # level of a markdown heading, 0 for none
+    marked: bool  # bold, markdown or HTML heading
+    colon: bool
+    topic: bool  # a body system or a usual problem
+    ends_as_heading: bool  # its last word ends headings of the lexicon too
+    begins_mark: bool  # perhaps a signature, boilerplate or the head of a page
+    guards: Guards | None  # those that may still refuse it, by what stands around it
+    refused: str | None  # a guard's reason code, for a phrase that only ends as a heading does: "Meal plan"
+
+
+# A phrase, the offset that its offsets count from, whether nothing stands after it on its line, and whether it stands
+# after a blank line.
+Candidate = tuple[HeadingPhrase, int, bool, bool]
+
+
+class Named(NamedTuple):
+    """What a phrase names, and the rule that recognised it."""
+
+    category: str | None  # None: not in the lexicon, or a single letter
+    rule: str
+
+
+class Setting(NamedTuple):
+    """How a phrase is set off from the text around it."""
+
+    item: bool = False
+    depth: int = 0
+    marked: bool = False
+    colon: bool = False
+
+
+NOT_SET_OFF, BEFORE_COLON = Setting(), Setting(colon=True)
+
+
+class PhraseReader:
+    """Asks the lexicon all that is told by a phrase alone."""
+
+    def __init__(self, lexicon: Lexicon) -> None:
+        self.lexicon = lexicon
+        self.closing_words, self.page_words = first_words()
+
+    def read(
+        self, text: str, named: Named, *, lead: int, begin: int, after: int, setting: Setting = NOT_SET_OFF
+    ) -> HeadingPhrase:
+        """The phrase `text`, which stands at `begin`; what follows it stands at `after`."""
+        category = named.category
+        guarded = category or letter_categories().get(text.upper())
+        caps = text.isupper()
+        return HeadingPhrase(
+            lead=lead,
+            start=begin,
+            end=begin + len(text),
+            after=after,
+            text=text,
+            category=category,
+            rule=named.rule,
+            caps=caps,
+            item=setting.item,
+            depth=setting.depth,
+            marked=setting.marked,
+            colon=setting.colon,
+            topic=category is None and self.lexicon.is_topic(text),
+            ends_as_heading=text.rsplit(None, 1)[-1].lower() in self.lexicon.heading_nouns,
+            begins_mark=(category is None or (category == UNKNOWN and not caps)) and self._begins_mark(text),
+            guards=self.lexicon.guards_of(guarded, text) if guarded else None,
+            refused=None if guarded else self.lexicon.refusal(text),
+        )
+
+    def _begins_mark(self, text: str) -> bool:
+        word = FIRST_WORD.match(text)
+        return word is not None and (word[1] in self.closing_words or word[1] in self.page_words)
+
+
+EDGE = " \t\n:*_"  # around a heading or a body, and no part of it
+LETTERS = frozenset("SOAPIERDBFGsoapierdbfg")  # single letters that may be headings; see letter_sets.toml
+LETTER_CLASS = "[SOAPIERDBFG]"
+SHORT_NAMES = frozenset(
+    {"A/P", "A&P", "A+P", "I/P", "HPI", "PMH", "PSH", "ROS", "CC", "PE", "FH", "SH", "IMP"}
+)
+LONGEST_PHRASE = 80  # characters
+MOST_TITLE_WORDS = 7
+ENDS_OF_PROSE = (".", ",", ";")
+FIRST_WORD = re.compile(
+    rf"[\W\d_]{{0,80}}(?:\(?(?:\d{{1,2}}|[ivxIVX]{{1,5}}|[A-Za-z])[.)]\W{{0,4}})?({LETTER}+)"
+)

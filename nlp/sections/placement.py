@@ -1,0 +1,222 @@
+"""What a candidate is in the section that is open: a part of it, an item, or the heading of another section."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from rubricator.nlp.hidden_text import hides_text
+from rubricator.nlp.lexicon.categories import UNKNOWN, Category
+from rubricator.nlp.sections.heading_phrase import EDGE, Candidate, HeadingPhrase
+
+# before the first heading
+_NO_CATEGORY = Category("", kinds=frozenset({"holds_parts"}))
+_NO_PHRASE = HeadingPhrase(
+    0, 0, 0, 0, "", None, "", False, False, 0, False, False, False, False, False, None, None
+)
+
+LONGEST_ABBREVIATION = 3  # "A/P" and "HPI" are in capitals whatever the style of the note
+
+
+@hides_text()
+@dataclass(slots=True)
+class OpenSection:
+    """The section that the next candidate stands in. Before the first heading its category has no name."""
+
+    phrase: HeadingPhrase = _NO_PHRASE
+    category: Category = _NO_CATEGORY
+    after: int = 0  # where what stands under its heading begins
+    line: int = 0  # where the line of its heading begins
+    has_topics: bool = False  # names of body systems or problems were seen in it
+
+    def begin(self, phrase: HeadingPhrase, category: Category, line: int) -> None:
+        """Another section begins with a phrase on the line that stands at `line`."""
+        self.phrase, self.category, self.line, self.after = phrase, category, line, line + phrase.after
+        self.has_topics = False
+
+
+def is_listed(view: str, line: int, parent: OpenSection, last: int) -> bool:
+    """Is it an item of a list, whose last item so far ends at `last` (-1: there is none), and no heading?"""
+    return (last >= 0 and _is_bare(view, last, line)) or _begins_list(view, line, parent)
+
+
+def is_part(view: str, candidate: Candidate, category: Category, parent: OpenSection) -> bool:
+    """Is this heading of the lexicon a part of the section that is open?"""
+    phrase, line, alone, after_blank = candidate
+    again = category.name == parent.category.name
+    if not (parent.category.may_hold_parts or again or parent.phrase.depth):
+        return False
+    return (
+        _is_part(phrase, category, parent, alone=alone, after_blank=after_blank)
+        or _stands_deeper(view, line, category, parent)
+        or (
+            (again or _names_procedure(phrase, category, parent))
+            and not after_blank
+            and _is_bare(view, parent.after, line + phrase.start)
+        )
+    )
+
+
+def is_item(phrase: HeadingPhrase, parent: OpenSection) -> bool:
+    """Is it an item of the section that is open, so that its body ends with its paragraph?"""
+    holds_items = parent.category.role == "mixed" or (phrase.item and parent.category.has("holds_items"))
+    return holds_items and _is_weaker(phrase, parent.phrase)
+
+
+def is_problem(phrase: HeadingPhrase, parent: OpenSection) -> bool:
+    """Is it a problem or a system of the section that is open, marked by "#" under a heading that is not?"""
+    return phrase.depth > 0 and not parent.phrase.depth and bool(parent.category.name)
+
+
+def begins_unknown(view: str, candidate: Candidate, parent: OpenSection) -> bool:
+    """Does this heading, which the lexicon does not know, begin a section of its own?"""
+    phrase, _, alone, after_blank = candidate
+    if (
+        (phrase.item and not phrase.depth)
+        or is_problem(phrase, parent)
+        or (phrase.text[-1] == "?" and parent.category.has("instructions"))
+        or not (phrase.colon or phrase.marked or after_blank)
+        or _is_bold_text(view, candidate, parent)
+    ):
+        return False
+    if not parent.category.name:
+        return phrase.caps or phrase.marked or (alone and not phrase.topic)
+    if phrase.topic:
+        set_off = phrase.caps and (after_blank or (phrase.colon and parent.phrase.caps))
+        return set_off and parent.category.has("no_topics")
+    if parent.category.holds_plan:  # the titles of problems stay in the plan
+        return after_blank and phrase.caps and parent.phrase.caps and phrase.ends_as_heading
+    if parent.category.has("holds_unknown") and not after_blank:
+        return False
+    return phrase.caps or phrase.marked or alone
+
+
+def _is_part(
+    phrase: HeadingPhrase, category: Category, parent: OpenSection, *, alone: bool, after_blank: bool
+) -> bool:
+    if not parent.category.name:  # "Date: 4/12" above the first section
+        return category.name == UNKNOWN and not (phrase.caps or phrase.marked or alone)
+    again = category.name == parent.category.name
+    if category.has("never_part"):
+        return False
+    if phrase.text[-1] == "?" and parent.category.has("instructions"):  # of a letter to the patient
+        return True
+    if phrase.rule == "soap_letter" and not again:
+        return False
+    if _is_problem_of_course(phrase, category, parent, alone=alone):
+        return True
+    if phrase.item and parent.phrase.depth and not (phrase.colon or phrase.marked):  # a list under a title
+        return True
+    weaker = _is_weaker(phrase, parent.phrase)
+    if parent.category.name == "physical_exam" and category.has("examination"):
+        return weaker or not after_blank
+    if again and not after_blank:
+        return weaker or category.has("repeated") or _names_part_of_plan(phrase, parent)
+    if not weaker or not parent.category.holds_plan:
+        return False
+    return _is_part_of_plan(phrase, category, parent, own_line=alone, after_blank=after_blank)
+
+
+def _is_part_of_plan(
+    phrase: HeadingPhrase, category: Category, parent: OpenSection, *, own_line: bool, after_blank: bool
+) -> bool:
+    """Is a heading that is set with less weight than that of a plan a part of this plan?
+
+    No matter how the heading of the plan is set, a history does not stand in it, nor what a blank line sets apart.
+    """
+    if parent.category.role == "mixed" and (
+        category.has("own_in_mixed") or (category.name == UNKNOWN and after_blank)
+    ):
+        return False
+    if phrase.item or phrase.depth > 0:
+        return True
+    own_line = own_line or phrase.colon or phrase.marked
+    if own_line and after_blank and category.name == "medications" and _TAKEN.search(phrase.text):
+        return False
+    if own_line and (category.is_never_in_plan or (after_blank and not parent.has_topics)):
+        return False
+    return parent.has_topics or category.place != "after_plan"
+
+
+def _names_part_of_plan(phrase: HeadingPhrase, parent: OpenSection) -> bool:
+    """Does it name what is planned, under a heading that names a plan: "Medical treatment:" under "Plan:"?"""
+    return (
+        parent.category.name == "plan"
+        and parent.phrase.text.lower().endswith("plan")
+        and "plan" not in phrase.text.lower()
+    )
+
+
+def _is_problem_of_course(
+    phrase: HeadingPhrase, category: Category, parent: OpenSection, *, alone: bool
+) -> bool:
+    """Is it a problem of a hospital course that is called like a section, "# Dispo: to rehab.", or their list?"""
+    if parent.category.name != "hospital_course":
+        return False
+    on_own_line = alone and phrase.rule in ("line_colon", "markup")
+    return category.name == "problem_list" or (
+        phrase.depth == 1 and is_problem(phrase, parent) and not on_own_line
+    )
+
+
+def _names_procedure(phrase: HeadingPhrase, category: Category, parent: OpenSection) -> bool:
+    """Is it what was done: "CT HEAD W/O CONTRAST" under "EXAMINATION:"?"""
+    return category.name == "imaging" and parent.category.name == "procedure" and not phrase.colon
+
+
+def _is_bold_text(view: str, candidate: Candidate, parent: OpenSection) -> bool:
+    """Is it bold text: "**Allergic conjunctivitis**" under "## Assessment", or directly under "**Assessment**"?"""
+    phrase, line, _, after_blank = candidate
+    if not phrase.marked or phrase.depth or phrase.colon or parent.category.name in ("", UNKNOWN):
+        return False
+    if parent.phrase.depth:
+        return True
+    return parent.phrase.marked and not after_blank and _is_bare(view, parent.after, line + phrase.start)
+
+
+def _is_weaker(phrase: HeadingPhrase, parent: HeadingPhrase) -> bool:
+    """Is the heading set with less weight than the one it follows, as a sub-heading is?"""
+    if phrase.item != parent.item:
+        return phrase.item
+    if phrase.depth or parent.depth:  # a single "#" under a plain heading is a bullet
+        return phrase.depth > parent.depth if parent.depth else phrase.depth == 1
+    if phrase.marked or parent.marked:
+        return not phrase.marked
+    return parent.caps and not phrase.caps and len(parent.text) > LONGEST_ABBREVIATION
+
+
+def _begins_list(view: str, line: int, parent: OpenSection) -> bool:
+    """Is the item the first of several, right under prose or a plan: "She will need:", "- Labs", "- TTE"?"""
+    if _NEXT_LINE.match(view, line) is None:
+        return False
+    above = view[max(parent.after, view.rfind("\n", 0, max(line - 1, 0)) + 1) : line].strip()
+    return above[0] != view[line] if above.strip(EDGE) else parent.category.holds_plan
+
+
+def _stands_deeper(view: str, line: int, category: Category, parent: OpenSection) -> bool:
+    """Is the heading indented under the plan that is open, as "  LAB: CBC" is?"""
+    return (
+        parent.category.holds_plan
+        and category.place is None
+        and _indent(view, line) > _indent(view, parent.line)
+    )
+
+
+def _indent(view: str, line: int) -> int:
+    """Blanks before the first word of a line, which stands at `line`; 0 inside a line."""
+    before = view[max(0, line - _DEEPEST_INDENT) : line]
+    start = line - len(before) + len(before.rstrip(" \t"))
+    return line - start if start == 0 or view[start - 1] == "\n" else 0
+
+
+def _is_bare(view: str, start: int, end: int) -> bool:
+    """Is there nothing but blanks, colons, markup and rules from `start` to `end`?"""
+    return _BARE.fullmatch(view, start, end) is not None
+
+
+_BARE = re.compile(rf"[\s{EDGE.strip()}=]*+")
+_DEEPEST_INDENT = 40
+_NEXT_LINE = re.compile(r"(?:(?P<mark>[^\w\s])|\d)[^\n]*\n[ \t]*(?(mark)(?P=mark)|\d)")  # with the same mark
+_TAKEN = re.compile(
+    r"\b(?:current|home|outpatient|inpatient|facility|prior|admission|PTA|scheduled)\b", re.IGNORECASE
+)

@@ -1,0 +1,40 @@
+"""What is taken from inside Prefect is still there."""
+
+from pathlib import Path
+
+from rubricator.flows import prefect_adapter
+
+
+def test_what_is_taken_from_inside_prefect_is_still_there() -> None:
+    """Where this fails, read `flows/prefect_adapter.py` beside the new version, and add it to SEEN_WITH."""
+    import prefect.settings
+    from prefect.context import FlowRunContext
+    from prefect.server.api.server import SubprocessASGIServer
+
+    what = f"seen with Prefect {', '.join(prefect_adapter.SEEN_WITH)}; this is {prefect_adapter.version()}"
+    assert "start" in vars(SubprocessASGIServer), what
+    assert hasattr(FlowRunContext, "get"), what
+    for name in (
+        "PREFECT_API_URL",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY",
+        "PREFECT_HOME",
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE",
+    ):
+        assert hasattr(prefect.settings, name), f"{name}: {what}"
+    assert hasattr(prefect.settings.get_current_settings().server.database, "connection_url"), what
+
+
+def test_no_other_file_reaches_into_prefect() -> None:
+
+    flows = Path(prefect_adapter.__file__).parent
+    private = ("prefect.server", "prefect.context", "prefect.settings", "prefect.client.orchestration")
+    found = [
+        file.name
+        for file in flows.rglob("*.py")
+        if file.name != "prefect_adapter.py" and any(name in file.read_text() for name in private)
+    ]
+    assert found == []
+
+
+def test_outside_of_a_flow_is_no_flow() -> None:
+    assert not prefect_adapter.in_flow()
