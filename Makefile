@@ -31,14 +31,12 @@ install: .venv/installed-all
 	$(EDITABLE)
 	touch $@
 
-# PyTorch's build for GPUs needs libraries of several gigabytes, its build for CPUs does not: its own metadata tells
-.venv/installed-all: pyproject.toml $(addprefix requirements/,all.txt torch.txt cuda.txt)
+# A build for CPUs, where pip is set up with a folder or an index that has it; else that of PyPI, with its libraries for GPUs
+.venv/installed-all: pyproject.toml $(wildcard requirements/*.txt)
 	$(PYTHON) -m venv .venv
 	$(LOCKED) --requirement requirements/all.txt
 ifeq ($(TORCH_INDEX),)
-	$(LOCKED) --requirement requirements/torch.txt
-	! $(BIN)/python -c 'import importlib.metadata as m; print(m.requires("torch"))' | grep --quiet cuda \
-		|| $(LOCKED) --requirement requirements/cuda.txt
+	$(LOCKED) --requirement requirements/torch-cpu.txt 2> /dev/null || $(LOCKED) --requirement requirements/torch.txt
 else
 	$(BIN)/pip install --quiet --disable-pip-version-check --index-url $(TORCH_INDEX) $(TORCH)
 endif
@@ -66,13 +64,7 @@ types: install
 
 check-tests: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
-		--cov=flows --cov=nlp --cov=models --cov-report=term
-
-quick: lint types
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 4 -m 'not slow'
-
-docs: install
-	$(BIN)/python docs/build_site.py
+		--cov=flows --cov=nlp --cov=models --cov-report=term:skip-covered
 
 format: install
 	$(BIN)/ruff format .

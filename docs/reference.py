@@ -147,7 +147,6 @@ def settings_page() -> str:
     from rubricator.models.classifier import CLASSIFIERS, classifier_class
     from rubricator.models.decisions.calibration import CalibrationSettings
     from rubricator.nlp.readers.notes import NoteSettings
-    from rubricator.nlp.weak_labels import WeakLabelSettings
 
     parts = [
         "# Settings",
@@ -161,7 +160,6 @@ def settings_page() -> str:
         parts += [f"## {name}", _escaped(about.split("\n\n")[0]), _settings_table(defaults)]
     for title, kind in (
         ("Columns of notes", NoteSettings),
-        ("Weak labels", WeakLabelSettings),
         ("Calibration", CalibrationSettings),
     ):
         parts += [

@@ -93,9 +93,12 @@ class Job(BaseModel):
                 raise ValueError(f"{error}; the parameters are {known}") from None
             if "home" in parameters:
                 raise ValueError("the home is that of `rubricator schedule --home`")
-            for name, value in parameters.items():
-                _check_type(name, value, signature.parameters[name].annotation)
-            pass_over_removed(step, parameters)
+            try:
+                for name, value in parameters.items():
+                    checked(name, value, signature.parameters[name].annotation, as_json=True)
+                pass_over_removed(step, parameters)
+            except ParameterError as error:
+                raise ValueError(str(error)) from None
         return parameters
 
 
@@ -194,13 +197,6 @@ def deployments(schedule: Schedule, home: Home) -> "list[RunnerDeployment]":
         )
         for job in schedule.jobs
     ]
-
-
-def _check_type(name: str, value: Any, annotation: Any) -> None:
-    try:
-        checked(name, value, annotation, as_json=True)
-    except ParameterError as error:
-        raise ValueError(str(error)) from None
 
 
 def _absolute(step: Callable[..., Any], parameters: dict[str, Any], folder: Path) -> dict[str, Any]:

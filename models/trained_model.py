@@ -78,8 +78,9 @@ class TrainedModel:
         """As TextClassifier.evidence."""
         return self.classifier.evidence(texts, labels)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path | str) -> None:
         """Write the model into a new or empty folder. Raises ModelFormatError where it is not empty."""
+        folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise ModelFormatError(f"{folder} is not empty; give a new folder for the model")
@@ -108,11 +109,12 @@ class TrainedModel:
         self.classifier.save(folder)
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: Path | str) -> Self:
         """Read what save wrote.
 
         Raises ModelFormatError for another format version, unknown settings, and a missing or broken file.
         """
+        folder = Path(folder)
         config = read_json(folder / "config.json")
         if config.get("format_version") != FORMAT_VERSION:
             raise ModelFormatError(

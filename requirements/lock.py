@@ -2,10 +2,10 @@
 
     make lock LOCK='[--upgrade] [--wheels FOLDER]'
 
-base.txt: what Rubricator needs. all.txt: with every extra, without PyTorch. torch.txt: PyTorch. cuda.txt: the libraries
-that PyTorch's build for GPUs needs, and its build for CPUs does not. Versions that are locked stay, except with
---upgrade. --wheels: a folder of PyTorch wheels that are not on PyPI (builds for CPUs); those of the locked version are
-allowed too. uv resolves, for every platform and Python 3.11 or newer at once.
+base.txt: what Rubricator needs. all.txt: with every extra, without PyTorch. torch.txt: PyTorch as PyPI has it, with the
+libraries that its build for GPUs needs. torch-cpu.txt: its builds for CPUs of the same version that lay in the folder
+--wheels; they are not on PyPI. Versions that are locked stay, except with --upgrade. uv resolves for every platform and
+Python 3.11 or newer at once.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 PROJECT = FOLDER.with_name("pyproject.toml")
-CUDA = re.compile(r"(nvidia|cuda|triton)\b")
+TORCH = re.compile(r"(torch|nvidia|cuda|triton)\b")
 _HEAD = "# Written by `make lock`; see requirements/lock.py\n"
 
 
@@ -28,18 +28,15 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--wheels", type=Path)
     arguments, options = parser.parse_known_args()
-    files = ("all.txt", "torch.txt", "cuda.txt")
+    files = ("all.txt", "torch.txt")
     every = resolve("".join(read(FOLDER / name) for name in files), ["--all-extras", *options])
     parts = dict.fromkeys(files, "")
     for package in packages(every):
-        name = package.partition("==")[0]
-        parts["torch.txt" if name == "torch" else "cuda.txt" if CUDA.match(name) else "all.txt"] += package
-    known = set(re.findall(r"sha256:(\w+)", parts["torch.txt"]))
-    for digest in local_builds(parts["torch.txt"], read(FOLDER / "torch.txt"), arguments.wheels):
-        if digest not in known:
-            parts["torch.txt"] = parts["torch.txt"].rstrip() + f" \\\n    --hash=sha256:{digest}\n"
-    for name, text in {**parts, "base.txt": resolve(every, [])}.items():
+        parts["torch.txt" if TORCH.match(package) else "all.txt"] += package
+    parts["base.txt"] = resolve(every, [])
+    for name, text in parts.items():
         (FOLDER / name).write_text(_HEAD + text)
+    lock_cpu_builds(re.search(r"^torch==(\S+)", every, re.MULTILINE)[1], arguments.wheels)  # type: ignore[index]
 
 
 def resolve(preferred: str, options: list[str]) -> str:
@@ -63,15 +60,18 @@ def packages(lock: str) -> Iterable[str]:
     return re.findall(r"^\w.*\n(?:[ \t].*\n)*", lock, flags=re.MULTILINE)
 
 
-def local_builds(torch: str, before: str, wheels: Path | None) -> list[str]:
-    """sha256 of wheels of this version that are not on PyPI: those in the folder, and those of the lock before."""
-    version = torch.partition("==")[2].split()[0]
-    found = []
-    for path in sorted(wheels.glob(f"torch-{version}+*.whl")) if wheels else ():
-        with path.open("rb") as file:
-            found.append(hashlib.file_digest(file, "sha256").hexdigest())
-    same = f"torch=={version} " in before
-    return [*(re.findall(r"sha256:(\w+)", before) if same else ()), *found]
+def lock_cpu_builds(version: str, wheels: Path | None) -> None:
+    """Write torch-cpu.txt: those of this version that it had, and those in the folder."""
+    path, pinned = FOLDER / "torch-cpu.txt", f"torch=={version}+cpu"
+    sums = set(re.findall(r"sha256:(\w+)", read(path)) if pinned in read(path) else ())
+    for wheel in wheels.glob(f"torch-{version}+cpu-*.whl") if wheels else ():
+        with wheel.open("rb") as file:
+            sums.add(hashlib.file_digest(file, "sha256").hexdigest())
+    path.unlink(missing_ok=True)
+    if sums:
+        path.write_text(
+            _HEAD + " \\\n    ".join((pinned, *(f"--hash=sha256:{each}" for each in sorted(sums)))) + "\n"
+        )
 
 
 def read(path: Path) -> str:

@@ -18,20 +18,43 @@ NETWORKS = re.compile(
     r"^(?:from|import) (?:torch|tokenizers|transformers|tiny_networks|rubricator\.models\.(?:neural|ablations))\b",
     re.M,
 )
+# Files of tests that train networks, start servers, run whole commands or take seconds: `make quick` leaves them out.
+SLOW = {
+    "tests": "hidden_text",
+    "flows": "benchmark cli demo ensemble extract home predict prefect_adapter promote report run schedule shards train train_neural",
+    "models": "ablations bundle bundles calibration ensemble evaluation mentions neural registry stacked svm trainer_adapter training "
+    "transformer",
+    "nlp": "headings rewritings",
+}
+# Coverage makes work in pure Python take twice its time: what these files run is covered by others.
+NOT_COVERED = {"models": "calibration evaluation", "nlp": "field_cases headings languages notes rewritings"}
 LONGEST = ("test_docs.py", "test_benchmark.py", "test_schedule.py", "test_predict.py", "test_neural.py")
 
 
-def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Where the libraries of networks are not installed, files that import them are left out."""
-    if collection_path.suffix != ".py" or find_spec("torch"):
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Slow files are not even imported where none is wanted; nor is what imports networks, where their libraries are not."""
+    if collection_path.suffix != ".py":
+        return None
+    if config.option.markexpr == "not slow" and is_one_of(SLOW, collection_path):
+        return True
+    if find_spec("torch"):
         return None
     return bool(NETWORKS.search(collection_path.read_text(encoding="utf-8"))) or None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that take longest come first, so that none of them is what a last process is left with."""
+    """Files are marked; those that take longest come first, so that none of them is what a last process is left with."""
+    for item in items:
+        if is_one_of(SLOW, item.path):
+            item.add_marker(pytest.mark.slow)
+        if is_one_of(NOT_COVERED, item.path):
+            item.add_marker(pytest.mark.no_cover)
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
+
+
+def is_one_of(files: dict[str, str], path: Path) -> bool:
+    return path.stem.removeprefix("test_") in files.get(path.parent.name, "").split()
 
 
 @pytest.fixture(scope="session")

@@ -314,7 +314,7 @@ def serves(command: str, folder: Path, environment: dict[str, str]) -> bool:
         running = process.poll() is None
         process.terminate()
         try:
-            process.wait(60)
+            process.wait(20)
         except subprocess.TimeoutExpired:  # MLflow's server, where it was still starting
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -380,6 +380,7 @@ def test_it_links_to_what_is_there(page: Path) -> None:
         assert (ROOT / path).exists(), path
 
 
+@pytest.mark.slow
 def test_the_site_is_built_without_warnings() -> None:
     """With every link and anchor, and a reference that describes all there is."""
     ran([sys.executable, str(DOCS / "build_site.py")])

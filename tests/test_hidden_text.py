@@ -37,9 +37,11 @@ CNN = CnnSettings(width=4, filters=2, hidden=4, epochs=1, context=1, batch_size=
 # What the run below does not make, or made earlier and keeps, and what its strings are instead of text of a note.
 NO_TEXT = {
     "flows": {
-        "Benchmarked", "PredictStep", "ShardTables", "_Measured", "Demo", "GoldComparison", "_Results", "_Steps", "Evaluated", "ExtractStep",
+        "Benchmarked", "PredictStep", "ShardTables", "_Measured", "Demo", "GoldComparison", "DemoClassifier", "Choice", "Candidate", "Results", "Steps", "Done", "Evaluated", "ExtractStep",
         "Extracted", "HeadingReport", "FailedNote", "Shard", "ShardDone", "Predicted", "Promotion", "Part", "Plot",
-        "Table", "JobResult", "_Job", "Trained", "_Condition", "_Grammar",
+        "Table", "JobResult", "_Job", "Trained", "_Condition", "_Grammar", "Command", "Explained", "_Found",
+        "ListedSettings", "OneOf", "OnlyFor", "Metavar", "Panel", "Without", "Removed", "Training", "Fitting", "Validated",
+        "ShardCutter", "Verdict", "_Common",
     },  # paths, commands, figures, ids of notes, names of models and exceptions; what made-up notes are made of
     "models": {"Member", "Bucket", "Evaluation", "LabelScore", "OutOfFoldTable", "CrossValidation", "ResolvedModel"},  # labels, figures
     "nlp": {

@@ -58,7 +58,7 @@ def test_plans_from_a_file_and_a_folder(frame: pl.DataFrame, tmp_path: Path) -> 
     frame.write_ndjson(tmp_path / "notes.jsonl")
     model = fit_model("plan", tmp_path / "notes.jsonl", settings={"cost": 0.1})
     assert model.settings["classifier"]["cost"] == 0.1
-    model.save(tmp_path / "plan-model")
+    model.save(str(tmp_path / "plan-model"))
     loaded = load_model(tmp_path / "plan-model")
     assert not (tmp_path / ".rubricator").exists()
     texts = frame["text"].to_list()[:5]

@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-FILES = ("base.txt", "all.txt", "torch.txt", "cuda.txt")
+FILES = ("base.txt", "all.txt", "torch.txt")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
@@ -57,3 +57,11 @@ def test_the_base_is_a_part_of_all_and_has_no_torch() -> None:
     names = {name for name, _ in base}
     assert not names & {"torch", "transformers", "tokenizers", "accelerate", "pytest", "mypy"}
     assert not any(name.startswith(("nvidia", "cuda", "triton")) for name, _ in every)
+
+
+def test_both_builds_of_torch_have_one_version() -> None:
+    if (ROOT / "requirements" / "torch-cpu.txt").exists():
+        [cpu] = locked("torch-cpu.txt")
+        assert version(cpu) in {
+            f"{version(each)}+cpu" for each in locked("torch.txt") if each.name == "torch"
+        }

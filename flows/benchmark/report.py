@@ -40,7 +40,7 @@ _FURTHER = {
 }
 _BUCKET_FIGURES = {"micro_f1": "micro-F1", "macro_f1": "macro-F1", "recall_at_15": "recall at 15"}
 _CONVENTIONS = (
-    "Intervals are 95 %, bootstrapped over patients and near duplicates. micro: over all cells. macro-F1: mean over "
+    "Intervals are 95 %, bootstrapped over patients and near duplicates. micro: over all entries. macro-F1: mean over "
     "all codes; one that is neither there nor predicted counts as 0. MAP: over notes with a code, all codes ranked. "
     "Probabilities are calibrated and thresholds tuned on out-of-fold predictions of the training part, for all models "
     "alike. Figures of different parts are of different data and do not compare, nor do they with figures of papers "

@@ -341,6 +341,7 @@ def _figures(scored: Scored, bootstrap: int) -> dict[str, Any]:
     import numpy as np
 
     from rubricator.models.scores.bootstrap import paired_bootstrap
+    from rubricator.models.scores.reliability import reliability_curve
 
     gain = paired_bootstrap(
         scored.targets, scored.probabilities >= 0.5, scored.decisions, scored.groups, bootstrap=bootstrap
@@ -352,7 +353,7 @@ def _figures(scored: Scored, bootstrap: int) -> dict[str, Any]:
             name: _evaluation(scored.take(np.flatnonzero(scored.strata == name)), bootstrap)
             for name in sorted(set(scored.strata.tolist()) - {""})
         },
-        "reliability": _reliability(scored),
+        "reliability": reliability_curve(scored.targets, scored.probabilities),
     }
 
 
@@ -369,23 +370,6 @@ def _evaluation(scored: Scored, bootstrap: int) -> dict[str, Any]:
         bootstrap=bootstrap,
     ).to_json()
     return {name: found[name] for name in ("metrics", "counts", "buckets")}
-
-
-def _reliability(scored: Scored) -> list[tuple[int, float, float]]:
-    """Of ten bins of the probabilities of all cells: cells, mean probability, share of positives."""
-    import numpy as np
-
-    def binned(probabilities: "NDArray[np.float32]") -> "NDArray[np.int64]":
-        return np.asarray(np.minimum(probabilities * 10, 9), np.int64).ravel()
-
-    bins = binned(scored.probabilities)
-    cells = np.bincount(bins, minlength=10)
-    sums = np.bincount(bins, scored.probabilities.ravel(), 10)
-    there = np.bincount(binned(scored.probabilities[scored.targets.nonzero()]), minlength=10)
-    return [
-        (int(cells[each]), float(sums[each] / cells[each]), float(there[each] / cells[each]))
-        for each in np.flatnonzero(cells)
-    ]
 
 
 # ---- costs

@@ -20,6 +20,7 @@ from rubricator.flows.report.report import (
     Table,
     mark_note,
 )
+from rubricator.nlp.hidden_text import hides_text
 
 _FIGURES = {
     "micro_precision": "precision, micro",
@@ -36,8 +37,18 @@ _FIGURES = {
     "exact_match": "all labels right",
     "ece": "calibration error",
 }
+_OF_SEVERAL_LABELS = {
+    "macro_f1",
+    "macro_f1_of_means",
+    "macro_auroc",
+    "macro_auprc",
+    "p_at_5",
+    "map",
+    "exact_match",
+}
 
 
+@hides_text()
 @dataclass(frozen=True, kw_only=True)
 class Shown:
     """What the report is made of. corpora: notes by what they are for; predicted: positive rows by task and note_id."""
@@ -127,13 +138,13 @@ def _facts(shown: Shown) -> list[tuple[str, str]]:
 def _classifiers_part(results: Results, choice: Choice) -> Part:
     tables, plots = [], []
     for task, candidates in results.candidates.items():
-        about = TASKS[task]
+        about = TASKS[task][0].upper() + TASKS[task][1:]
         tables += [
-            _figures_table(f"{about.capitalize()}: figures on synthetic notes", candidates),
-            _costs_table(f"{about.capitalize()}: costs, and what the gate decided", candidates),
+            _figures_table(f"{about}: figures on synthetic notes", candidates),
+            _costs_table(f"{about}: costs, and what the gate decided", candidates),
         ]
         if len(candidates) > 1:
-            plots.append(_comparison_plot(f"{about.capitalize()}: micro-F1 on synthetic notes", candidates))
+            plots.append(_comparison_plot(f"{about}: micro-F1 on synthetic notes", candidates))
     left_out = "".join(f" The {title} is left out: {why}." for title, why in choice.left_out.items())
     return Part(
         title="The classifiers side by side",
@@ -149,13 +160,14 @@ def _classifiers_part(results: Results, choice: Choice) -> Part:
 def _figures_table(title: str, candidates: Sequence[Candidate]) -> Table:
     scores = [candidate.trained.evaluation.metrics for candidate in candidates]
     counts = candidates[0].trained.evaluation.counts
+    left_out = _OF_SEVERAL_LABELS if counts["labels"] == 1 else set()
     return Table(
         title=title,
         columns=["figure, 95 % interval", *(candidate.classifier.title for candidate in candidates)],
         rows=[
             (name, *(Interval(each[key].value, each[key].low, each[key].high) for each in scores))
             for key, name in _FIGURES.items()
-            if all(key in each for each in scores)
+            if key not in left_out and all(key in each for each in scores)
         ],
         remark=f"{counts['rows']:,} examples in {counts['groups']:,} groups.",
         is_wide=True,

@@ -1,6 +1,5 @@
 """Words and numbers of texts with their offsets; what is negated or uncertain is marked, abbreviations are expanded."""
 
-import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,11 +10,11 @@ from numpy.typing import NDArray
 from rubricator.nlp.hidden_text import hides_text
 from rubricator.nlp.words.abbreviations import abbreviations
 from rubricator.nlp.words.negation import NEGATED, UNCERTAIN, Scope, assertion_scopes
+from rubricator.nlp.words.tokens import TOKEN
 
 Int = NDArray[np.int64]
 
 MARKS = frozenset((UNCERTAIN, NEGATED))  # what a form may begin with
-_TOKEN = re.compile(r"\d+(?:[.,:/]\d+)*|\w+(?:['’]\w+)*")
 _DIGITS = str.maketrans("123456789", "000000000")
 
 
@@ -69,7 +68,7 @@ def tokenize(texts: Sequence[str], *, assertions: bool = False, expand: bool = F
 
 
 def _words(text: str) -> list[tuple[int, int, str]]:
-    return [(match.start(), match.end(), match.group()) for match in _TOKEN.finditer(text)]
+    return [(match.start(), match.end(), match.group()) for match in TOKEN.finditer(text)]
 
 
 def _expanded(text: str) -> list[tuple[int, int, str]]:

@@ -19,12 +19,12 @@ from scipy.sparse import csr_matrix
 from rubricator.nlp.hidden_text import hides_text
 from rubricator.nlp.words.accents import without_accents
 from rubricator.nlp.words.negation import NEGATION_REACH, negates
+from rubricator.nlp.words.tokens import TOKEN
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float64]
 Name = tuple[str, ...]  # the word keys of a name, sorted, each once
 
-_TOKEN = re.compile(r"\d+(?:[.,:/]\d+)*|\w+(?:['’]\w+)*")
 _SENTENCE_END = re.compile(r"[.;:!?\n]\s")
 _CLAUSE_END = re.compile(r"[.;:!?,()\n]")
 _SPELLINGS = [
@@ -68,7 +68,7 @@ def word_key(word: str) -> str:
 
 def word_keys(text: str) -> list[str]:
     """The keys of the words of a text, in order."""
-    return [word_key(match.group()) for match in _TOKEN.finditer(text)]
+    return [word_key(match.group()) for match in TOKEN.finditer(text)]
 
 
 @hides_text()
@@ -90,7 +90,7 @@ class NoteWords:
 
 def read_words(text: str) -> NoteWords:
     """Split a note into words."""
-    found = list(_TOKEN.finditer(text))
+    found = list(TOKEN.finditer(text))
     sentences, clauses, negated = [], [], []
     sentence = clause = 0
     end, reach = 0, -1

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from rubricator.nlp.examples import ExampleError, Examples
 from rubricator.nlp.hidden_text import hides_text
 from rubricator.nlp.lexicon.lexicon import Lexicon
 from rubricator.nlp.sections.finder import Section, SectionFinder
+from rubricator.nlp.words.tokens import HAS_LETTER_OR_DIGIT
 
 
 def annotated_examples(
@@ -133,9 +133,6 @@ def _is_unit(value: object) -> bool:
     )
 
 
-_WORD = re.compile(r"[^\W_]")
-
-
 def _without(headings: Sequence[tuple[int, int]], text: str, start: int, end: int) -> str:
     kept, at = [], start
     for heading_start, heading_end in headings:
@@ -143,7 +140,7 @@ def _without(headings: Sequence[tuple[int, int]], text: str, start: int, end: in
             kept.append(text[at : max(at, heading_start)])
             at = heading_end
     kept.append(text[at:end])
-    return " ".join(part.strip(" \t\n:-–—") for part in kept if _WORD.search(part))
+    return " ".join(part.strip(" \t\n:-–—") for part in kept if HAS_LETTER_OR_DIGIT.search(part))
 
 
 def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from rubricator.nlp.hidden_text import hides_text
 from rubricator.nlp.module_data import toml_of
 
 UNCERTAIN, NEGATED = "?", "¬"  # marks, never part of a word
 NEGATION_REACH = 5  # words after a word that negates alone
 
 
+@hides_text()
 class Scope(NamedTuple):
     """text[start:end] is uncertain or negated, as its mark says."""
 

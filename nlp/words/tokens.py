@@ -6,6 +6,8 @@ LETTER = r"[^\W\d_]"  # of any alphabet
 LETTER_OR_DIGIT = r"[^\W_]"
 
 HAS_LETTER_OR_DIGIT = re.compile(LETTER_OR_DIGIT)
+# A number with its inner marks ("81", "1.5", "12/24"), or a word with apostrophes inside ("don't").
+TOKEN = re.compile(r"\d+(?:[.,:/]\d+)*|\w+(?:['’]\w+)*")
 HAS_WORD = re.compile(LETTER + "{2}")  # a word of two letters: a number or a lone letter says nothing
 
 

@@ -117,6 +117,17 @@ def test_a_wrong_file_says_what_is_wrong(tmp_path: Path, before: str, after: str
     assert message in str(caught.value)
 
 
+def test_a_parameter_of_version_0_1_is_passed_over_or_explained(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train = JOB.replace('"extract"', '"train"').replace('out = "tables"', 'task = "plan", denoise = "none"')
+    [job] = read(tmp_path, train)
+    assert "denoise was removed and is passed over" in caplog.text
+    assert job["parameters"]["denoise"] == "none", "the flow passes it over too"
+    with pytest.raises(ScheduleError, match=r"jobs\.0\.parameters: denoise was removed, for it lowered F1"):
+        read(tmp_path, train.replace('"none"', '"cleanlab"'))
+
+
 def test_names_differ(tmp_path: Path) -> None:
     with pytest.raises(ScheduleError, match="two jobs have the name 'nightly'"):
         read(tmp_path, JOB + JOB.partition('Zurich"')[2])

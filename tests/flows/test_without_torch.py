@@ -10,6 +10,7 @@ import pytest
 from rubricator.flows.demo.synthetic import write_synthetic_notes
 from rubricator.models.classifier import NEURAL_LIBRARIES
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent.parent
 # Python reads a sitecustomize.py of its path at each start, in worker processes too
 WITHOUT = f"""
@@ -65,7 +66,6 @@ def test_every_test_is_collected(environment: dict[str, str]) -> None:
     assert "test_without_torch.py" in collected.stdout and "test_neural.py" not in collected.stdout
 
 
-@pytest.mark.slow
 def test_the_svm_is_trained_predicts_explains_and_is_evaluated(
     environment: dict[str, str], home: Path, tmp_path: Path
 ) -> None:
@@ -104,7 +104,6 @@ def test_the_svm_is_trained_predicts_explains_and_is_evaluated(
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
-@pytest.mark.slow
 def test_a_network_names_the_extra_that_it_needs(environment: dict[str, str], tmp_path: Path) -> None:
     corpus = write_synthetic_notes(tmp_path, notes=30, new_notes=0)
     typed = (

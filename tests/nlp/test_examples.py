@@ -107,7 +107,9 @@ def test_a_note_on_which_the_work_raises_is_left_out_and_told_of(
 
 
 def test_notes_without_plans_say_how_to_go_on(lexicon: Lexicon) -> None:
-    with pytest.raises(ExampleError, match=r"0 positive and 0 negative.*headings of your site to the lexicon"):
+    with pytest.raises(
+        ExampleError, match=r"0 positive and 0 negative.*headings of your site to the lexicon"
+    ):
         section_examples(
             batches(("n", "p", "Nothing here.", None)), settings=WeakLabelSettings(), lexicon=lexicon
         )
@@ -132,7 +134,7 @@ def test_the_most_frequent_codes_can_be_chosen() -> None:
         *((f"n{i}", f"n{i}", f"Text number {i}", ["B"] if i else ["A", "B", "C"]) for i in range(4))
     )
     assert code_examples(notes, top_labels=2).labels == ["A", "B"]
-    with pytest.raises(ExampleError, match="none of .* notes has codes"):
+    with pytest.raises(ExampleError, match=r"none of .* notes has codes"):
         code_examples(batches(("n", "n", "text", None)))
 
 

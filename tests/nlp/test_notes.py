@@ -413,9 +413,7 @@ def test_columns_can_be_named(tmp_path: Path) -> None:
         "proc": ["0DTJ4ZZ"],
     }
     path = write_json_lines(tmp_path / "n.jsonl", [note])
-    assert "2 columns could be the text: text_es, text_en; name the right one (text_column)" in refusal(
-        path
-    )
+    assert "2 columns could be the text: text_es, text_en; name the right one (text_column)" in refusal(path)
     named = read(path, id_column="key", patient_column="who", text_column="TEXT_EN", codes_column="proc")[0][
         0
     ]
