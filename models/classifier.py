@@ -108,19 +108,27 @@ class TextClassifier(Protocol):
     def load(cls, folder: Path) -> Self: ...
 
 
+def check_classifier(name: str) -> None:
+    """Raises UnknownClassifierError for a name that is not in CLASSIFIERS."""
+    if name not in CLASSIFIERS:
+        raise UnknownClassifierError(
+            f"there is no classifier {name!r}; there is: {', '.join(sorted(CLASSIFIERS))}"
+            f"{did_you_mean(name, CLASSIFIERS)}"
+        )
+
+
 def classifier_class(name: str) -> type[TextClassifier]:
     """The class of this name, or at this import path of the project (`MODULE:CLASS`), which the benchmark gives.
 
     Raises UnknownClassifierError that lists the names there are, and MissingLibraryError where it is a network and the
     libraries of networks are not installed.
     """
-    path = name if name.startswith(f"{__package__}.") else CLASSIFIERS.get(name, "")
+    if name.startswith(f"{__package__}.") and ":" in name:
+        path = name
+    else:
+        check_classifier(name)
+        path = CLASSIFIERS[name]
     module, _, attribute = path.partition(":")
-    if not attribute:
-        raise UnknownClassifierError(
-            f"there is no classifier {name!r}; there is: {', '.join(sorted(CLASSIFIERS))}"
-            f"{did_you_mean(name, CLASSIFIERS)}"
-        )
     missing = ""
     try:
         found: type[TextClassifier] = getattr(import_module(module), attribute)

@@ -16,6 +16,7 @@ from rubricator.flows.figures import CountedNotes
 from rubricator.flows.progress import Progress
 from rubricator.flows.settings import classifier_settings
 from rubricator.flows.training.checkpoints import checkpoint_folder
+from rubricator.models.classifier import check_classifier
 from rubricator.models.ensemble.classifier import EnsembleSettings, Member
 from rubricator.models.ensemble.training import cross_validate_ensemble, require_win, train_ensemble
 from rubricator.models.registry import registry
@@ -83,6 +84,7 @@ class Training:
         """Raises UnknownTaskError, UnknownClassifierError, SettingError and RegistryError."""
         learnt = task_named(task)
         name = settings.name or learnt.model_name
+        check_classifier(settings.model)
         chosen = classifier_settings(settings.model, task, settings.setting)
         registry.check_name(name)
         positive = {} if settings.positive is None else {"positive": frozenset(settings.positive)}

@@ -10,7 +10,7 @@ class RegistryError(RubricatorError):
 class NoChampionError(RegistryError):
     """A model of which no version is the champion. name: of the model."""
 
-    def __init__(self, name: str, message: str) -> None:
+    def __init__(self, message: str, name: str = "") -> None:
         super().__init__(message)
         self.name = name
 

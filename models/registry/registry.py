@@ -311,8 +311,8 @@ def _resolve_alias(client: "MlflowClient", name: str, alias: str) -> ResolvedMod
         return _resolved(client, client.get_model_version(name, at))
     if alias == CHAMPION:
         raise NoChampionError(
-            name,
             f"{name!r} has no {CHAMPION}; promote a version, or use {name}@{CHALLENGER}\n{_listing(client)}",
+            name,
         )
     raise RegistryError(f"{name!r} has no {alias}\n{_listing(client)}")
 

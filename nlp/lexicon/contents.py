@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from typing import get_args
 
+from rubricator.nlp.errors import did_you_mean
 from rubricator.nlp.lexicon.categories import UNKNOWN, Category, Role
 from rubricator.nlp.lexicon.file_format import (
     CategoryEntry,
@@ -13,7 +14,6 @@ from rubricator.nlp.lexicon.file_format import (
     LeadInEntry,
     LexiconError,
     LexiconFile,
-    meant,
 )
 from rubricator.nlp.lexicon.guards import Guard
 from rubricator.nlp.lexicon.normal_form import normal_form, normalise, umlaut_forms
@@ -68,7 +68,7 @@ class Contents:
         if name not in self.categories and entry.role is None:
             raise LexiconError(
                 f"{file}: categories.{name}: a new category needs a role ({', '.join(get_args(Role))})"
-                f"{meant(name, self.categories)}"
+                f"{did_you_mean(name.lower(), self.categories)}"
             )
         known = self.categories.get(name) or Category(name)
         self.categories[name] = replace(known, **entry.attributes())
@@ -126,7 +126,9 @@ class Contents:
     def _check_categories(self, where: str, *names: str) -> None:
         if unknown := set(names) - self.categories.keys():
             name = min(unknown)
-            raise LexiconError(f"{where}: there is no category {name!r}{meant(name, self.categories)}")
+            raise LexiconError(
+                f"{where}: there is no category {name!r}{did_you_mean(name.lower(), self.categories)}"
+            )
 
 
 def _compiled(pattern: str | None) -> re.Pattern[str] | None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from rubricator.nlp.errors import RubricatorError
+from rubricator.nlp.errors import RubricatorError, did_you_mean
 from rubricator.nlp.lexicon.categories import ByWording, Joined, Kind, Place, Role, WeakLabel
 
 if TYPE_CHECKING:
@@ -33,12 +32,6 @@ def parse_lexicon(name: str, text: str, categories: Iterable[str]) -> LexiconFil
     first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
     key = ".".join(str(part) for part in first["loc"])
     raise LexiconError(f"{name}: {key}: {_mistake(first, categories)}")
-
-
-def meant(name: str, known: Iterable[str]) -> str:
-    """A question after the one of the known names that is most alike, if one is."""
-    found = get_close_matches(name.lower(), list(known), n=1)
-    return f"; did you mean {found[0]!r}?" if found else ""
 
 
 class _Model(BaseModel):
@@ -136,10 +129,12 @@ def _mistake(error: ErrorDetails, categories: Iterable[str]) -> str:
             return f"there is no such table; did you mean [categories.{key}]?"
         known = list(_KEYS[above[0]].model_fields if above else LexiconFile.model_fields)
         what = "key" if above else "table"
-        return f"there is no such {what}{meant(key, known) or '; there are: ' + ', '.join(known)}"
+        return (
+            f"there is no such {what}{did_you_mean(key.lower(), known) or '; there are: ' + ', '.join(known)}"
+        )
     if kind == "literal_error":
         key = next(str(part) for part in reversed(where) if part in _CHOICES)
-        return f"{error['msg']}{meant(str(error['input']), get_args(_CHOICES[key]))}"
+        return f"{error['msg']}{did_you_mean(str(error['input']).lower(), get_args(_CHOICES[key]))}"
     if where == ("guards",):
         return "write [[guards]], with two brackets, above each of them"
     return 'a list is expected: ["…", "…"]' if kind in ("list_type", "frozen_set_type") else error["msg"]
