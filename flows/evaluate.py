@@ -28,9 +28,10 @@ from rubricator.flows.parameters.options import (
     Without,
 )
 from rubricator.flows.progress import Progress
+from rubricator.nlp.builders.label_source import LabelSource
 from rubricator.nlp.errors import RubricatorError
 from rubricator.nlp.readers.tables import NoteSettings
-from rubricator.nlp.tasks import LabelSource, task_named
+from rubricator.nlp.tasks import task_named
 
 if TYPE_CHECKING:
     import numpy as np
@@ -119,8 +120,13 @@ def evaluate(
     trained = load(resolve(model))
     if settings.annotations and task_named(trained.task).unit == "note":
         raise NoUnitsError(
-            f"{model} assigns codes to whole notes, and annotated units are for models of sentences: without them it "
-            "is scored on the codes of the notes"
+            f"{model} gives labels to whole notes, and annotated units are for models of sentences: without them it "
+            "is scored on the labels of the notes"
+        )
+    if settings.annotations and len(trained.labels) > 1:
+        raise NoUnitsError(
+            f"{model} has {len(trained.labels)} labels, and annotated units say of one label whether it is there: "
+            "without them it is scored on what its task learns from"
         )
     with Progress(f"evaluate {model}") as progress:
         read = CountedNotes(notes, columns, progress)

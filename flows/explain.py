@@ -68,6 +68,7 @@ class _Found:
     model: str
     version: str
     unit: str
+    labels_are_codes: bool
     rows: list[dict[str, Any]]
 
 
@@ -79,7 +80,7 @@ def explain(
         tuple[Name, ...],
         Field(
             min_length=1,
-            description="As for `rubricator predict`; may be given twice, for plans and for codes.",
+            description="As for `rubricator predict`; may be given several times.",
         ),
     ],
     out: Annotated[PathName, Field(description="HTML file; it holds the note's text.")],
@@ -115,7 +116,8 @@ def _predicted(note: "pa.Table", note_id: str, model: str, lexicon: tuple[str, .
     step = PredictStep(model=resolved, top_k=None, min_probability=None, lexicon=lexicon)
     predictor = step.predictor()
     rows, _ = _worked_on(note_id, predictor.predict, note)
-    return _Found(resolved.name, resolved.version, predictor.task.unit, rows.to_pylist())
+    task = predictor.task
+    return _Found(resolved.name, resolved.version, task.unit, task.labels_are_codes, rows.to_pylist())
 
 
 def _sections(note: "pa.Table", note_id: str, lexicon: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -134,15 +136,18 @@ def _marked(
     from rubricator.flows.report.report import mark_note
 
     [row] = note.to_pylist()
-    by_unit = {each.unit: each.rows for each in found}
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for each in found:
+        rows.setdefault(each.unit, []).extend(each.rows)
+    are_codes = any(each.labels_are_codes for each in found)
     return mark_note(
         note_id=note_id,
         text=row["text"],
         about=", ".join(str(value) for value in (row["note_type"], row["written_on"]) if value),
         sections=sections,
-        sentences=by_unit.get("sentence", ()),
-        codes=by_unit.get("note"),
-        known_codes=row["codes"],
+        sentences=rows.get("sentence", ()),
+        codes=rows.get("note"),
+        known_codes=row["codes"] if are_codes else None,
     )
 
 

@@ -83,12 +83,13 @@ def figures_table(title: str, evaluations: Mapping[str, "Evaluation"]) -> "Table
     """A row per figure; a column per evaluation, with its 95 % interval."""
     from rich.table import Table
 
-    table = Table(
-        "figure", title=title, title_justify="left", caption="95 % intervals: bootstrap over groups"
-    )
+    columns = [{row[0]: row[1:] for row in scores.rows()} for scores in evaluations.values()]
+    has_intervals = any(interval for column in columns for _, interval in column.values())
+    table = Table("figure", title=title, title_justify="left")
+    if has_intervals:
+        table.caption = "95 % intervals: bootstrap over groups"
     for name in evaluations:
         table.add_column(name, justify="right")
-    columns = [{row[0]: row[1:] for row in scores.rows()} for scores in evaluations.values()]
     one_label = all(scores.counts["labels"] == 1 for scores in evaluations.values())
     for figure in dict.fromkeys(figure for column in columns for figure in column):
         if one_label and figure.startswith(OF_SEVERAL_LABELS):

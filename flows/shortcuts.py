@@ -4,7 +4,7 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -51,14 +51,14 @@ class ShownNote:
 def show_note(text: str, *models: "TrainedModel", lexicon: Sequence[str | Path] = ()) -> ShownNote:
     """The note with its sections marked and, of each model, the predictions and their evidence.
 
-    models: of sentences, of notes or one of each.
+    models: of sentences or of notes.
     """
     finder = finder_of(*map(str, lexicon))
     notes = pa.table({"note_id": ["note"], "text": [text]})
-    found = {}
+    found: dict[str, list[dict[str, Any]]] = {}
     for model in models:
         predictor = Predictor(model, finder, made_by=MadeBy(model.classifier_name, ""))
-        found[predictor.task.unit] = predictor.predict(notes)[0].to_pylist()
+        found.setdefault(predictor.task.unit, []).extend(predictor.predict(notes)[0].to_pylist())
     return ShownNote(
         mark_note(
             note_id="note",

@@ -62,12 +62,12 @@ class TrainSettings(StepSettings):
     bootstrap: Bootstrap = 1000
     seed: int = Field(default=0, description="Of folds and resamples.")
     report: Report = None
-    positive: Annotated[Positive, OnlyFor("plan")] = None
-    lexicon: Annotated[LexiconFiles, OnlyFor("plan")] = ()
-    top_labels: Annotated[int | None, OnlyFor("codes")] = Field(
+    positive: Annotated[Positive, OnlyFor("positive")] = None
+    lexicon: Annotated[LexiconFiles, OnlyFor("lexicon")] = ()
+    top_labels: Annotated[int | None, OnlyFor("top_labels")] = Field(
         default=None, ge=1, description="Only the N most frequent codes."
     )
-    code_table: Annotated[PathName | None, OnlyFor("codes")] = Field(
+    code_table: Annotated[PathName | None, OnlyFor("code_table")] = Field(
         default=None,
         description="Your codes with their names, as CSV, TSV or JSON lines: all of them may be predicted.",
     )

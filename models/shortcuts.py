@@ -12,10 +12,11 @@ from rubricator.models.prediction import MadeBy, Predictor
 from rubricator.models.scores.of_model import score_model
 from rubricator.models.trained_model import TrainedModel
 from rubricator.models.training import train_model
+from rubricator.nlp.builders.label_source import LabelSource
 from rubricator.nlp.errors import RubricatorError
 from rubricator.nlp.readers.notes import NoteSettings
 from rubricator.nlp.shortcuts import finder_of, read_notes
-from rubricator.nlp.tasks import LabelSource, task_named
+from rubricator.nlp.tasks import task_named
 from rubricator.nlp.weak_labels import WeakLabelSettings
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ def fit_model(
 ) -> TrainedModel:
     """Train a classifier on notes, calibrated and with thresholds, and without cross-validation.
 
-    task: "plan" or "codes". notes: as for read_notes; for codes with a column of them. settings: of the classifier, in
-    place of its defaults for the task. lexicon: TOML files with more headings. top_labels: only so many codes, the most
+    task: a name in TASKS, "plan" or "codes" say. notes: as for read_notes; for codes with a column of them. settings: of
+    the classifier, in place of its defaults for the task. lexicon: TOML files with more headings. top_labels: only so many codes, the most
     frequent. Raises ExampleError, FoldError, UnknownTaskError, UnknownClassifierError and ClassifierSettingError.
 
     >>> notes = [f"History:\\nCough for {days} days.\\n\\nPlan:\\nReturn in {days} weeks." for days in range(2, 30)]

@@ -5,7 +5,7 @@ Everything else is the same for all of them: one way to train, one way to predic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -14,33 +14,13 @@ from rubricator.nlp.errors import RubricatorError, did_you_mean
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from rubricator.nlp.builders.label_source import LabelSource
     from rubricator.nlp.examples import Examples
-    from rubricator.nlp.lexicon.lexicon import Lexicon
     from rubricator.nlp.units import UnitName
-    from rubricator.nlp.weak_labels import WeakLabelSettings
 
 
 class UnknownTaskError(RubricatorError):
     """A task that is not in the table."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelSource:
-    """What labels are made with; a task takes from it what it needs.
-
-    exclude: ids of notes to leave out, with their near duplicates. top_labels: only so many labels, the most frequent.
-    label_names: labels that there are whether a note has them or not, each with its names. progress: called with the
-    number of notes compared for near duplicates, and of all. failed: called with a note on which the work raises, in
-    place of raising.
-    """
-
-    weak_labels: WeakLabelSettings
-    lexicon: Lexicon
-    exclude: frozenset[str] = frozenset()
-    top_labels: int | None = None
-    label_names: Mapping[str, Sequence[str]] | None = None
-    progress: Callable[[int, int], None] | None = None
-    failed: Callable[[str, BaseException], None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +29,8 @@ class Task:
 
     summary: what the units are and get. unit: what gets labels, which also says which default settings classifiers
     take. model_name: what its models are registered as by default. examples: makes labelled examples of notes (batches
-    of NOTES_SCHEMA). scored_on: changes the source where models are scored and not trained. labels_are_codes: they are
+    of NOTES_SCHEMA). scored_on: changes the source where models are scored and not trained. options:
+    names of the training settings that are for its label source. labels_are_codes: they are
     of ICD, and described and checked as such. purpose, label_source: sentences of the model card.
     """
 
@@ -59,6 +40,7 @@ class Task:
     model_name: str
     examples: Callable[[Iterable[pa.RecordBatch], LabelSource], Examples]
     scored_on: Callable[[LabelSource], LabelSource] = field(default=lambda source: source)
+    options: tuple[str, ...] = ()
     labels_are_codes: bool = False
     purpose: str
     label_source: str
@@ -113,6 +95,7 @@ TASKS = {
             model_name="plan-sentences",
             examples=_plan_examples,
             scored_on=_against_all_others,
+            options=("positive", "lexicon"),
             purpose="Finds the sentences of clinical notes that belong under {labels}, in notes with headings or "
             "without.",
             label_source="Weak labels: the heading of the section that a sentence stands under. No word of a heading "
@@ -125,6 +108,7 @@ TASKS = {
             unit="note",
             model_name="icd-codes",
             examples=_code_examples,
+            options=("top_labels", "code_table"),
             labels_are_codes=True,
             purpose="Suggests {count} codes for clinical notes, with evidence, to be checked by a coder.",
             label_source="The codes that came with the notes.",

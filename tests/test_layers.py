@@ -30,7 +30,9 @@ def test_a_module_imports_only_what_its_layer_may(path: Path) -> None:
         assert top != "mlflow" or layer == "flows" or inside.startswith(MLFLOW), (
             f"{where}: MLflow is named only in flows and {MLFLOW}"
         )
-        assert top != "torch" or inside.startswith(TORCH), f"{where}: torch is named only in {' and '.join(TORCH)}"
+        assert top != "torch" or inside.startswith(TORCH), (
+            f"{where}: torch is named only in {' and '.join(TORCH)}"
+        )
 
 
 @pytest.mark.parametrize("layer", LAYERS)

@@ -1,6 +1,7 @@
 """What a data scientist uses from a notebook: a line each, without a server, and without showing text by accident."""
 
 import ast
+import doctest
 import subprocess
 import sys
 from importlib import import_module
@@ -111,3 +112,9 @@ def test_importing_the_layers_imports_nothing_heavy() -> None:
 
 def test_the_version_is_that_of_the_package() -> None:
     assert rubricator.__version__.count(".") == 2
+
+
+@pytest.mark.parametrize("module", ["nlp.shortcuts", "nlp.errors", "models.shortcuts"])
+def test_the_examples_of_docstrings_hold(module: str) -> None:
+    done = doctest.testmod(import_module(f"rubricator.{module}"))
+    assert done.attempted and not done.failed

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from rubricator.flows.parameters.flat import flat, removed_from
 from rubricator.flows.parameters.options import Commas, IsPath, Metavar, OneOf, OnlyFor, Panel, marks
+from rubricator.nlp.tasks import TASKS
 
 Run = Callable[[dict[str, Any]], None]
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -46,13 +47,17 @@ def switch(name: str, *typed: str, what: str) -> inspect.Parameter:
     return inspect.Parameter(name, _KEYWORD, default=False, annotation=Annotated[bool, about])
 
 
+def _tasks_with(option: str) -> str:
+    return " and ".join(task.name for task in TASKS.values() if option in task.options)
+
+
 def _typer_parameter(parameter: inspect.Parameter, *, is_hidden: bool) -> inspect.Parameter:
     field = FieldInfo.from_annotation(parameter.annotation)
     kind, is_list = _kind(field.annotation)
     about: dict[str, Any] = {
         "help": field.description,
         "rich_help_panel": _first(panel.title for panel in marks(parameter.annotation, Panel))
-        or _first(f"Only for {each.task}" for each in marks(parameter.annotation, OnlyFor)),
+        or _first(f"Only for {_tasks_with(each.option)}" for each in marks(parameter.annotation, OnlyFor)),
         "metavar": _first(mark.name for mark in marks(parameter.annotation, Metavar)),
         "min": _first(mark.ge for mark in field.metadata if isinstance(mark, Ge)),
         "max": _first(mark.le for mark in field.metadata if isinstance(mark, Le)),

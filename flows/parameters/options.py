@@ -43,9 +43,9 @@ class Panel:
 
 @dataclass(frozen=True)
 class OnlyFor:
-    """The task that the parameter is for; others pass it over."""
+    """The parameter is for the tasks that name this option of theirs; others pass it over."""
 
-    task: str
+    option: str
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ class MarkedNote:
     about: str = ""  # one line under its id
     sections: Sequence[MarkedSection] = ()
     sentences: Sequence[MarkedSentence] = ()
-    codes: Sequence[MarkedCode] | None = None  # None: no model of codes was applied
+    codes: Sequence[MarkedCode] | None = None  # None: no model of whole notes was applied
     known_codes: Sequence[str] | None = None
 
 

@@ -25,10 +25,11 @@ from rubricator.models.scores.evaluation import Evaluation
 from rubricator.models.trained_model import TrainedModel
 from rubricator.models.training import CrossValidation, cross_validate, train_model
 from rubricator.nlp.builders.annotations import note_ids_in
+from rubricator.nlp.builders.label_source import LabelSource
 from rubricator.nlp.code_table import read_code_table
 from rubricator.nlp.examples import Examples
 from rubricator.nlp.lexicon.lexicon import Lexicon
-from rubricator.nlp.tasks import LabelSource, Task, task_named
+from rubricator.nlp.tasks import Task, task_named
 from rubricator.nlp.weak_labels import WeakLabelSettings
 
 if TYPE_CHECKING:

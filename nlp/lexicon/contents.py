@@ -95,7 +95,7 @@ class Contents:
             key = min(taken)
             raise LexiconError(
                 f"{where}: variant {key!r} already belongs to {self.variants[key]!r} ({self._files[key]}); "
-                "a heading can have one category only"
+                "a heading can have one category only: take it out of one"
             )
         new = keys - self.named
         self.variants.update(dict.fromkeys(new, category))

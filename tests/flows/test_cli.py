@@ -12,6 +12,7 @@ import pytest
 
 from rubricator.flows.cli import COMMANDS, ExitCode, main
 from rubricator.flows.promote import Promotion, PromotionRefusedError
+from rubricator.nlp.tasks import TASKS
 
 NAMES = (
     "benchmark",
@@ -214,7 +215,7 @@ def test_denoise_of_version_0_1_is_passed_over_or_explained(notes: Path, tmp_pat
 def test_settings_are_listed_with_what_they_are() -> None:
     found = json.loads(rubricator("settings", "svm", "--json").stdout)
     assert found["classifier"] == "svm"
-    assert all(set(each["default"]) == {"plan", "codes"} for each in found["settings"].values())
+    assert all(set(each["default"]) == set(TASKS) for each in found["settings"].values())
     assert "did you mean 'transformer'?" in rubricator("settings", "transfomer").stderr
 
 

@@ -8,9 +8,10 @@ import pytest
 
 from rubricator.flows import progress
 from rubricator.flows.figures import CountedNotes
+from rubricator.nlp.builders.label_source import LabelSource
 from rubricator.nlp.lexicon.lexicon import Lexicon
 from rubricator.nlp.readers.notes import NoteSettings
-from rubricator.nlp.tasks import LabelSource, task_named
+from rubricator.nlp.tasks import task_named
 from rubricator.nlp.weak_labels import WeakLabelSettings
 
 

@@ -23,6 +23,7 @@ from rubricator.flows.parameters.flat import flat
 from rubricator.flows.settings import SettingError, classifier_settings
 from rubricator.flows.train import Trained, train
 from rubricator.flows.training.checkpoints import resumable
+from rubricator.models.classifier import UnknownClassifierError
 from rubricator.models.registry import registry
 from rubricator.models.registry.errors import RegistryError
 from rubricator.nlp.examples import ExampleError
@@ -173,7 +174,7 @@ def test_annotated_units_are_for_models_of_sentences_only(
     codes: Trained, corpus: SyntheticCorpus, home: Path, tmp_path: Path
 ) -> None:
     gold = str(tmp_path / "gold.jsonl")
-    with pytest.raises(NoUnitsError, match=r"icd-codes/1 assigns codes to whole notes"):
+    with pytest.raises(NoUnitsError, match=r"icd-codes/1 gives labels to whole notes"):
         flat(evaluate)("icd-codes/1", str(corpus.new_notes), annotations=gold, home=str(home))
 
 
@@ -250,6 +251,9 @@ def test_a_note_that_fails_is_not_explained_but_named(
 def test_wrong_settings_say_what_there_is(corpus: SyntheticCorpus, home: Path, tmp_path: Path) -> None:
     with pytest.raises(UnknownTaskError, match="plan, codes"):
         flat(train)("mood", str(corpus.notes), home=str(home))
+    ablation = "rubricator.models.ablations.transicd:PublishedTransicd"  # its bundle would lack the class
+    with pytest.raises(UnknownClassifierError, match="there is no classifier"):
+        flat(train)("codes", str(corpus.notes), model=ablation, home=str(home))
     with pytest.raises(Exception, match="no category plans in the lexicon"):
         flat(train)("plan", str(corpus.notes), positive=["plans"], home=str(home))
     with pytest.raises(RegistryError, match="'my model' cannot name a model"):
