@@ -40,9 +40,10 @@ def fit_model(
 ) -> TrainedModel:
     """Train a classifier on notes, calibrated and with thresholds, and without cross-validation.
 
-    task: a name in TASKS, "plan" or "codes" say. notes: as for read_notes; for codes with a column of them. settings: of
-    the classifier, in place of its defaults for the task. lexicon: TOML files with more headings. top_labels: only so many codes, the most
-    frequent. Raises ExampleError, FoldError, UnknownTaskError, UnknownClassifierError and ClassifierSettingError.
+    task: a name in TASKS, "plan" or "codes" say. notes: as for read_notes; for codes with a column of them. settings:
+    of the classifier, in place of its defaults for the task. lexicon: TOML files with more headings. top_labels: only
+    so many codes, the most frequent. Raises ExampleError, FoldError, UnknownTaskError, UnknownClassifierError and
+    ClassifierSettingError.
 
     >>> notes = [f"History:\\nCough for {days} days.\\n\\nPlan:\\nReturn in {days} weeks." for days in range(2, 30)]
     >>> fit_model("plan", notes).labels
