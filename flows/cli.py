@@ -67,7 +67,7 @@ class Command:
         step = getattr(import_module(module), function)
         switches = [
             switch("verbose", "--verbose", "-v", what="Show the log; it holds no text of notes."),
-            switch("quiet", "--quiet", "-q", what="Show neither progress nor the result, only errors."),
+            switch("quiet", "--quiet", "-q", what="Show no progress, and the result only with --json."),
         ]
         if self.has_json:
             switches.append(switch("as_json", "--json", what="Write the result as one JSON object."))
@@ -221,16 +221,19 @@ def _run(step: Callable[..., Any], given: dict[str, Any], *, is_flow: bool) -> N
             _show(refused.promotion, as_json=True)
         raise
     _LOG.info("%s took %.1f s", step.__name__, time.monotonic() - started)
-    if result is not None and not quiet:
+    if result is not None and (as_json or not quiet):
         _show(result, as_json=as_json)
 
 
 def _set_up_log(*, verbose: bool, quiet: bool) -> None:
     from rubricator.flows.progress import Progress
 
-    logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
-    level = logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING
-    logging.getLogger("rubricator").setLevel(level)
+    own = logging.getLogger("rubricator")  # not the root: Prefect logs there what the user is told anyway
+    own.setLevel(logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING)
+    if not own.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S"))
+        own.addHandler(handler)
     Progress.is_shown = not quiet
     if verbose:
         for name in ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"):

@@ -23,6 +23,7 @@ from rubricator.nlp.readers.tables import NoteSettings
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from rich.text import Text
 
     from rubricator.flows.report.report import MarkedNote
 
@@ -59,6 +60,11 @@ class Explained:
     def __str__(self) -> str:
         found = ", ".join(f"{count} from {model}" for model, count in self.predictions.items())
         return f"{self.sections} sections, predictions: {found}. The page holds the note's text: {self.page}"
+
+    def __rich__(self) -> "Text":
+        from rich.text import Text
+
+        return Text(str(self))
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ class Home:
                     client.create_experiment(experiment, artifact_location=place)
 
     def init_prefect(self) -> None:
-        """Create the embedded Prefect server's database, once (about 15 s); nothing where a server is set."""
+        """Start the embedded Prefect server, which makes its database once (about 15 s); nothing where one is set."""
         from rubricator.flows import prefect_adapter
 
         if prefect_adapter.server_url():
@@ -117,6 +117,7 @@ class Home:
         with self._once("prefect", [prefect_adapter.version(), uri], own) as first:
             if first:
                 prefect_adapter.start_embedded_server()
+        prefect_adapter.start_embedded_server()
 
     @contextmanager
     def _once(self, what: str, state: list[str], file: Path | None) -> Iterator[bool]:

@@ -5,10 +5,14 @@ that this file was written beside; `tests/flows/test_prefect_adapter.py` looks w
 """
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
+
+from rubricator.models.processes import with_parent
 
 SEEN_WITH = ("3.8.8",)
 
@@ -37,10 +41,22 @@ def database_url() -> str:
 
 
 def start_embedded_server() -> None:
-    """Start it, which makes its database or brings it up to date; flows of this process then use it."""
-    from prefect.server.api.server import SubprocessASGIServer
+    """Start it, which makes its database or brings it up to date; flows of this process then use it.
 
-    SubprocessASGIServer().start()
+    It is a process group of its own: Ctrl-C in a terminal goes to the whole group, and the flow has to tell the server
+    that it was interrupted. It ends with this process, also where that is killed. Called again it does nothing.
+    """
+    from prefect.server.api import server
+
+    def process(args: list[str], env: dict[str, str]) -> Any:
+        return subprocess.Popen(with_parent(args), env=env, process_group=0)
+
+    of_server = vars(server)
+    of_server["subprocess"] = SimpleNamespace(Popen=process)
+    try:
+        server.SubprocessASGIServer().start()
+    finally:
+        of_server["subprocess"] = subprocess
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Schedule: serve extract, train and predict on the cron expressions of a TOML file, from one process."""
 
+import fcntl
 import inspect
 import os
 import re
@@ -7,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 import urllib.request
@@ -14,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -34,6 +36,7 @@ from rubricator.flows.parameters.flat import ParameterError, checked, flat, pass
 from rubricator.flows.parameters.options import IsPath, PathName, marks
 from rubricator.flows.predict import predict
 from rubricator.flows.train import train
+from rubricator.models.processes import with_parent
 from rubricator.nlp.errors import RubricatorError
 
 if TYPE_CHECKING:
@@ -42,8 +45,6 @@ if TYPE_CHECKING:
 STEPS: dict[str, Callable[..., Any]] = {"extract": extract, "train": train, "predict": predict}
 TEMPLATE = Path(__file__).with_name("schedule.toml")
 SERVER_STARTS_IN = 180  # seconds: a first start makes the database
-# Linux ends the program with its parent, also where that is killed (1: PR_SET_PDEATHSIG, 15: SIGTERM)
-_WITH_PARENT = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execvp(sys.argv[1], sys.argv[1:])"
 
 
 class ScheduleError(RubricatorError):
@@ -222,24 +223,41 @@ def _server(home: Home) -> Iterator[str]:
     if url := os.environ.get("PREFECT_API_URL"):
         yield url
         return
-    port = _free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    prefect = shutil.which("prefect", path=Path(sys.executable).parent) or "prefect"
-    arguments = f"server start --host 127.0.0.1 --port {port}".split()
     with (home.path / "prefect-server.log").open("wb") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-c", _WITH_PARENT, prefect, *arguments],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
+        with _one_start_at_a_time():
+            port = _free_port()
+            url = f"http://127.0.0.1:{port}/api"
+            server = _started_server(port, log)
+            try:
+                _wait_for(f"{url}/health", server, home)
+            except BaseException:
+                _end(server)
+                raise
         try:
-            _wait_for(f"{url}/health", server, home)
             os.environ["PREFECT_API_URL"] = url  # for the processes of the runs
             yield url
         finally:
             os.environ.pop("PREFECT_API_URL", None)
-            server.terminate()
-            server.wait()
+            _end(server)
+
+
+@contextmanager
+def _one_start_at_a_time() -> Iterator[None]:
+    """A port that is free is another's, where two look for one before a server has taken it."""
+    with (Path(tempfile.gettempdir()) / f"rubricator-{os.getuid()}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _started_server(port: int, log: IO[bytes]) -> "subprocess.Popen[bytes]":
+    prefect = shutil.which("prefect", path=Path(sys.executable).parent) or "prefect"
+    command = [prefect, *f"server start --host 127.0.0.1 --port {port}".split()]
+    return subprocess.Popen(with_parent(command), stdout=log, stderr=subprocess.STDOUT)
+
+
+def _end(server: "subprocess.Popen[bytes]") -> None:
+    server.terminate()
+    server.wait()
 
 
 def _wait_for(health: str, server: "subprocess.Popen[bytes]", home: Home) -> None:

@@ -2,10 +2,19 @@
 
 import multiprocessing
 import os
+import sys
 import threading
 import time
+from collections.abc import Sequence
 
 _SECONDS = 1  # between two looks at the parent
+# 1: PR_SET_PDEATHSIG of Linux, 15: SIGTERM
+_WITH_PARENT = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execvp(sys.argv[1], sys.argv[1:])"
+
+
+def with_parent(command: Sequence[str]) -> list[str]:
+    """The command of a program that gets SIGTERM when this process ends, also where it is killed."""
+    return [sys.executable, "-c", _WITH_PARENT, *command]
 
 
 def end_with_parent() -> None:

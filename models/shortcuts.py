@@ -13,7 +13,7 @@ from rubricator.models.scores.of_model import score_model
 from rubricator.models.trained_model import TrainedModel
 from rubricator.models.training import train_model
 from rubricator.nlp.builders.label_source import LabelSource
-from rubricator.nlp.errors import RubricatorError
+from rubricator.nlp.errors import RubricatorError, did_you_mean
 from rubricator.nlp.readers.notes import NoteSettings
 from rubricator.nlp.shortcuts import finder_of, read_notes
 from rubricator.nlp.tasks import task_named
@@ -115,6 +115,11 @@ def _chosen(model: str, task: str, settings: BaseModel | Mapping[str, Any] | Non
     if settings is None or isinstance(settings, BaseModel):
         return settings
     defaults = classifier_class(model).default_settings(task_named(task).unit)
+    known = type(defaults).model_fields
+    if unknown := next((name for name in settings if name not in known), None):
+        raise ClassifierSettingError(
+            f"{model} has no setting {unknown!r}{did_you_mean(unknown, known)}; there are: {', '.join(known)}"
+        )
     try:
         return type(defaults).model_validate({**defaults.model_dump(), **settings})
     except ValidationError as error:

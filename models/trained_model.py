@@ -81,7 +81,7 @@ class TrainedModel:
     def save(self, folder: Path | str) -> None:
         """Write the model into a new or empty folder. Raises ModelFormatError where it is not empty."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # its vocabulary is of words of notes
         if any(folder.iterdir()):
             raise ModelFormatError(f"{folder} is not empty; give a new folder for the model")
         config = {

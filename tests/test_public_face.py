@@ -15,7 +15,7 @@ import rubricator
 from rubricator.flows import load_model, show_note
 from rubricator.flows.demo.synthetic import synthetic_notes
 from rubricator.models import evaluate_model, fit_model, predict_notes
-from rubricator.nlp import find_sections, read_notes, split_sentences
+from rubricator.nlp import RubricatorError, find_sections, read_notes, split_sentences
 
 ROOT = Path(__file__).parent.parent
 LAYERS = ("nlp", "models", "flows")
@@ -60,6 +60,7 @@ def test_plans_from_a_file_and_a_folder(frame: pl.DataFrame, tmp_path: Path) -> 
     model = fit_model("plan", tmp_path / "notes.jsonl", settings={"cost": 0.1})
     assert model.settings["classifier"]["cost"] == 0.1
     model.save(str(tmp_path / "plan-model"))
+    assert (tmp_path / "plan-model").stat().st_mode & 0o077 == 0, "its vocabulary is of words of notes"
     loaded = load_model(tmp_path / "plan-model")
     assert not (tmp_path / ".rubricator").exists()
     texts = frame["text"].to_list()[:5]
@@ -80,9 +81,16 @@ def test_notes_without_ids_are_numbered_and_those_without_text_are_counted() -> 
     assert notes["note_id"].to_pylist() == ["0", "2"]
 
 
+def test_wrong_settings_say_what_was_meant(frame: pl.DataFrame) -> None:
+    with pytest.raises(RubricatorError, match="did you mean 'cost'"):
+        fit_model("codes", frame, settings={"cots": 1})
+    with pytest.raises(RubricatorError, match="at least one label"):
+        fit_model("codes", frame, top_labels=0)
+
+
 @pytest.mark.parametrize("wrong", [3, [1, 2], {"text": "Plan"}])
 def test_what_holds_no_notes_is_an_error_of_ours(wrong: object) -> None:
-    with pytest.raises(rubricator.nlp.RubricatorError, match="data frame"):
+    with pytest.raises(RubricatorError, match="data frame"):
         read_notes(wrong)  # type: ignore[arg-type]
 
 

@@ -29,7 +29,7 @@ from rubricator.nlp.builders.label_source import LabelSource
 from rubricator.nlp.code_table import read_code_table
 from rubricator.nlp.examples import Examples
 from rubricator.nlp.lexicon.lexicon import Lexicon
-from rubricator.nlp.tasks import Task, task_named
+from rubricator.nlp.tasks import TASKS, Task, task_named
 from rubricator.nlp.weak_labels import WeakLabelSettings
 
 if TYPE_CHECKING:
@@ -88,6 +88,9 @@ class Training:
         check_classifier(settings.model)
         chosen = classifier_settings(settings.model, task, settings.setting)
         registry.check_name(name)
+        for option in sorted({each for task in TASKS.values() for each in task.options} - {*learnt.options}):
+            if getattr(settings, option) != type(settings).model_fields[option].default:
+                _LOG.warning("%s is not for the task %s: it is passed over", option, learnt.name)
         positive = {} if settings.positive is None else {"positive": frozenset(settings.positive)}
         return cls(
             task=learnt,

@@ -33,6 +33,8 @@ def code_examples(
     their names, which are labels even if no note has them. Evidence of codes that are no label of the note is left out
     and counted. progress: called while near duplicates are looked for. Raises NoCodesError where no note has a code.
     """
+    if top_labels is not None and top_labels < 1:
+        raise ExampleError(f"top_labels is {top_labels}; keep at least one label")
     counts: Counter[str] = Counter()
     read = list(_coded_notes(batches, exclude, counts))
     groups, kept = groups_without(

@@ -1,5 +1,6 @@
 """What is taken from inside Prefect is still there."""
 
+import subprocess
 from pathlib import Path
 
 from rubricator.flows import prefect_adapter
@@ -9,10 +10,12 @@ def test_what_is_taken_from_inside_prefect_is_still_there() -> None:
     """Where this fails, read `flows/prefect_adapter.py` beside the new version, and add it to SEEN_WITH."""
     import prefect.settings
     from prefect.context import FlowRunContext
+    from prefect.server.api import server
     from prefect.server.api.server import SubprocessASGIServer
 
     what = f"seen with Prefect {', '.join(prefect_adapter.SEEN_WITH)}; this is {prefect_adapter.version()}"
     assert "start" in vars(SubprocessASGIServer), what
+    assert vars(server)["subprocess"].Popen is subprocess.Popen, f"start_embedded_server replaces it: {what}"
     assert hasattr(FlowRunContext, "get"), what
     for name in (
         "PREFECT_API_URL",

@@ -1,8 +1,12 @@
 """A step runs the same as a Prefect flow and without; what it raises holds no note text, in either way."""
 
 import asyncio
+import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,3 +125,34 @@ def test_a_deployed_flow_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyP
         flow = load_flow_from_entrypoint(entrypoint)
         assert flow.name == "promote"
         assert set(flow.parameters.properties) == {"name", "version", "home", "margin"}
+
+
+def test_ctrl_c_ends_a_flow_at_once_and_the_same_command_goes_on(home: Path, tmp_path: Path) -> None:
+    text = "History:\nCough.\n\nPlan:\nStart aspirin. Return in two weeks.\n" * 20
+    with (tmp_path / "notes.jsonl").open("w") as lines:
+        lines.writelines(json.dumps({"note_id": str(row), "text": text}) + "\n" for row in range(20_000))
+    arguments = [
+        "extract",
+        str(tmp_path / "notes.jsonl"),
+        "--out",
+        str(tmp_path / "tables"),
+        "--home",
+        str(home),
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rubricator.flows.cli", *arguments, "--shard-size", "50", "--workers", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    while process.poll() is None and not any((tmp_path / "tables").glob("sections/*.parquet")):
+        time.sleep(0.1)
+    begun = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it: to all processes of the group
+    told, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, told
+    assert "Traceback" not in told
+    assert time.monotonic() - begun < 60, "Prefect would try for a minute to reach a server that is gone"
+    manifest = json.loads((tmp_path / "tables" / "manifest.json").read_text())
+    assert manifest["status"] == "stopped" and not (tmp_path / "tables" / ".work").exists()
