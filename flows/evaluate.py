@@ -118,16 +118,8 @@ def evaluate(
     from rubricator.models.scores.of_model import score_model
 
     trained = load(resolve(model))
-    if settings.annotations and task_named(trained.task).unit == "note":
-        raise NoUnitsError(
-            f"{model} gives labels to whole notes, and annotated units are for models of sentences: without them it "
-            "is scored on the labels of the notes"
-        )
-    if settings.annotations and len(trained.labels) > 1:
-        raise NoUnitsError(
-            f"{model} has {len(trained.labels)} labels, and annotated units say of one label whether it is there: "
-            "without them it is scored on what its task learns from"
-        )
+    if settings.annotations:
+        _check_units(model, trained)
     with Progress(f"evaluate {model}") as progress:
         read = CountedNotes(notes, columns, progress)
         examples = _examples(trained, read, settings)
@@ -148,6 +140,20 @@ def evaluate(
     if settings.report:
         write_text(Path(settings.report), json.dumps(evaluated.to_json(), indent=1))
     return evaluated
+
+
+def _check_units(model: str, trained: "TrainedModel") -> None:
+    """Raises NoUnitsError where annotated units say nothing of the model's labels."""
+    if task_named(trained.task).unit == "note":
+        raise NoUnitsError(
+            f"{model} gives labels to whole notes, and annotated units are for models of sentences: without them it "
+            "is scored on the labels of the notes"
+        )
+    if len(trained.labels) > 1:
+        raise NoUnitsError(
+            f"{model} has {len(trained.labels)} labels, and annotated units say of one label whether it is there: "
+            "without them it is scored on what its task learns from"
+        )
 
 
 def _examples(trained: "TrainedModel", notes: CountedNotes, settings: EvaluateSettings) -> "Examples":
