@@ -1,56 +1,34 @@
 """Settings of a classifier, named and set one by one: `encoder=minilm`, `features.min_groups=3`."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from rubricator.flows.parameters.options import Name, OneOf
-from rubricator.nlp.errors import RubricatorError, did_you_mean
 from rubricator.nlp.tasks import TASKS, task_named
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
-class SettingError(RubricatorError):
-    """A setting that the classifier does not have, or a value that it cannot take."""
-
-
 def classifier_settings(classifier: str, task: str, assignments: Sequence[str]) -> BaseModel:
     """The classifier's defaults for the task, with each KEY=VALUE put in their place.
 
-    KEY: a setting's name, with dots into its parts. VALUE: JSON; what is none is a string. Raises SettingError that
-    lists the settings there are, and UnknownClassifierError.
+    VALUE: JSON; what is none is a string. Raises SettingError that lists the settings there are, and
+    UnknownClassifierError.
     """
-    from rubricator.models.classifier import classifier_class
+    from rubricator.models.classifier_settings import SettingError, settings_with
 
-    defaults = classifier_class(classifier).default_settings(task_named(task).unit)
-    chosen = defaults.model_dump()
+    given = {}
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not equals:
             raise SettingError(f"the setting {assignment!r} has no value: write KEY=VALUE")
-        *parts, last = key.strip().split(".")
-        within: Any = chosen
-        for part in parts:
-            within = within.get(part) if isinstance(within, dict) else None
-        if not isinstance(within, dict) or last not in within:
-            known = [name for name, *_ in _flat(defaults)]
-            raise SettingError(
-                f"{classifier} has no setting {key.strip()!r}{did_you_mean(key.strip(), known)}; {_listing(defaults)}"
-            )
-        within[last] = _value(value)
-    wrong: list[str] = []
-    try:
-        return type(defaults).model_validate(chosen)
-    except ValidationError as error:
-        wrong = [
-            f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors(include_url=False)
-        ]
-    raise SettingError(f"{classifier} cannot take these settings: {'; '.join(wrong)}; {_listing(defaults)}")
+        given[key.strip()] = _value(value)
+    return settings_with(classifier, task_named(task).unit, given)
 
 
 @dataclass(frozen=True)
@@ -98,12 +76,13 @@ def settings(
 ) -> ListedSettings:
     """Every setting of a classifier, with its description and its defaults. Raises UnknownClassifierError."""
     from rubricator.models.classifier import classifier_class
+    from rubricator.models.classifier_settings import listed
 
     kind = classifier_class(classifier)
     defaults: dict[str, dict[str, Any]] = {}
     descriptions: dict[str, str] = {}
     for each in [task_named(task)] if task else TASKS.values():
-        found = list(_flat(kind.default_settings(each.unit)))
+        found = list(listed(kind.default_settings(each.unit)))
         defaults[each.name] = {name: value for name, value, _ in found}
         descriptions |= {name: text for name, _, text in found}
     return ListedSettings(classifier, defaults, descriptions)
@@ -114,19 +93,3 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def _listing(settings: BaseModel) -> str:
-    lines = (f"  {name}={json.dumps(value)}" for name, value, _ in _flat(settings))
-    return "\n".join(["its settings, as they are by default:", *lines])
-
-
-def _flat(settings: BaseModel, within: str = "") -> Iterator[tuple[str, Any, str]]:
-    """Name, value as JSON types, and description of every setting, those of its parts after a dot."""
-    values = settings.model_dump(mode="json")
-    for name, field in type(settings).model_fields.items():
-        part = getattr(settings, name)
-        if isinstance(part, BaseModel):
-            yield from _flat(part, f"{within}{name}.")
-        else:
-            yield f"{within}{name}", values[name], field.description or ""

@@ -53,7 +53,7 @@ def show_note(text: str, *models: "TrainedModel", lexicon: Sequence[str | Path] 
 
     models: of sentences or of notes.
     """
-    finder = finder_of(*map(str, lexicon))
+    finder = finder_of(lexicon)
     notes = pa.table({"note_id": ["note"], "text": [text]})
     found: dict[str, list[dict[str, Any]]] = {}
     for model in models:

@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from rubricator.models.classifier import classifier_class
+from rubricator.models.classifier_settings import settings_with
 from rubricator.models.prediction import MadeBy, Predictor
 from rubricator.models.scores.of_model import score_model
 from rubricator.models.trained_model import TrainedModel
 from rubricator.models.training import train_model
 from rubricator.nlp.builders.label_source import LabelSource
-from rubricator.nlp.errors import RubricatorError, did_you_mean
 from rubricator.nlp.readers.notes import NoteSettings
 from rubricator.nlp.shortcuts import finder_of, read_notes
 from rubricator.nlp.tasks import task_named
@@ -22,10 +21,6 @@ from rubricator.nlp.weak_labels import WeakLabelSettings
 if TYPE_CHECKING:
     from rubricator.models.scores.evaluation import Evaluation
     from rubricator.nlp.readers.frames import NotesInMemory
-
-
-class ClassifierSettingError(RubricatorError):
-    """A setting that the classifier does not have, or a value that it cannot take."""
 
 
 def fit_model(
@@ -41,9 +36,9 @@ def fit_model(
     """Train a classifier on notes, calibrated and with thresholds, and without cross-validation.
 
     task: a name in TASKS, "plan" or "codes" say. notes: as for read_notes; for codes with a column of them. settings:
-    of the classifier, in place of its defaults for the task. lexicon: TOML files with more headings. top_labels: only
-    so many codes, the most frequent. Raises ExampleError, FoldError, UnknownTaskError, UnknownClassifierError and
-    ClassifierSettingError.
+    of the classifier, in place of its defaults for the task (`settings_with`). lexicon: TOML files with more headings.
+    top_labels: only so many codes, the most frequent. Raises ExampleError, FoldError, UnknownTaskError,
+    UnknownClassifierError and SettingError.
 
     >>> notes = [f"History:\\nCough for {days} days.\\n\\nPlan:\\nReturn in {days} weeks." for days in range(2, 30)]
     >>> fit_model("plan", notes).labels
@@ -52,14 +47,14 @@ def fit_model(
     found = task_named(task)
     source = LabelSource(
         weak_labels=WeakLabelSettings(),
-        lexicon=finder_of(*map(str, lexicon)).lexicon,
+        lexicon=finder_of(lexicon).lexicon,
         top_labels=top_labels,
     )
     return train_model(
         found.examples(read_notes(notes, columns).to_batches(), source),
         task=task,
         classifier=model,
-        settings=_chosen(model, task, settings),
+        settings=settings_with(model, found.unit, settings) if isinstance(settings, Mapping) else settings,
     )
 
 
@@ -80,7 +75,7 @@ def predict_notes(
     """
     predictor = Predictor(
         model,
-        finder_of(*map(str, lexicon)),
+        finder_of(lexicon),
         made_by=MadeBy(model.classifier_name, model.fingerprint[:12]),
         top_k=top_k,
         min_probability=min_probability,
@@ -104,26 +99,8 @@ def evaluate_model(
     task = task_named(model.task)
     source = LabelSource(
         weak_labels=WeakLabelSettings.model_validate(model.settings.get("weak_labels", {})),
-        lexicon=finder_of(*map(str, lexicon)).lexicon,
+        lexicon=finder_of(lexicon).lexicon,
     )
     examples = task.examples(read_notes(notes, columns).to_batches(), task.scored_on(source))
     probabilities = model.predict_proba(examples.texts, contexts=examples.contexts)
     return score_model(model, examples, probabilities, bootstrap=bootstrap)
-
-
-def _chosen(model: str, task: str, settings: BaseModel | Mapping[str, Any] | None) -> BaseModel | None:
-    if settings is None or isinstance(settings, BaseModel):
-        return settings
-    defaults = classifier_class(model).default_settings(task_named(task).unit)
-    known = type(defaults).model_fields
-    if unknown := next((name for name in settings if name not in known), None):
-        raise ClassifierSettingError(
-            f"{model} has no setting {unknown!r}{did_you_mean(unknown, known)}; there are: {', '.join(known)}"
-        )
-    try:
-        return type(defaults).model_validate({**defaults.model_dump(), **settings})
-    except ValidationError as error:
-        wrong = [
-            f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors(include_url=False)
-        ]
-    raise ClassifierSettingError(f"{model} cannot take these settings: {'; '.join(wrong)}")

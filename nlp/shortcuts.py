@@ -3,7 +3,7 @@
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 def find_sections(text: str, *, lexicon: Sequence[str | Path] = ()) -> list[Section]:
     """The headed sections of a note in order; offsets are Python string offsets into the text.
 
-    lexicon: TOML files with more headings. Raises LexiconError for such a file that is wrong, and for no text.
+    lexicon: TOML files with more headings. Raises LexiconError for such a file that is wrong; no text makes it raise.
 
     >>> [section.category for section in find_sections("Plan:\\nStart aspirin.")]
     ['plan']
     """
-    return finder_of(*map(str, lexicon)).find(text)
+    return finder_of(lexicon).find(text)
 
 
 def split_sentences(text: str, *, lexicon: Sequence[str | Path] = ()) -> list[tuple[int, int]]:
@@ -38,9 +38,7 @@ def split_sentences(text: str, *, lexicon: Sequence[str | Path] = ()) -> list[tu
     >>> [text[start:end] for start, end in split_sentences(text)]
     ['Start aspirin.', 'Return in two weeks.']
     """
-    return [
-        (unit.start, unit.end) for unit in units_of("sentence", "", text, finder_of(*map(str, lexicon)).find)
-    ]
+    return [(unit.start, unit.end) for unit in units_of("sentence", "", text, finder_of(lexicon).find)]
 
 
 def read_notes(notes: "str | Path | NotesInMemory", columns: NoteSettings = NoteSettings()) -> pa.Table:
@@ -66,7 +64,14 @@ def read_notes(notes: "str | Path | NotesInMemory", columns: NoteSettings = Note
     return table
 
 
-@lru_cache(maxsize=4)
-def finder_of(*lexicon: str) -> SectionFinder:
-    """The section finder of these TOML files beside the built-in headings; made once."""
-    return SectionFinder(Lexicon.load(*map(Path, lexicon)))
+def finder_of(lexicon: Sequence[str | Path]) -> SectionFinder:
+    """The section finder of these TOML files beside the built-in headings; without files it is made once.
+
+    Files are read anew each time: they may have been edited.
+    """
+    return SectionFinder(Lexicon.load(*map(Path, lexicon))) if lexicon else _built_in_finder()
+
+
+@cache
+def _built_in_finder() -> SectionFinder:
+    return SectionFinder()

@@ -1,5 +1,6 @@
 """The house: flows → models → nlp, no circle between rooms, and each heavy library where it may be named."""
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ MLFLOW, TORCH = "models/registry/", ("models/neural/", "models/ablations/")
 def test_a_module_imports_only_what_its_layer_may(path: Path) -> None:
     inside = path.relative_to(ROOT).as_posix()
     layer = inside.partition("/")[0]
+    relative = [node.lineno for node in ast.walk(ast.parse(path.read_text())) if getattr(node, "level", 0)]
+    assert not relative, f"{inside}:{relative}: relative import; write rubricator.{layer}…"
     for name, line in imports(path, ROOT):
         where, top = f"{inside}:{line}", name.split(".")[0]
         if top == "rubricator" and name.count("."):

@@ -4,6 +4,7 @@ import ast
 import doctest
 import subprocess
 import sys
+import traceback
 from importlib import import_module
 from pathlib import Path
 
@@ -86,6 +87,21 @@ def test_wrong_settings_say_what_was_meant(frame: pl.DataFrame) -> None:
         fit_model("codes", frame, settings={"cots": 1})
     with pytest.raises(RubricatorError, match="at least one label"):
         fit_model("codes", frame, top_labels=0)
+
+
+def test_a_column_of_several_types_is_refused_without_its_text() -> None:
+    mixed = pd.DataFrame({"note_id": ["1", "2"], "text": [7, "Plan: zyxcanaryword"]})
+    with pytest.raises(RubricatorError, match="several types") as caught:
+        read_notes(mixed)
+    told = "".join(traceback.format_exception(caught.value))
+    assert "zyxcanaryword" not in told and "columns of objects are note_id, text" in told
+
+
+def test_an_edited_lexicon_is_read_anew(tmp_path: Path) -> None:
+    own, text = tmp_path / "own.toml", "Zorp notes:\nStart aspirin."
+    for category in ("plan", "medications"):
+        own.write_text(f'[categories.{category}]\nvariants = ["zorp notes"]\n')
+        assert [section.category for section in find_sections(text, lexicon=[own])] == [category]
 
 
 @pytest.mark.parametrize("wrong", [3, [1, 2], {"text": "Plan"}])

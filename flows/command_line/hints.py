@@ -32,7 +32,7 @@ HINTS: dict[str, Hint] = {
     "rubricator.flows.jobs.job.OutFolderError": "--out names it",
     "rubricator.flows.jobs.job.WorkerKilledError": "set fewer --workers or a smaller --shard-size",
     "rubricator.flows.jobs.ledger.SettingsChangedError": "--out names another folder",
-    "rubricator.flows.settings.SettingError": "`rubricator settings CLASSIFIER` lists them all, with what they are",
+    "rubricator.models.classifier_settings.SettingError": "`rubricator settings CLASSIFIER` lists and explains them",
     "rubricator.models.baselines.BaselineError": "choose another --model",
     "rubricator.models.classifier.ContextError": "choose another --model, or the settings that it has for codes",
     "rubricator.models.classifier.UnknownClassifierError": "--model names it",

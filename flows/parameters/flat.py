@@ -46,9 +46,6 @@ class Removed:
     because: str
 
 
-_REMOVED: dict[str, dict[str, Removed]] = {}  # by the qualified name of the step
-
-
 def removed(name: str, *, harmless: str, because: str) -> Callable[[F], F]:
     """The flat form of the step still takes this parameter: its harmless value with a warning, no other.
 
@@ -56,7 +53,7 @@ def removed(name: str, *, harmless: str, because: str) -> Callable[[F], F]:
     """
 
     def decorated(step: F) -> F:
-        _REMOVED.setdefault(_key(step), {})[name] = Removed(harmless, because)
+        vars(step).setdefault("__removed__", {})[name] = Removed(harmless, because)
         return step
 
     return decorated
@@ -64,7 +61,8 @@ def removed(name: str, *, harmless: str, because: str) -> Callable[[F], F]:
 
 def removed_from(step: Callable[..., Any]) -> Mapping[str, Removed]:
     """The parameters of earlier versions that the step's flat form still takes."""
-    return _REMOVED.get(_key(step), {})
+    gone: Mapping[str, Removed] = getattr(step, "__removed__", {})  # also of what wraps the step
+    return gone
 
 
 def pass_over_removed(step: Callable[..., Any], given: Mapping[str, Any]) -> None:
@@ -184,7 +182,3 @@ def _as_own(parameter: inspect.Parameter, given: Mapping[str, Any]) -> dict[str,
     fields = {field: given[field] for field in _fields(parameter) if field in given}
     before = {} if parameter.default is _EMPTY else dict(parameter.default)
     return {name: kind.model_validate({**before, **fields})} if fields or parameter.default is _EMPTY else {}
-
-
-def _key(step: Callable[..., Any]) -> str:
-    return f"{step.__module__}.{step.__qualname__}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from rubricator.nlp.readers.files import DeadLetter, NoteFormatError
+from rubricator.nlp.readers.files import DeadLetter, NoteFormatError, listed
 from rubricator.nlp.readers.tables import NoteSettings, frame_notes
 from rubricator.nlp.readers.validation import SeenIds, note_batch, validated
 
@@ -57,7 +57,14 @@ def _as_arrow(notes: Any) -> pa.Table:
         frame: pa.Table = notes.to_arrow()
         return frame
     if hasattr(notes, "iloc"):  # pandas
-        return pa.Table.from_pandas(notes, preserve_index=False)
+        try:
+            return pa.Table.from_pandas(notes, preserve_index=False)
+        except (pa.ArrowException, TypeError, ValueError) as error:  # which may quote a note
+            reason = type(error).__name__
+        mixed = [str(name) for name, kind in notes.dtypes.items() if kind.kind == "O"]
+        raise NoteFormatError(
+            f"{_NAME}: a column holds values of several types ({reason}); columns of objects are {listed(mixed)}"
+        )
     raise NoteFormatError(
         "notes are a path, a polars or pandas data frame, an Arrow table or a list of texts, not "
         f"{type(notes).__name__}"

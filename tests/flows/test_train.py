@@ -20,10 +20,11 @@ from rubricator.flows.figures import ReportError
 from rubricator.flows.home import open_home
 from rubricator.flows.jobs.files import JobIsRunningError
 from rubricator.flows.parameters.flat import flat
-from rubricator.flows.settings import SettingError, classifier_settings
+from rubricator.flows.settings import classifier_settings
 from rubricator.flows.train import Trained, train
 from rubricator.flows.training.checkpoints import resumable
 from rubricator.models.classifier import UnknownClassifierError
+from rubricator.models.classifier_settings import SettingError
 from rubricator.models.registry import registry
 from rubricator.models.registry.errors import RegistryError
 from rubricator.nlp.examples import ExampleError
