@@ -601,6 +601,7 @@ def test_any_text_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory,
         assert read(write(folder / f"n{suffix}", [note]))[0][0]["text"] == text
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_notes(tmp_path: Path) -> None:
     """200 MB of notes, in one row group where the format has them, are read within 150 MB over the imports."""
     line = json.dumps({"note_id": "%d", "text": "Plan: rest and fluids. " * 200}) + "\n"

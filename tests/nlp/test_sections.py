@@ -247,6 +247,7 @@ def test_any_text_gives_ordered_sections_inside_it(text: str):
     ],
     ids=lambda text: repr(text[:12]),
 )
+@pytest.mark.slow
 def test_the_time_of_anything_grows_with_its_length(
     finder: SectionFinder, takes_even_time: Callable[..., bool], text: str
 ):
