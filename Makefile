@@ -60,7 +60,7 @@ lint: install
 types: install
 	mkdir -p build/types/rubricator
 	ln -sfn $(CURDIR)/flows $(CURDIR)/nlp $(CURDIR)/models build/types/rubricator/
-	$(BIN)/mypy -p rubricator
+	$(BIN)/mypy -p rubricator -p rubricator.flows -p rubricator.nlp -p rubricator.models
 
 check-tests: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder \

@@ -59,11 +59,10 @@ def extract(
     from rubricator.nlp.readers.notes import NoteReader
     from rubricator.nlp.weak_labels import WeakLabelSettings
 
-    positive = WeakLabelSettings().positive if settings.positive is None else settings.positive
-    step = ExtractStep(
-        positive=tuple(sorted(positive)),
-        lexicon=tuple(str(Path(file).absolute()) for file in settings.lexicon),
-    )
+    files = [Path(file).absolute() for file in settings.lexicon]
+    lexicon = Lexicon.load(*files)
+    labels = WeakLabelSettings.model_validate({"positive": settings.positive})
+    step = ExtractStep(positive=tuple(sorted(labels.positives(lexicon))), lexicon=tuple(map(str, files)))
     step.prepare()  # a fault of the lexicon or the categories shows here, not in a worker
     done = run_job(
         step,
@@ -73,7 +72,7 @@ def extract(
         source=notes,
         shard_size=job.shard_size,
     )
-    report = report_headings(done.out, Lexicon.load(*map(Path, step.lexicon)))
+    report = report_headings(done.out, lexicon)
     write_text(done.out / "report.json", json.dumps(asdict(report), indent=1, ensure_ascii=False) + "\n")
     return Extracted(done, report, settings.lexicon)
 

@@ -12,10 +12,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple, Self
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
 from rubricator.nlp.errors import RubricatorError, did_you_mean
 from rubricator.nlp.lexicon.categories import UNKNOWN, ByWording
@@ -44,27 +44,35 @@ SENTENCES_SCHEMA = pa.schema(
 class WeakLabelSettings(BaseModel):
     """Which categories make a sentence positive (1) and which negative (0); all others leave it unlabelled.
 
-    positive, by_wording: by default those of the lexicon, which a user's lexicon may add to. by_wording: unlabelled
-    categories whose sentences are labelled by what they say, where plans are among the positive categories; for
-    training only. negative: None means, with `plan` among the positive ones, those of the lexicon; else all other
-    known categories but mixed ones.
+    A set that is None is chosen by the lexicon, to which a user's lexicon may add. positive: the categories with
+    `weak_label = "positive"`. negative: where `plan` is positive, the categories that are never plans; else all other
+    known categories but mixed ones. by_wording: unlabelled categories whose sentences are labelled by what they say,
+    where `plan` is positive; for training only.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    positive: frozenset[str] = Field(default_factory=lambda: _positive(Lexicon.load()), min_length=1)
+    positive: Annotated[frozenset[str], Field(min_length=1)] | None = None
     negative: frozenset[str] | None = None
-    by_wording: frozenset[str] = Field(default_factory=lambda: frozenset(_by_wording(Lexicon.load())))
+    by_wording: frozenset[str] | None = None
+
+    @field_serializer("positive", "negative", "by_wording", when_used="json-unless-none")
+    def _in_order(self, names: frozenset[str]) -> list[str]:
+        return sorted(names)  # a set has another order in each process
 
     @property
     def name(self) -> str:
         """What a positive sentence is called: plan, where plans are among the positive categories."""
-        return "plan" if "plan" in self.positive else "+".join(sorted(self.positive))
+        return "plan" if self._with_plans else "+".join(sorted(self.positive or ()))
+
+    @property
+    def _with_plans(self) -> bool:
+        return self.positive is None or "plan" in self.positive
 
     def labels(self, lexicon: Lexicon) -> dict[str, int]:
         """Category → 1 or 0. Raises LabelError for a category that the lexicon lacks or that is on both sides."""
         positive, negative = self.positives(lexicon), self.negative
-        if negative is None and "plan" in positive:
+        if negative is None and self._with_plans:
             negative = _negative(lexicon) - positive
         elif negative is None:
             negative = self._others(lexicon)
@@ -79,19 +87,22 @@ class WeakLabelSettings(BaseModel):
         return dict.fromkeys(negative, 0) | dict.fromkeys(positive, 1)
 
     def positives(self, lexicon: Lexicon) -> frozenset[str]:
-        """The positive categories; where none were chosen, with those that a user's lexicon adds."""
-        return _positive(lexicon) if self.positive == _positive(Lexicon.load()) else self.positive
+        """The positive categories."""
+        return _positive(lexicon) if self.positive is None else self.positive
 
     def wordings(self, lexicon: Lexicon) -> dict[str, ByWording | None]:
-        """The categories whose sentences are labelled by their wording, and what it is asked for."""
-        if "plan" not in self.positive:
+        """The categories whose sentences are labelled by their wording, and what the wording must say."""
+        if not self._with_plans:
             return {}
         known = _by_wording(lexicon)
-        default = self.by_wording == _by_wording(Lexicon.load()).keys()
-        chosen = self.positives(lexicon) | (self.negative or frozenset())
-        return {
-            name: known.get(name) for name in (known if default else self.by_wording) if name not in chosen
-        }
+        names = known.keys() if self.by_wording is None else self.by_wording
+        return {name: known.get(name) for name in names - self.positives(lexicon) - (self.negative or set())}
+
+    def chosen_by(self, lexicon: Lexicon) -> Self:
+        """The same settings with the positive and the worded categories of the lexicon written out."""
+        return self.model_copy(
+            update={"positive": self.positives(lexicon), "by_wording": frozenset(self.wordings(lexicon))}
+        )
 
     def against_all_others(self, lexicon: Lexicon) -> WeakLabelSettings:
         """The same positives against every other known category but mixed ones: for evaluation on clean notes."""

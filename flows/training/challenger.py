@@ -91,21 +91,25 @@ class Training:
         for option in sorted({each for task in TASKS.values() for each in task.options} - {*learnt.options}):
             if getattr(settings, option) != type(settings).model_fields[option].default:
                 _LOG.warning("%s is not for the task %s: it is passed over", option, learnt.name)
-        positive = {} if settings.positive is None else {"positive": frozenset(settings.positive)}
         return cls(
             task=learnt,
             name=name,
             settings=settings,
             classifier=chosen,
-            weak_labels=WeakLabelSettings(**positive),
+            weak_labels=WeakLabelSettings.model_validate({"positive": settings.positive}),
         )
+
+    @property
+    def lexicon(self) -> Lexicon:
+        """The headings of the product with those of the user's files."""
+        return Lexicon.load(*map(Path, self.settings.lexicon))
 
     def examples(self, notes: CountedNotes) -> Examples:
         """The labelled examples of the notes."""
         settings = self.settings
         source = LabelSource(
             weak_labels=self.weak_labels,
-            lexicon=Lexicon.load(*map(Path, settings.lexicon)),
+            lexicon=self.lexicon,
             exclude=frozenset(note_ids_in(Path(settings.exclude)) if settings.exclude else ()),
             top_labels=settings.top_labels,
             label_names=read_code_table(Path(settings.code_table)) if settings.code_table else None,
@@ -167,7 +171,8 @@ class Training:
         _LOG.info("fit on all %d examples, %d labels", len(examples), len(examples.labels))
         model = fitting.fit(examples, task=self.task.name)
         if self.task.unit == "sentence":
-            model.settings["weak_labels"] = self.weak_labels.model_dump(mode="json")
+            chosen = self.weak_labels.chosen_by(self.lexicon)
+            model.settings["weak_labels"] = chosen.model_dump(mode="json")
         return model
 
     def parameters(self, model: TrainedModel, examples: Examples, notes: str) -> dict[str, Any]:

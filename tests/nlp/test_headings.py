@@ -279,6 +279,17 @@ def test_positive_categories_that_were_chosen_are_all_there_are():
     lexicon = Lexicon([("site.toml", BOARD + "weak_label = 'positive'")])
     assert "board" in WeakLabelSettings().positives(lexicon)
     assert WeakLabelSettings(positive=frozenset({"plan"})).positives(lexicon) == {"plan"}
+    as_built_in = WeakLabelSettings(positive=WeakLabelSettings().positives(Lexicon.load()))
+    assert "board" not in as_built_in.positives(lexicon)
+
+
+def test_the_chosen_settings_name_what_the_lexicon_chose():
+    lexicon = Lexicon([("site.toml", BOARD + "weak_label = 'positive'")])
+    chosen = WeakLabelSettings().chosen_by(lexicon)
+    assert {"plan", "board"} <= chosen.positive
+    assert chosen.labels(lexicon) == WeakLabelSettings().labels(lexicon)
+    assert chosen.wordings(lexicon) == WeakLabelSettings().wordings(lexicon)
+    assert WeakLabelSettings.model_validate_json(chosen.model_dump_json()) == chosen
 
 
 def test_what_a_file_leaves_out_of_a_category_stays_as_it_is():
