@@ -47,7 +47,7 @@ class ExplainSettings(StepSettings):
 
 @dataclass(frozen=True)
 class Explained:
-    """What the page shows. predictions: how many rows, by model."""
+    """What the page shows. predictions: how many rows, by the model as it was named."""
 
     page: Path
     sections: int
@@ -69,8 +69,12 @@ class Explained:
 
 @dataclass(frozen=True)
 class _Found:
-    """What a model found in the note. rows: of PREDICTIONS_SCHEMA; unit: a sentence or the note."""
+    """What a model found in the note.
 
+    named: as the user named the model. unit: a sentence or the note. rows: of PREDICTIONS_SCHEMA.
+    """
+
+    named: str
     model: str
     version: str
     unit: str
@@ -103,14 +107,14 @@ def explain(
 
     note = _find(notes, columns, note_id)
     files = tuple(str(Path(file).absolute()) for file in settings.lexicon)
-    found = [_predicted(note, note_id, name, files) for name in model]
+    found = [_predicted(note, note_id, name, files) for name in dict.fromkeys(model)]
     sections = _sections(note, note_id, files)
     names = " and ".join(f"{each.model} version {each.version}" for each in found)
     marked = _marked(note, note_id, sections, found)
     write_report(
         Path(out), ReportData(title=f"Note {note_id}", subtitle=f"as read by {names}", notes=[marked])
     )
-    return Explained(Path(out).resolve(), len(sections), {each.model: len(each.rows) for each in found})
+    return Explained(Path(out).resolve(), len(sections), {each.named: len(each.rows) for each in found})
 
 
 def _predicted(note: "pa.Table", note_id: str, model: str, lexicon: tuple[str, ...]) -> _Found:
@@ -123,7 +127,14 @@ def _predicted(note: "pa.Table", note_id: str, model: str, lexicon: tuple[str, .
     predictor = step.predictor()
     rows, _ = _worked_on(note_id, predictor.predict, note)
     task = predictor.task
-    return _Found(resolved.name, resolved.version, task.unit, task.labels_are_codes, rows.to_pylist())
+    return _Found(
+        named=model,
+        model=resolved.name,
+        version=resolved.version,
+        unit=task.unit,
+        labels_are_codes=task.labels_are_codes,
+        rows=rows.to_pylist(),
+    )
 
 
 def _sections(note: "pa.Table", note_id: str, lexicon: tuple[str, ...]) -> list[dict[str, Any]]:

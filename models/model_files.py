@@ -1,10 +1,13 @@
-"""JSON files of saved models."""
+"""Files of saved models: JSON and tensors."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rubricator.nlp.errors import RubricatorError
+
+T = TypeVar("T")
 
 
 class ModelFormatError(RubricatorError):
@@ -18,10 +21,24 @@ def write_json(path: Path, content: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """Read a JSON file of a saved model. Raises ModelFormatError that names the file."""
+    return _read(path, lambda path: json.loads(path.read_bytes()))
+
+
+def read_tensors(path: Path, load: Callable[[Path], dict[str, T]]) -> dict[str, T]:
+    """Read a safetensors file of a saved model. Raises ModelFormatError that names the file.
+
+    load: `load_file` of safetensors, for arrays of numpy or tensors of torch.
+    """
+    return _read(path, load)
+
+
+def _read(path: Path, load: Callable[[Path], T]) -> T:
+    from safetensors import SafetensorError
+
     try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        return load(path)
+    except (OSError, ValueError, SafetensorError) as error:
         reason = type(error).__name__
     raise ModelFormatError(
-        f"{path} cannot be read ({reason}); the folder is not a saved model, or not a whole one"
+        f"{path} cannot be read ({reason}); the folder is not a saved model, or a file of it is missing or damaged"
     )

@@ -1,4 +1,4 @@
-"""Train, predict and score on notes in memory or in files, a line each: no registry, no server."""
+"""Train, predict and score with one call each, on notes in memory or in files; no registry, no server."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from rubricator.models.classifier_settings import settings_with
 from rubricator.models.prediction import MadeBy, Predictor
+from rubricator.models.registry.model_card import model_card
 from rubricator.models.scores.of_model import score_model
 from rubricator.models.trained_model import TrainedModel
 from rubricator.models.training import train_model
@@ -33,12 +34,12 @@ def fit_model(
     lexicon: Sequence[str | Path] = (),
     top_labels: int | None = None,
 ) -> TrainedModel:
-    """Train a classifier on notes, calibrated and with thresholds, and without cross-validation.
+    """Train a classifier on notes, and fit its calibration and thresholds; without cross-validation.
 
-    task: a name in TASKS, "plan" or "codes" say. notes: as for read_notes; for codes with a column of them. settings:
-    of the classifier, in place of its defaults for the task (`settings_with`). lexicon: TOML files with more headings.
-    top_labels: only so many codes, the most frequent. Raises ExampleError, FoldError, UnknownTaskError,
-    UnknownClassifierError and SettingError.
+    task: a name in TASKS, for example "plan" or "codes". notes: as for read_notes; "codes" needs a column of codes.
+    settings: of the classifier, in place of its defaults for the task (`settings_with`). lexicon: TOML files with more
+    headings. top_labels: number of codes to train on, the most frequent ones; None for all. Raises ExampleError,
+    FoldError, UnknownTaskError, UnknownClassifierError and SettingError.
 
     >>> notes = [f"History:\\nCough for {days} days.\\n\\nPlan:\\nReturn in {days} weeks." for days in range(2, 30)]
     >>> fit_model("plan", notes).labels
@@ -50,12 +51,11 @@ def fit_model(
         lexicon=finder_of(lexicon).lexicon,
         top_labels=top_labels,
     )
-    return train_model(
-        found.examples(read_notes(notes, columns).to_batches(), source),
-        task=task,
-        classifier=model,
-        settings=settings_with(model, found.unit, settings) if isinstance(settings, Mapping) else settings,
-    )
+    examples = found.examples(read_notes(notes, columns).to_batches(), source)
+    chosen = settings_with(model, found.unit, settings) if isinstance(settings, Mapping) else settings
+    trained = train_model(examples, task=task, classifier=model, settings=chosen)
+    trained.card = model_card(trained, name=found.model_name, counts=examples.counts)
+    return trained
 
 
 def predict_notes(
@@ -67,11 +67,11 @@ def predict_notes(
     top_k: int | None = None,
     min_probability: float | None = None,
 ) -> pl.DataFrame:
-    """What the model finds in notes: a row for each unit and label, with probability, decision and evidence.
+    """Predictions for notes: one row per unit and label, with probability, decision and evidence.
 
-    The columns are those of PREDICTIONS_SCHEMA; offsets are Python string offsets into the note, whose text is in no
-    column. top_k: rows of a unit, the best. min_probability: rows under it are left out; by default those that are
-    rejected.
+    The columns are those of PREDICTIONS_SCHEMA. Offsets are Python string offsets into the note; no column holds note
+    text. top_k: most rows per unit, those with the highest probabilities. min_probability: rows with a lower
+    probability are left out; by default, the rows with decision "reject".
     """
     predictor = Predictor(
         model,
@@ -94,7 +94,7 @@ def evaluate_model(
 ) -> "Evaluation":
     """Score a model on notes that it was not trained on, by their headed sections or by their codes.
 
-    bootstrap: resamples of each 95 % interval. Raises ExampleError where the notes have no labels.
+    bootstrap: number of resamples for the 95 % intervals. Raises ExampleError where the notes have no labels.
     """
     task = task_named(model.task)
     source = LabelSource(

@@ -60,6 +60,7 @@ def test_plans_from_a_file_and_a_folder(frame: pl.DataFrame, tmp_path: Path) -> 
     frame.write_ndjson(tmp_path / "notes.jsonl")
     model = fit_model("plan", tmp_path / "notes.jsonl", settings={"cost": 0.1})
     assert model.settings["classifier"]["cost"] == 0.1
+    assert "0 positive" not in model.card and "trained without cross-validation" in model.card
     model.save(str(tmp_path / "plan-model"))
     assert (tmp_path / "plan-model").stat().st_mode & 0o077 == 0, "its vocabulary is of words of notes"
     loaded = load_model(tmp_path / "plan-model")

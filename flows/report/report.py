@@ -1,7 +1,7 @@
 """One HTML file that shows what a run did: tables, plots, and notes with what was found in them marked.
 
-The file needs nothing else: styles and plots are inside it, it has no script and names no other address. It
-holds note text, says so at its head, and only its owner may read it.
+The file is complete: styles and plots are inside it, it has no script and no links to other addresses. If it
+holds note text, it says so at its top. Only its owner may read it.
 """
 
 import base64
@@ -67,7 +67,7 @@ class Table:
 
     @property
     def are_numbers(self) -> list[bool]:
-        """Of each column, so that its cells are set to the right."""
+        """Whether each column holds numbers, which are aligned to the right."""
         return [
             any(isinstance(cell, int | float) for cell in column) for column in zip(*self.rows, strict=True)
         ]
@@ -77,7 +77,7 @@ class Table:
 class Plot:
     title: str
     png: bytes
-    name: str = ""  # of its file, where Markdown is to show it
+    name: str = ""  # of its file, for Markdown
 
     @property
     def data_uri(self) -> str:
@@ -106,18 +106,22 @@ class MarkedSection:
 
 @dataclass(frozen=True, slots=True)
 class MarkedSentence:
-    """A predicted sentence; `decision` is "accept" or "review"."""
+    """A predicted sentence; `decision` is "accept" or "review". by: the model, where there are several."""
 
     start: int
     end: int
     label: str
     probability: float
     decision: str
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class MarkedCode:
-    """A predicted code; evidence as (start, end, weight) in the note, strongest first."""
+    """A predicted code; evidence as (start, end, weight) in the note, strongest first.
+
+    by: the model, where there are several.
+    """
 
     code: str
     description: str | None
@@ -125,6 +129,7 @@ class MarkedCode:
     decision: str
     evidence: Sequence[tuple[int, int, float]]
     warnings: Sequence[str] = ()
+    by: str = ""
 
 
 @hides_text("note_id")
@@ -132,7 +137,7 @@ class MarkedCode:
 class MarkedNote:
     """A note with what was found in it; every offset is a half-open Python string offset into `text`.
 
-    known_codes: the codes it is known to have, to compare with; None where they are not known.
+    known_codes: its true codes, to compare with; None where they are not known.
     """
 
     note_id: str
@@ -176,7 +181,7 @@ def render(data: ReportData) -> str:
 
 
 def markdown(data: ReportData, *, plots: Path) -> str:
-    """Title, facts and parts of the report as Markdown. plots: folder of the named plots, from where it lies."""
+    """Title, facts and parts of the report as Markdown. plots: folder of the plots, relative to the Markdown file."""
     lines = [f"# {data.title}", "", data.subtitle, ""]
     lines += [f"- {figure} {what}" for figure, what in data.facts]
     for part in data.parts:
@@ -225,17 +230,18 @@ def mark_note(
     text: str,
     about: str = "",
     sections: Iterable[Mapping[str, Any]] = (),
-    sentences: Iterable[Mapping[str, Any]] = (),
-    codes: Iterable[Mapping[str, Any]] | None = None,
+    sentences: Sequence[Mapping[str, Any]] = (),
+    codes: Sequence[Mapping[str, Any]] | None = None,
     known_codes: Sequence[str] | None = None,
 ) -> MarkedNote:
-    """A note with its rows of the sections table and of the predictions of a sentence and a code model.
+    """A note with its rows of the sections table, and of the predictions of models of sentences and of codes.
 
-    Left out: rejected predictions, and evidence of under a quarter of the weight of a code's strongest.
+    Left out: rejected predictions; spans of evidence with less than a quarter of the weight of the code's strongest
+    span; and all but five spans of a code.
     """
     marked_sentences = [
-        MarkedSentence(row["start"], row["end"], row["label"], row["probability"], row["decision"])
-        for row in sentences
+        MarkedSentence(row["start"], row["end"], row["label"], row["probability"], row["decision"], by)
+        for row, by in _with_models(sentences)
         if row["decision"] != "reject"
     ]
     marked_codes = [
@@ -246,8 +252,9 @@ def mark_note(
             decision=row["decision"],
             evidence=_strong([(span["start"], span["end"], span["weight"]) for span in row["evidence"]]),
             warnings=row["warnings"],
+            by=by,
         )
-        for row in codes or ()
+        for row, by in _with_models(codes or ())
         if row["decision"] != "reject"
     ]
     marks = [
@@ -267,6 +274,13 @@ def mark_note(
     )
 
 
+def _with_models(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """Each row, with the model that it is of where the rows are of several."""
+    models = ["/".join(filter(None, (row["model"], row["model_version"]))) for row in rows]
+    several = len(set(models)) > 1
+    yield from ((row, model if several else "") for row, model in zip(rows, models, strict=True))
+
+
 def _strong(spans: list[tuple[int, int, float]]) -> list[tuple[int, int, float]]:
     strongest = max((weight for *_, weight in spans), default=0.0)
     return [span for span in spans if span[2] >= strongest / 4][:5]
@@ -278,18 +292,18 @@ def _strong(spans: list[tuple[int, int, float]]) -> list[tuple[int, int, float]]
 @hides_text("classes")
 @dataclass(frozen=True)
 class _Piece:
-    """A stretch of text over which no mark begins or ends."""
+    """A piece of text in which no mark begins or ends."""
 
     text: str
     classes: str
     style: str = ""
-    tag: str = ""  # shown after it, not part of the text
+    tag: str = ""  # shown after the piece, not part of the text
     category: str = ""  # shown after the end of a heading
 
 
 @dataclass(frozen=True)
 class _Region:
-    """A section, or what stands before the first one; `is_block` where it has lines of its own."""
+    """A section, or text outside sections; `is_block` if it has lines of its own."""
 
     category: str
     group: str
@@ -348,7 +362,7 @@ def _shown(note: MarkedNote) -> _ShownNote:
 
 
 def _quotes(text: str, code: MarkedCode) -> list[tuple[str, float]]:
-    """What the evidence says, each wording once, strongest first."""
+    """The texts of the evidence spans with their weights, each text once, strongest first."""
     quotes: dict[str, float] = {}
     for start, end, weight in code.evidence:
         quote = " ".join(text[start:end].split())
@@ -357,7 +371,7 @@ def _quotes(text: str, code: MarkedCode) -> list[tuple[str, float]]:
 
 
 def _stretches(note: MarkedNote) -> Iterator[tuple[int, int, MarkedSection | None, bool]]:
-    """The whole text as sections (start, end, section, has its own lines) and what stands between them."""
+    """The whole text, cut into sections and the text between them: (start, end, section, has lines of its own)."""
     text, done = note.text, 0
     for section in note.sections:
         line = text.rfind("\n", 0, section.heading_start) + 1
@@ -401,7 +415,7 @@ def _pieces(note: MarkedNote, section: MarkedSection | None, start: int, end: in
                 classes += ["sentence", mark.decision]
                 if mark.end == right:
                     probability = _below_one(f"{mark.probability:.2f}", "1.00", ">0.99")
-                    tags.append(f"{mark.label.replace('_', ' ')} {probability}")
+                    tags.append(" ".join(filter(None, (mark.label.replace("_", " "), probability, mark.by))))
         under = {number: weight for number, begin, stop, weight in evidence if begin <= left < stop}
         if under:
             classes += ["evidence", *(f"code-{number}" for number in under)]
@@ -412,7 +426,7 @@ def _pieces(note: MarkedNote, section: MarkedSection | None, start: int, end: in
 
 
 def _underlines(under: Mapping[int, float], strongest: float) -> str:
-    """One line under the other, a thicker one for more weight."""
+    """CSS of one underline per code, one below the other; a thicker one for more weight."""
     lines, depth = [], 0.0
     for number, weight in under.items():
         thick = 1.5 + 2.0 * max(weight, 0.0) / strongest
@@ -423,7 +437,7 @@ def _underlines(under: Mapping[int, float], strongest: float) -> str:
 
 
 def _below_one(told: str, one: str, below: str) -> str:
-    """No prediction is certain, though rounding says so."""
+    """Replace a probability that rounding shows as 1: no prediction is certain."""
     return below if told == one else told
 
 

@@ -1,8 +1,8 @@
-"""Sentences among their neighbours: boosted trees over the decisions of SVMs on a sentence and on those around it.
+"""Sentences and their neighbours: boosted trees over the decisions of SVMs on a sentence and on those around it.
 
-Stacked sequential learning (Cohen and Carvalho, IJCAI 2005). An SVM that reads the sentences around tells plans from
-other parts of a note. One that reads a sentence alone tells an order from the reasoning beside it. Where they differ,
-the neighbours decide.
+Stacked sequential learning (Cohen and Carvalho, IJCAI 2005). One SVM reads a sentence with the sentences around it; it
+separates plans from the other parts of a note. Another SVM reads a sentence alone; it separates an order from the
+reasoning beside it. The trees combine both decisions with the decisions on the neighbours.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from rubricator.models.boosted_trees import BoostedTrees
 from rubricator.models.classifier import ContextError, EvidenceSpan, OutOfFold
 from rubricator.models.entries import log_odds
 from rubricator.models.linear.svm import ContextBound, LinearModel, SvmClassifier, SvmSettings
-from rubricator.models.model_files import read_json, write_json
+from rubricator.models.model_files import read_json, read_tensors, write_json
 from rubricator.nlp.contexts import SENTENCES_AROUND, Context
 from rubricator.nlp.folds import assign_folds
 
@@ -30,32 +30,33 @@ if TYPE_CHECKING:
 
 
 class StackedSettings(BaseModel):
-    """The SVM that reads the sentences around, and what the trees see of its decisions."""
+    """Settings of the SVMs, and which of their decisions are features of the trees."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     svm: SvmSettings = Field(
-        default=SvmSettings(), description="Settings of the SVM that reads the sentences around."
+        default=SvmSettings(), description="Settings of the SVM that reads a sentence with those around it."
     )
     neighbours: int = Field(
         default=3,
         ge=0,
         le=SENTENCES_AROUND,
-        description="Number of sentences on either side whose decisions the trees see.",
+        description="Number of neighbouring sentences on either side whose SVM decisions are features of the trees.",
     )
     context_bound: ContextBound | None = Field(
         default=None,
-        description="Bound on the log-odds of the trees, by the decision on the sentence alone; none by default.",
+        description="How far the log-odds of the trees may depart from the decision on the sentence alone; null for no "
+        "limit.",
     )
-    seed: int = Field(default=0, description="Seed of the folds of the trees, and of the trees.")
+    seed: int = Field(default=0, description="Random seed of the trees and of their folds.")
 
 
 class StackedClassifier:
     """Boosted trees for each label, over the decisions of SVMs.
 
-    The features of a sentence: the decision of the SVM that reads the sentences around; and the decisions of an SVM
-    that reads one sentence alone, on this one and on each neighbour, NaN where there is none. The trees' log-odds are
-    bounded by the decision on the sentence's own words (ContextBound).
+    The first feature of a sentence is the decision of the SVM that reads the sentences around it. The others are the
+    decisions of an SVM that reads one sentence alone: on this sentence, and on each neighbour (NaN where there is
+    none). The trees' log-odds are bounded by the decision on the sentence alone (ContextBound).
     """
 
     def __init__(self, labels: Sequence[str], settings: StackedSettings) -> None:
@@ -68,14 +69,14 @@ class StackedClassifier:
 
     @staticmethod
     def default_settings(unit: "UnitName", /) -> StackedSettings:
-        """With the SVM's own settings for the unit."""
+        """Those of the SVM for the unit, with a bound on the trees."""
         bound = ContextBound(most=6, yielding=10)
         return StackedSettings(svm=SvmClassifier.default_settings(unit), context_bound=bound)
 
     def fit(self, examples: "Examples") -> Self:
         """Learn the SVMs, and the trees from out-of-fold decisions of SVMs.
 
-        Raises FoldError under two groups, and ContextError without contexts.
+        Raises FoldError where there are fewer than two groups, and ContextError without contexts.
         """
         targets, groups, svm = examples.targets.tocsr(), examples.groups, self.settings.svm
         around = self._around(examples.texts, examples.contexts)
@@ -133,7 +134,7 @@ class StackedClassifier:
     def evidence(
         self, texts: Sequence[str], labels: Sequence[Sequence[int]]
     ) -> list[list[list[EvidenceSpan]]]:
-        """That of the SVM that reads the sentences around."""
+        """The evidence of the SVM that reads the sentences around each text, in the text itself."""
         return self.svm.evidence(texts, labels)
 
     def save(self, folder: Path) -> None:
@@ -163,7 +164,7 @@ class StackedClassifier:
         config = read_json(folder / "classifier.json")
         loaded = cls(config["labels"], StackedSettings.model_validate(config["settings"]))
         loaded.svm = SvmClassifier.load(folder / "svm")
-        tensors = load_file(folder / "stacked.safetensors")
+        tensors = read_tensors(folder / "stacked.safetensors", load_file)
         weights = csc_matrix(
             (tensors["own.data"], tensors["own.indices"], tensors["own.indptr"]),
             shape=(len(loaded.svm.features.idf), len(loaded.labels)),
@@ -208,7 +209,10 @@ class StackedClassifier:
     def _probabilities(
         self, stack: NDArray[np.float32], surrounded: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """By the trees (rows, labels); 0 where the SVM that reads the sentences around says 0."""
+        """Probabilities by the trees (rows, labels); 0 where `surrounded` is 0.
+
+        surrounded: (rows, labels), probabilities by the SVM that reads the sentences around.
+        """
         found = np.stack(
             [trees.predict_proba(stack[:, :, label]) for label, trees in enumerate(self.trees)], axis=1
         )
@@ -220,7 +224,7 @@ class StackedClassifier:
 
 
 def _numbered(around: Sequence[Sequence[str | None]]) -> tuple[list[str], NDArray[np.int64]]:
-    """The distinct texts, and where each stands among them, (rows, places); -1 for none."""
+    """The distinct texts, and the number of each text among them (rows, places); -1 where there is no text."""
     numbers: dict[str, int] = {}
     rows = [
         [-1 if text is None else numbers.setdefault(text, len(numbers)) for text in row] for row in around
@@ -229,11 +233,11 @@ def _numbered(around: Sequence[Sequence[str | None]]) -> tuple[list[str], NDArra
 
 
 def _decisions(features: csr_matrix, model: LinearModel) -> NDArray[np.float32]:
-    """Decisions (texts + 1, labels), finite; the last row, number -1, is NaN."""
+    """Decisions (texts + 1, labels), clipped to be finite. The last row is NaN, for number -1 (no text)."""
     found = np.clip((features @ model.weights).toarray() + model.intercepts, -99, 99)
     return np.vstack([found, np.full((1, len(model.intercepts)), np.nan)]).astype(np.float32)
 
 
 def _stack(surrounded: NDArray[np.float32], alone: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Features of the trees (rows, 1 + places, labels): read with the sentences around, then each sentence alone."""
+    """Features of the trees (rows, 1 + places, labels): decisions with the sentences around, then on each alone."""
     return np.concatenate([log_odds(surrounded)[:, None], alone], axis=1, dtype=np.float32)

@@ -16,7 +16,7 @@ from rubricator.models.entries import log_odds
 from rubricator.models.evidence import evidence_spans
 from rubricator.models.linear.descriptions import description_features, match_descriptions
 from rubricator.models.linear.ngrams import NgramFeatures, NgramSettings
-from rubricator.models.model_files import read_json, write_json
+from rubricator.models.model_files import read_json, read_tensors, write_json
 from rubricator.nlp.contexts import SENTENCES_AROUND, Context
 from rubricator.nlp.folds import assign_folds
 
@@ -24,25 +24,28 @@ if TYPE_CHECKING:
     from rubricator.nlp.examples import Examples
     from rubricator.nlp.units import UnitName
 
-_TOLERANCE = 0.1  # LIBLINEAR's own; a tenth of it gave +0.001 micro-F1 on CMC for a third more time
+_TOLERANCE = 0.1  # LIBLINEAR's default; a tenth of it gave +0.001 micro-F1 on CMC and took a third more time
 
 
 class ContextBound(BaseModel):
-    """How far what stands around a text may change the decision on its own words.
+    """How far the context of a text may change the decision on its own words.
 
-    A decision with the context differs by at most `most` from `yielding` times the decision on the text's own words.
-    So where the own decision is beyond most / yielding, the context cannot turn it. The values were chosen on the
-    development halves of the annotated notes, ACI-BENCH and tests/benchmarks/terse_plans.toml.
+    The decision with the context is clipped to yielding · d ± most, where d is the decision on the text's own words.
+    So where |d| > most / yielding, the context cannot change the sign of the decision. The default values were chosen
+    on the development halves of the annotated notes, ACI-BENCH and tests/benchmarks/terse_plans.toml.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     most: PositiveFloat = Field(
-        default=1.2, description="Largest change of a decision by the context, in units of the decision."
+        default=1.2,
+        description="Largest distance, in log-odds, of the decision with context from yielding times the decision on "
+        "the text's own words. The smaller, the less the context can change.",
     )
     yielding: PositiveFloat = Field(
         default=2.5,
-        description="Factor of the decision on the text's own words that the change is counted from.",
+        description="Factor of the decision on the text's own words, see most. Where that decision is beyond ± most / "
+        "yielding, the context cannot change its sign.",
     )
 
     def __call__(self, own: NDArray[np.float32], decisions: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -57,52 +60,60 @@ class SvmSettings(BaseModel):
 
     features: NgramSettings = Field(default=NgramSettings(), description="Features of the text itself.")
     context: NgramSettings | None = Field(
-        default=None, description="Features of the sentences around a text; none by default."
+        default=None, description="Features of the sentences around a text, taken together; null for none."
     )
     sentences_around: int = Field(
         default=SENTENCES_AROUND,
         ge=1,
         le=SENTENCES_AROUND,
-        description="Number of sentences on either side that the features of the context are made of.",
+        description="Number of sentences on either side that give the features of the setting context.",
     )
     adjoining: NgramSettings | None = Field(
-        default=None, description="Features of the one sentence on either side; none by default."
+        default=None,
+        description="Features of the nearest sentence on either side, taken together; null for none.",
     )
     context_bound: ContextBound | None = Field(
         default=None,
-        description="Bound on the change of a decision by the sentences around; none by default.",
+        description="How far the sentences around a text may change the decision; null for no limit.",
     )
     loss: Literal["squared_hinge", "logistic"] = Field(
         default="squared_hinge",
-        description="Loss to be minimised; logistic makes a logistic regression of the SVM.",
+        description="Loss that training minimises: squared_hinge gives an SVM, logistic a logistic regression.",
     )
     cost: PositiveFloat | tuple[PositiveFloat, ...] = Field(
         default=0.5,
-        description="Cost C of an error against a small weight; of several, the one with the best average precision on "
-        "the first inner fold is used.",
+        description="Cost C of LIBLINEAR: the weight of training errors against regularisation. Of several values, the "
+        "one with the best average precision on the first inner fold is used.",
     )
     label_features: PositiveInt | tuple[PositiveInt, ...] | None = Field(
         default=None,
-        description="Number of features with the largest weights that each label is learnt from again; all by default; "
-        "of several, the one with the best average precision on the first inner fold is used.",
+        description="Number of features that each label keeps: those with the largest weights in a first fit. The "
+        "label is then fitted again on these alone. Of several numbers, the one with the best average precision on the "
+        "first inner fold is used; null keeps as many as most_weights allows.",
     )
     rarity: float = Field(
         default=0,
         ge=0,
         le=1,
-        description="How much more an error on a positive costs: (negatives / positives) to this power.",
+        description="Cost of an error on a positive: (negatives / positives) to this power. At 0 all errors cost the "
+        "same.",
     )
     most_weights: int = Field(
         default=10_000_000,
         gt=0,
-        description="Largest number of weights of all labels with positives together; each may have as many.",
+        description="Largest number of weights of the whole model. The labels with positives get equal shares of it.",
     )
-    inner_folds: int = Field(default=5, ge=2, description="Number of folds of the out-of-fold predictions.")
-    seed: int = Field(default=0, description="Seed of the folds and of LIBLINEAR.")
+    inner_folds: int = Field(
+        default=5,
+        ge=2,
+        description="Number of folds, by patient, for the out-of-fold predictions that calibration and thresholds are "
+        "fitted on.",
+    )
+    seed: int = Field(default=0, description="Random seed of the folds and of LIBLINEAR.")
 
 
 class LinearModel(NamedTuple):
-    """A linear decision for each label. An intercept of -inf says never, one of inf always."""
+    """A linear decision for each label. An intercept of -inf gives probability 0, one of inf probability 1."""
 
     weights: csc_matrix  # (columns, labels)
     intercepts: NDArray[np.float32]  # (labels,)
@@ -111,9 +122,9 @@ class LinearModel(NamedTuple):
 class SvmClassifier:
     """Linear SVMs (squared hinge) or logistic regressions (LIBLINEAR, Fan et al. 2008).
 
-    With label_features, each is learnt twice: the second time only from the features that had the largest weights
-    (recursive feature elimination in one step, Guyon et al. 2002). In a long note many small weights would outvote the
-    few large ones.
+    With label_features, each label is learnt twice: the second time only from the features that had the largest
+    weights (recursive feature elimination in one step, Guyon et al. 2002). In a long note, many small weights would
+    otherwise outweigh the few large ones.
 
     Probability = sigmoid(decision), not yet calibrated.
     """
@@ -149,7 +160,7 @@ class SvmClassifier:
     def fit(self, examples: "Examples") -> Self:
         """Learn one SVM per label. Inner folds share the vocabulary and idf of all these texts, nothing else.
 
-        Raises FoldError under two groups, and ContextError where contexts are missing.
+        Raises FoldError where there are fewer than two groups, and ContextError where contexts are missing.
         """
         targets, groups = examples.targets.tocsr(), examples.groups
         descriptions = examples.label_texts()
@@ -222,11 +233,11 @@ class SvmClassifier:
     def evidence(
         self, texts: Sequence[str], labels: Sequence[Sequence[int]]
     ) -> list[list[list[EvidenceSpan]]]:
-        """For each text and asked label: runs of words that speak for it, strongest first.
+        """For each text and requested label: spans of neighbouring words that support it, strongest first.
 
-        A weight is the run's share of all that speaks for the label in this text. Word n-grams count for their words,
-        character n-grams for the word that they are cut from. So the contributions of the words sum up to the decision
-        without the intercept and the context.
+        The weight of a span is its share of all positive contributions in the text. A word n-gram contributes to its
+        words, a character n-gram to the word that it is cut from. So the contributions of the words sum to the
+        decision without the intercept and the context.
         """
         own = self.model.weights[: len(self.features.idf)]
         weights = {asked: own[:, list(asked)].toarray() for asked in {tuple(asked) for asked in labels}}
@@ -265,7 +276,7 @@ class SvmClassifier:
     def _learn_label(
         self, features: csr_matrix, positive: NDArray[np.bool_], cost: float, numbers: Sequence[int]
     ) -> Iterator[tuple[csc_matrix, float]]:
-        """Weights (columns, 1) and intercept for each number of features. All share what is learnt first."""
+        """Weights (columns, 1) and intercept for each number of features. All numbers share the first fit."""
         rarity = ((~positive).sum() / positive.sum()) ** self.settings.rarity
         learner = self._learner(C=cost, class_weight={False: 1, True: rarity})
         learner.fit(features, positive)
@@ -283,7 +294,7 @@ class SvmClassifier:
     def _learner(self, **settings: Any) -> Any:
         """An untrained LIBLINEAR model."""
         from sklearn.linear_model import LogisticRegression
-        from sklearn.svm import LinearSVC  # takes a second, and prediction does without
+        from sklearn.svm import LinearSVC  # this import takes a second, and prediction does not need it
 
         settings |= {"tol": _TOLERANCE, "random_state": self.settings.seed}
         if self.settings.loss == "logistic":
@@ -341,7 +352,7 @@ class SvmClassifier:
         """Read what save wrote."""
         config = read_json(folder / "classifier.json")
         loaded = cls(config["labels"], SvmSettings.model_validate(config["settings"]))
-        tensors = load_file(folder / "weights.safetensors")
+        tensors = read_tensors(folder / "weights.safetensors", load_file)
         vocabulary = read_json(folder / "vocabulary.json")
         for name, features in loaded._blocks():
             own = {
@@ -359,7 +370,7 @@ class SvmClassifier:
 
 
 def _learnable_out_of_fold(targets: csr_matrix) -> NDArray[np.int64]:
-    """Numbers of the labels with two positives. One positive cannot be learnt from and predicted out of fold."""
+    """Numbers of the labels with at least two positives. One alone cannot be both learnt from and held out."""
     return np.flatnonzero(targets.getnnz(axis=0) > 1)
 
 

@@ -1,10 +1,12 @@
-"""Codes by the mentions that training notes had them for, and by their names; a learned model ranks what is found.
+"""ICD codes found by their mentions in training notes and by their names; boosted trees rank what is found.
 
-A note and a label that a match joins are an entry. A match is a mention of a training note that carried the label,
-found whole or in part, or a name of the label (or of a code above it) in its code table. Features tell how often the
-mention carried the label, how much of it is there, whether it is negated, how frequent the label and its category are.
-Boosted trees learn from entries of held-out notes which of them are right. So a label that no training note has can be
-found by its name, and the evidence is exactly the words that were matched.
+A mention is a wording in a training note. It carried a label where it was marked as evidence for the label. A match is
+a mention, found whole or in part, or a name that a code table gives the label or a code above it. An entry is a note
+and a label that has a match in it. The features of an entry are, for example, how often the mention carried the label,
+how much of the mention is found, whether it is negated, and how frequent the label and its category are. Boosted trees
+learn from entries of held-out notes which entries are right.
+
+So a label that no training note has can still be found by its name, and the evidence is exactly the matched words.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,7 +32,7 @@ from rubricator.models.mentions.dictionary import (
 from rubricator.models.mentions.features import entries
 from rubricator.models.mentions.found import Counts, Found, count, count_events, match
 from rubricator.models.mentions.matching import Name, NoteWords, read_words
-from rubricator.models.model_files import read_json, write_json
+from rubricator.models.model_files import read_json, read_tensors, write_json
 from rubricator.nlp.contexts import Context
 from rubricator.nlp.folds import assign_folds
 
@@ -40,32 +42,34 @@ if TYPE_CHECKING:
 
 _BATCH = 250  # notes matched at a time
 _MOST_SPANS = 10
-_MOST_ENTRIES = 1_000_000  # learnt from
+_MOST_ENTRIES = 1_000_000  # that trees learn from; of more, a random sample
 
 
 class MentionSettings(BaseModel):
-    """How mentions are learnt."""
+    """How mentions and trees are learnt."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     min_groups: int = Field(
         default=2,
         ge=1,
-        description="Number of groups (patients) that must have a word; rarer ones are kept only if they are in a name "
-        "of a code.",
+        description="Smallest number of groups (patients) whose notes have a word of a mention. Rarer words may be names "
+        "of persons; they are kept only if they are in a name of a code.",
     )
     inner_folds: int = Field(
         default=10,
         ge=2,
-        description="Number of folds in which mentions are counted for the trees, and of the out-of-fold predictions.",
+        description="Number of folds, by patient. What the trees learn from is counted on the other folds; the "
+        "out-of-fold predictions of the trees hold out two folds at a time.",
     )
     seed: int = Field(
-        default=0, description="Seed of the folds, of the trees and of the notes that are mined."
+        default=0,
+        description="Random seed of the folds, of the trees, and of the sample of notes that mentions are mined from.",
     )
 
 
 class MentionClassifier:
-    """A dictionary of mentions and of names of codes, and boosted trees that judge what is found.
+    """A dictionary of mentions and of names of codes, and boosted trees over what is found.
 
     Set by fit: dictionary, counts (over all training notes), trees, and rest: the probability of each label (labels,)
     in a note where nothing is found for it.
@@ -84,7 +88,8 @@ class MentionClassifier:
     def fit(self, examples: "Examples") -> Self:
         """Learn the mentions from the evidence, and the trees from what mentions find in held-out folds.
 
-        Without evidence the mentions are mined. Raises FoldError under two groups.
+        Without marked evidence the mentions are mined (mined_mentions). Raises FoldError where there are fewer than
+        two groups.
         """
         notes = [read_words(text) for text in examples.texts]
         targets = examples.targets.tocsr()
@@ -143,7 +148,7 @@ class MentionClassifier:
     def predict_proba(
         self, texts: Sequence[str], *, contexts: Sequence[Context] | None = None
     ) -> NDArray[np.float32]:
-        """Probabilities, float32 (texts, labels); 0 for a label without positives of which nothing is found."""
+        """Probabilities, float32 (texts, labels); 0 for a label without positives where nothing of it is found."""
         del contexts
         probabilities, codes = np.tile(self.rest, (len(texts), 1)), len(self.dictionary.codes)
         for first in range(0, len(texts), _BATCH):
@@ -156,10 +161,10 @@ class MentionClassifier:
     def evidence(
         self, texts: Sequence[str], labels: Sequence[Sequence[int]]
     ) -> list[list[list[EvidenceSpan]]]:
-        """For each text and asked label: the mentions that carried the label and were found whole.
+        """For each text and requested label: the mentions that carried the label and are found whole.
 
-        Their weight is how often they carried it. Where there is none, the evidence is the names of the label, and
-        where there is none either, the words of mentions that were found in part.
+        The weight of a mention is how often it carried the label. Without such mentions, the evidence is the names of
+        the label or of codes above it. Without these too, it is the words of mentions that are found in part.
         """
         found = []
         for text, asked in zip(texts, labels, strict=True):
@@ -203,7 +208,7 @@ class MentionClassifier:
     def load(cls, folder: Path) -> Self:
         """Read what save wrote."""
         config, stored = read_json(folder / "classifier.json"), read_json(folder / "names.json")
-        tensors = load_file(folder / "weights.safetensors")
+        tensors = read_tensors(folder / "weights.safetensors", load_file)
         loaded = cls(config["labels"], MentionSettings.model_validate(config["settings"]))
         links = []
         for kind in ("mentions", "titles"):
@@ -234,7 +239,7 @@ class MentionClassifier:
         return BoostedTrees.fit(features[drawn], truth[drawn], seed=self.settings.seed)
 
     def _carriers(self, note: NoteWords, found: Found, label: int) -> list[tuple[int, int, float]]:
-        """(start, end, weight) of the words that speak for the label; start and end are offsets."""
+        """(start, end, weight) of the words that support the label; start and end are offsets."""
         links = self.dictionary.mentions
         of_label = np.flatnonzero((links.code == label) & (self.counts.marked > 0))
         carried = np.zeros(len(links.names))
@@ -263,7 +268,7 @@ class MentionClassifier:
     def _carried_in_part(
         self, note: NoteWords, found: Found, carried: NDArray[np.float64]
     ) -> list[tuple[int, int, float]]:
-        """The words of mentions that were found in part. carried: by mention, how often it carried the label."""
+        """The words of mentions that are found in part. carried: (mentions,), how often each carried the label."""
         _, names, shares, clauses = (column.tolist() for column in found.parts)
         return [
             (note.starts[at], note.ends[at], share * carried[name])
@@ -274,7 +279,7 @@ class MentionClassifier:
 
 
 def _apart(spans: Iterable[tuple[int, int, float]]) -> list[EvidenceSpan]:
-    """The heaviest spans that do not overlap, their weights made to sum up to 1."""
+    """The heaviest spans that do not overlap, with their weights scaled to sum to 1."""
     kept: list[tuple[int, int, float]] = []
     for start, end, weight in sorted(spans, key=lambda span: (-span[2], span[0] - span[1], span[0])):
         if (

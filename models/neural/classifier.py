@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from rubricator.models.classifier import EvidenceSpan, OutOfFold
-from rubricator.models.model_files import read_json, write_json
+from rubricator.models.model_files import read_json, read_tensors, write_json
 from rubricator.models.neural.corpus import Corpus, Int, encodable
 from rubricator.models.neural.evidence import word_evidence
 from rubricator.models.neural.losses import Loss, loss_named
@@ -207,7 +207,7 @@ class NeuralClassifier:
         loaded = cls(config["labels"], cls.settings_class.model_validate(config["settings"]))
         loaded.tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
         loaded.configure(config["configuration"])
-        tensors = load_file(folder / "weights.safetensors")
+        tensors = read_tensors(folder / "weights.safetensors", load_file)
         loaded.known = tensors.pop("known")
         for member in range(len(loaded.known)):
             network = loaded.network_of_saved_weights()

@@ -14,14 +14,18 @@ _LIMITS = """- Trained on the notes of one site or corpus; measure it on annotat
 - A label with few positives is seldom found; one with none is never predicted.
 - It reads words, not patients: no automatic decision on care, and no billing without review."""
 
+_NO_FIGURES = (
+    "None: the model was trained without cross-validation. Evaluate it on notes that it was not trained on."
+)
+
 
 def model_card(
-    model: "TrainedModel", *, name: str, counts: Mapping[str, int], evaluation: "Evaluation"
+    model: "TrainedModel", *, name: str, counts: Mapping[str, int], evaluation: "Evaluation | None" = None
 ) -> str:
-    """The card as Markdown (after Mitchell et al. 2019). counts: of the training data, by what they count."""
-    figures = "\n".join(
-        f"| {figure} | {value} | {interval} |" for figure, value, interval in evaluation.rows()
-    )
+    """The card as Markdown (after Mitchell et al. 2019).
+
+    counts: of the training data, by what they count. evaluation: by cross-validation, None where there was none.
+    """
     task = task_named(model.task)
     purpose = task.purpose.format(labels=" or ".join(model.labels), count=len(model.labels))
     system = f"\nCode system: {model.code_system}.\n" if model.code_system else ""
@@ -37,17 +41,22 @@ def model_card(
 {system}
 ## Figures
 
-Cross-validation; notes of a patient and near duplicates are never on both sides. Thresholds and calibration were fitted
-inside the training folds. Intervals: 95 %, bootstrap over groups.
-
-| figure | value | interval |
-|---|---|---|
-{figures}
-
-macro_f1 is the mean over labels of F1 (0 for a label neither there nor predicted); macro_f1_of_means is the F1 of macro
-precision and macro recall. at_half: decided by a probability of 0.5 instead of the thresholds.
+{_figures(evaluation) if evaluation else _NO_FIGURES}
 
 ## Limits
 
 {_LIMITS}
 """
+
+
+def _figures(evaluation: "Evaluation") -> str:
+    rows = "\n".join(f"| {figure} | {value} | {interval} |" for figure, value, interval in evaluation.rows())
+    return f"""Cross-validation; notes of a patient and near duplicates are never on both sides.
+Thresholds and calibration were fitted inside the training folds. Intervals: 95 %, bootstrap over groups.
+
+| figure | value | interval |
+|---|---|---|
+{rows}
+
+macro_f1 is the mean over labels of F1 (0 for a label neither there nor predicted); macro_f1_of_means is the F1 of macro
+precision and macro recall. at_half: decided by a probability of 0.5 instead of the thresholds."""

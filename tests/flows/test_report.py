@@ -218,8 +218,36 @@ def test_a_report_without_notes_does_not_claim_to_hold_text() -> None:
     assert "This file contains note text" not in render(ReportData(title="t", parts=DATA.parts))
 
 
+PREDICTION = {
+    "start": 0,
+    "end": 9,
+    "probability": 0.5,
+    "decision": "accept",
+    "evidence": [],
+    "warnings": [],
+    "description": None,
+    "model": "m",
+    "model_version": "1",
+}
+
+
+def test_what_several_models_found_says_which_found_it() -> None:
+    def page(*versions: str) -> str:
+        rows = [{**PREDICTION, "model_version": version} for version in versions]
+        sentences = [{**row, "label": "plan"} for row in rows]
+        codes = [{**row, "label": "I10"} for row in rows]
+        return render(
+            ReportData(title="t", notes=[mark_note(note_id="n", text=TEXT, sentences=sentences, codes=codes)])
+        )
+
+    assert "m/1" not in page("1")
+    both = page("1", "2")
+    for version in ("m/1", "m/2"):
+        assert f"no description · {version}" in both and f"plan 0.50 {version}" in both
+
+
 def test_rows_of_the_tables_become_marks_without_what_was_rejected() -> None:
-    prediction = {"start": 0, "end": len(TEXT), "probability": 0.5, "decision": "review", "warnings": []}
+    prediction = {**PREDICTION, "end": len(TEXT), "decision": "review"}
     note = mark_note(
         note_id="n",
         text=TEXT,

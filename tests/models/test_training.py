@@ -134,6 +134,14 @@ def test_settings_of_another_version_are_named(model: TrainedModel, tmp_path: Pa
         TrainedModel.load(tmp_path / "model")
 
 
+@pytest.mark.parametrize("broken", [b"", b"\0" * 100])
+def test_broken_weights_are_named(model: TrainedModel, tmp_path: Path, broken: bytes) -> None:
+    model.save(tmp_path / "model")
+    (tmp_path / "model" / "weights.safetensors").write_bytes(broken)
+    with pytest.raises(ModelFormatError, match=r"weights\.safetensors cannot be read"):
+        TrainedModel.load(tmp_path / "model")
+
+
 def test_loading_refuses_what_it_does_not_know(model: TrainedModel, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     model.save(folder)
