@@ -1,4 +1,4 @@
-"""Text in, labelled examples out: readers, sections, sentences, weak labels. No torch, Prefect or MLflow."""
+"""From notes to labelled examples: readers, sections, sentences, weak labels. Imports no torch, Prefect or MLflow."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""A site's own table of codes: what may be assigned, and what each code is called in the language of the notes."""
+"""A site's own table of codes: the codes that may be assigned, and their names in the language of the notes."""
 
 import csv
 import gzip
@@ -14,12 +14,14 @@ _NAME = ("description", "descripcion", "descripción", "name", "term", "title", 
 
 
 class CodeTableError(RubricatorError):
-    """A table of codes that cannot be read; the message says what is missing."""
+    """A table of codes cannot be read; the message says what is wrong."""
 
 
 def read_code_table(path: Path) -> dict[str, list[str]]:
-    """The names of each code, in the order of the file: .csv, .tsv or .jsonl (also .gz) with columns `code` and
-    `description`. A code may have several rows (synonyms), or an empty description.
+    """The names of each code, in the order of the file.
+
+    path: .csv, .tsv or .jsonl (also .gz) with columns `code` and `description`; other usual names of the two columns
+    are known. A code may have several rows (synonyms), or an empty description.
 
     Raises CodeTableError for a missing column, a row without a code, or a file that cannot be read.
     """
@@ -33,7 +35,7 @@ def read_code_table(path: Path) -> dict[str, list[str]]:
     else:
         return _names(path, rows)
     raise CodeTableError(
-        f"{path} cannot be read as a table of codes ({reason}); give .csv, .tsv or .jsonl in UTF-8"
+        f"{path} cannot be read as a table of codes ({reason}); write it as .csv, .tsv or .jsonl in UTF-8"
     )
 
 
@@ -50,7 +52,7 @@ def _names(path: Path, rows: list[dict[str, object]]) -> dict[str, list[str]]:
     for number, row in enumerate(rows, 1):
         value = row.get(code)
         if not isinstance(value, str) or not value.strip():
-            raise CodeTableError(f"{path}, row {number}: the code is missing or no string")
+            raise CodeTableError(f"{path}, row {number}: the code is missing or is not a string")
         known = names.setdefault(value.strip(), [])
         called = str(row.get(name) or "").strip()
         if called and called not in known:

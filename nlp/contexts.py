@@ -1,4 +1,4 @@
-"""What stands around a text in its note, and which parts of a text its labels were given for."""
+"""The sentences around a text in its note, and the evidence spans of its labels."""
 
 import re
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ SENTENCES_AROUND = 5  # on either side
 
 @hides_text()
 class Context(NamedTuple):
-    """The sentences around a text: those before it, nearest last, and those after it, nearest first."""
+    """The sentences before a text and after it, both in the order of the note."""
 
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
 
     def nearest(self, sentences: int) -> "Context":
-        """Only so many on either side."""
+        """At most this number of sentences on either side."""
         return Context(self.before[max(0, len(self.before) - sentences) :], self.after[:sentences])
 
     @property
@@ -27,11 +27,11 @@ class Context(NamedTuple):
 
 
 def whole_sentence(text: str, context: Context) -> tuple[str, Context]:
-    """A fragment ("b.i.d.", "and transferred to the ward.") together with the sentence that it continues, and what
-    stands around both.
+    """The whole sentence that a fragment ("b.i.d.", "and transferred to the ward.") belongs to, and its context.
 
-    A text is a fragment where it begins in lower case and the one before it breaks off: at an abbreviation ("p.o.") or
-    a comma. Items of a list begin in lower case too, and stay apart.
+    A text continues the one before it where it begins in lower case, and either the one before ends with a comma, a
+    semicolon or an abbreviation ("p.o."), or it begins with "and" or "or". Other texts in lower case stay apart: they
+    may be items of a list.
     """
     texts = (*context.before, text, *context.after)
     first = last = len(context.before)
@@ -51,7 +51,7 @@ def _continues(before: str, text: str) -> bool:
 
 
 class LabelSpan(NamedTuple):
-    """text[start:end] is why label number `label` was given."""
+    """text[start:end] is evidence for label number `label`."""
 
     label: int
     start: int
@@ -59,7 +59,7 @@ class LabelSpan(NamedTuple):
 
 
 def neighbours(sentences: Sequence[str]) -> list[Context]:
-    """The context of each sentence, all of one note in order."""
+    """The context of each sentence. sentences: all of one note, in order."""
     texts = tuple(sentences)
     return [
         Context(

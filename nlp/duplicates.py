@@ -1,4 +1,4 @@
-"""Groups that stand on one side of every split: a patient's notes, joined across near-duplicate notes."""
+"""Groups of notes that every split keeps whole: the notes of a patient, and near-duplicate notes."""
 
 import re
 import zlib
@@ -23,11 +23,11 @@ def group_notes(
 ) -> np.ndarray:
     """Group number of each note, int64 (n,), counted from 0 in order of first appearance.
 
-    Notes share a group when a chain of equal patients and near-duplicate texts (copy-forward) joins them.
+    Two notes share a group when a chain of notes connects them, in which each note has the patient of the next one or
+    nearly its text (copy-forward).
     Texts are near-duplicates when the Jaccard similarity of their 5-word shingles is at least `threshold`, as
-    estimated by MinHash (Broder 1997) over the candidates of locality-sensitive hashing. Only hashed shingles
-    are kept. `progress` is called with the number of notes done. Raises ValueError when the sequences differ
-    in length.
+    estimated by MinHash (Broder 1997) for the candidates of locality-sensitive hashing. Only hashes are kept in
+    memory. `progress` is called with the number of notes done. Raises ValueError when the sequences differ in length.
     """
     if not len(note_ids) == len(patient_ids) == len(texts):
         raise ValueError(f"{len(note_ids)} note ids, {len(patient_ids)} patient ids, {len(texts)} texts")
@@ -44,7 +44,7 @@ def group_notes(
 def near_duplicates(
     texts: Sequence[str], *, threshold: float = 0.5, progress: Callable[[int], None] | None = None
 ) -> list[tuple[int, int]]:
-    """Pairs (later row, earlier row) of near-duplicate texts; an equal text is paired with its first only."""
+    """Pairs (later row, earlier row) of near-duplicate texts. A copy is paired only with the first text equal to it."""
     from datasketch import MinHash, MinHashLSH
 
     index = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS)
@@ -72,7 +72,7 @@ def near_duplicates(
 
 
 def _shingles(text: str) -> np.ndarray:
-    """Distinct 32-bit hashes of the runs of five words (of the whole text, where it is shorter)."""
+    """Distinct 32-bit hashes of the runs of five words; of the whole text where it has fewer words."""
     words = np.array([zlib.crc32(word.encode()) for word in _WORD.findall(text.lower())], dtype=np.uint64)
     if not len(words):
         return words

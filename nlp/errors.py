@@ -1,15 +1,18 @@
-"""The one base of the errors that users see."""
+"""The base class of the errors that users see."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class RubricatorError(Exception):
-    """An error whose message says what, where and the mend, and never holds note text: safe to show and to log."""
+    """An error that is safe to show and to log: its message never quotes note text.
+
+    The message says what is wrong, where, and what to do about it.
+    """
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of a message about a name that is not there: the known name that is most like it, if one is.
+    """The end of a message about an unknown name: the known name that is most similar, or "" if none is.
 
     >>> did_you_mean("trasnformer", ["cnn", "svm", "transformer"])
     "; did you mean 'transformer'?"

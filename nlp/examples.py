@@ -1,7 +1,7 @@
-"""Labelled examples: what every classifier is trained and scored on, whatever the task.
+"""Labelled examples, on which every classifier is trained and scored.
 
-An example is a unit of text (a sentence, or a whole note), the group that keeps it on one side of every split
-(patient ∪ near-duplicate notes), and its labels. nlp/builders makes them from notes.
+An example is a unit of text (a sentence or a whole note), its labels, and its group. A group holds the notes of a
+patient and their near duplicates, and every split keeps it whole. nlp/builders makes examples from notes.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 
 
 class ExampleError(RubricatorError):
-    """Notes, labels or annotations that cannot be made into examples; the message says what is missing."""
+    """Notes, labels or annotations cannot be made into examples; the message says what is wrong."""
 
 
 @hides_text("counts")
@@ -30,12 +30,12 @@ class ExampleError(RubricatorError):
 class Examples:
     """Units of text with their labels.
 
-    ids: one per example, `note_id` or `note_id:start:end`. groups: int64 (n,), examples of one group never stand on
-    both sides of a split. texts: n strings. contexts: what stands around each text, None where the text is the whole
-    note. targets: 0/1 matrix (n, labels). labels: column names of targets. evidence: for each text the spans that its
-    labels were given for, None where nobody marked any. strata: name of a stratum per example, where the annotations
-    give one. counts: what became of the notes, for the report. auxiliary: examples to learn from beside these, never
-    to score on. descriptions: what each label means, several names a line each, None where unknown.
+    ids: n strings, `note_id` or `note_id:start:end`. groups: int64 (n,), the group of each example; every split keeps
+    groups whole. texts: n strings. contexts: the sentences around each text; None where texts are whole notes.
+    targets: 0/1 matrix (n, labels). labels: column names of targets. evidence: the evidence spans of each text; None
+    where none were marked. strata: the stratum of each example, where the annotations name one. counts: how many notes
+    and labels were used or left out, for the report. auxiliary: further examples for training only, never for scoring.
+    descriptions: the names of each label, one a line; None for a label without names.
     """
 
     ids: list[str]
@@ -71,7 +71,10 @@ class Examples:
         )
 
     def split(self, test: NDArray[np.bool_]) -> tuple["Examples", "Examples"]:
-        """To learn from and to test on; no group of the test is among the auxiliary examples."""
+        """Training and test examples. Auxiliary examples stay with the training ones, without the groups of the test.
+
+        test: boolean (n,), true for test examples.
+        """
         learnt, tested = self.take(np.flatnonzero(~test)), self.take(np.flatnonzero(test))
         if self.auxiliary:
             apart = ~np.isin(self.auxiliary.groups, tested.groups)
@@ -79,7 +82,7 @@ class Examples:
         return learnt, replace(tested, auxiliary=None)
 
     def with_auxiliary(self) -> "Examples":
-        """These and the auxiliary examples as one."""
+        """These and the auxiliary examples together."""
         if self.auxiliary is None:
             return self
         other = self.auxiliary
@@ -100,7 +103,7 @@ class Examples:
         return [text or "" for text in self.descriptions or [None] * len(self.labels)]
 
     def fingerprint(self) -> str:
-        """sha256 over ids, texts, groups, labels and evidence: the same data gives the same 64 hex digits."""
+        """SHA-256 of ids, texts, groups, labels and evidence, as 64 hex digits. Equal data have equal fingerprints."""
         marked = [] if self.evidence is None else [self.evidence]
         digest = hashlib.sha256(json.dumps([self.labels, self.ids, *marked]).encode())
         if self.auxiliary:
@@ -110,7 +113,7 @@ class Examples:
         return digest.hexdigest()
 
     def inputs_fingerprint(self) -> str:
-        """sha256 over ids, texts and groups: the same whatever labels they get."""
+        """SHA-256 of ids, texts and groups, as 64 hex digits. It does not depend on the labels."""
         digest = hashlib.sha256(json.dumps(self.ids).encode())
         self._update(digest, self.groups)
         return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Folds and other parts that keep groups whole and spread every label, rare ones first."""
+"""Stratified folds and parts: each label is spread evenly, and groups are kept whole."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,21 +14,21 @@ Floats = NDArray[np.float64]
 
 
 class FoldError(RubricatorError):
-    """Too few groups to hold any out."""
+    """There are too few groups to hold one out."""
 
 
 def assign_folds(targets: csr_matrix, groups: Ints, folds: int, *, seed: int) -> Ints:
     """Fold number of each row (rows,). Rows of a group share a fold, and each label is spread evenly.
 
-    targets: 0/1 (rows, labels). groups: (rows,). There are fewer folds where there are fewer groups.
-    Raises FoldError where there are fewer than two groups.
+    targets: 0/1 (rows, labels). groups: (rows,). Where there are fewer groups than folds, each group is a fold.
+    Raises FoldError where there are fewer than two groups, or fewer than two folds are asked for.
     """
     names, group = np.unique(groups, return_inverse=True)
     folds = min(folds, len(names))
     if folds < 2:
         raise FoldError(
-            f"{len(groups)} examples in {len(names)} group(s) cannot be split into a part to learn from "
-            "and a part held out: notes of a patient, and notes of nearly the same text, stay together; give different "
+            f"{len(groups)} examples in {len(names)} group(s) cannot be split into a part for training and a part "
+            "held out: notes of one patient, and notes with nearly the same text, stay together; give different "
             "notes of at least two patients"
         )
     rows = np.arange(len(groups))
@@ -47,12 +47,13 @@ def stratified_parts(
 ) -> Ints:
     """Part number of each group (groups,), by iterative stratification (Sechidis et al. 2011).
 
-    Labels are gone through from the rarest to the most frequent. Each group that has the label goes to the part that
-    wants most of it; of equal parts to the one that wants most rows, then to the first.
+    Labels are taken from the rarest to the most frequent. Each group that has the label goes to the part that lacks
+    most of it; among equal parts, to the one that lacks most rows, then to the first. Groups without labels come last.
 
-    counts: (groups, labels), how often a group has a label. shares: (parts,), sum 1. sizes: rows of each group; the
-    groups that have most of a label, and of these the largest, are placed first. Without sizes each group counts as
-    one row, and they are placed in their order. order: rank of each group among equal ones, None for 0, 1, 2, ….
+    counts: (groups, labels), how often a group has a label. shares: (parts,), which sum to 1. sizes: (groups,), rows of
+    each group. With sizes, the groups that have most of a label are placed first, and of these the largest. Without
+    sizes, each group counts as one row. order: (groups,), rank of each group among otherwise equal ones; None: its row
+    number.
     """
     groups, _ = counts.shape
     rank = np.arange(groups) if order is None else order
@@ -84,7 +85,7 @@ def stratified_parts(
 
 
 def label_counts(labels_of: Sequence[Sequence[int]], labels: int) -> csr_matrix:
-    """How often each group has each label (groups, labels), from the label numbers of each group."""
+    """How often each group has each label: (groups, labels). labels_of: the label numbers of each group."""
     ends = np.cumsum([0, *map(len, labels_of)])
     numbers = np.array([number for group in labels_of for number in group], np.int64)
     counts = csr_matrix((np.ones(len(numbers)), numbers, ends), shape=(len(labels_of), labels))

@@ -1,4 +1,4 @@
-"""What an object that holds text of notes shows of itself in a log, a notebook or the message of a failed assertion."""
+"""A repr without note text, for objects that may be shown in a log, a notebook or a failed assertion."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ T = TypeVar("T")
 
 
 def hides_text(*shown: str) -> Callable[[type[T]], type[T]]:
-    """A dataclass or NamedTuple with a repr of numbers, types and sizes: no string, and nothing that holds strings.
+    """Decorates a dataclass or NamedTuple: its repr shows numbers, types and sizes, but no strings.
 
-    shown: fields that are shown as they are. Name only those whose strings are never taken from a note, such as a
+    shown: fields that the repr shows as they are. Name only fields whose strings never come from note text, such as a
     category or an id.
     """
 
@@ -38,13 +38,13 @@ def _field_names(cls: type[Any]) -> list[str]:
 
 
 def _size(value: object) -> str:
-    """A number as it is; of anything else its type and how large it is."""
+    """A number or None as it is; for any other value its type and size."""
     if value is None or isinstance(value, Number):
         return repr(value)
     if isinstance(value, str):
         return f"<{len(value):,} characters>"
     kind = type(value).__name__
     shape = getattr(value, "shape", None)
-    if shape is not None:  # asked first: a sparse matrix has no length
+    if shape is not None:  # before len: a sparse matrix has none
         return f"<{kind} {tuple(shape)}>"
     return f"<{kind} of {len(value):,}>" if isinstance(value, Sized) else f"<{kind}>"

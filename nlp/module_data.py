@@ -1,4 +1,4 @@
-"""Rules that are data: the TOML file that stands beside a module and has its name."""
+"""Rules that are data: the TOML file next to a module, with the same name."""
 
 import sys
 import tomllib
@@ -7,9 +7,9 @@ from typing import Any
 
 
 def toml_of(module: str) -> dict[str, Any]:
-    """The content of the TOML file of a module, given by its `__name__`.
+    """The content of the TOML file of a module. module: its `__name__`.
 
-    Read by the loader of the module: a registered model brings its source along, and its folder may be gone.
+    The loader of the module reads the file. A registered model carries its own source, whose folder may be gone.
     """
     found = sys.modules[module]
     assert found.__file__ is not None

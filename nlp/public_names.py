@@ -1,4 +1,4 @@
-"""Names that a package gives on demand, so that importing it imports nothing heavy."""
+"""Public names that a package imports on demand, so that importing the package itself is fast."""
 
 import sys
 from collections.abc import Mapping
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def public(package: str, name: str, where: Mapping[str, str]) -> Any:
-    """What a package's `__getattr__` returns: the object of this name, from the module that holds it.
+    """The object of this public name, imported from its module. A package's `__getattr__` returns it.
 
-    where: by public name, the module relative to the package (".sections.finder"), and after a colon the name it has
-    there, if that is another. Raises AttributeError for a name that is not in it.
+    where: public name → module relative to the package (".sections.finder"). If the object has another name in its
+    module, that name follows after a colon. Raises AttributeError for a name that is not in `where`.
     """
     if name not in where:
         raise AttributeError(f"module {package!r} has no attribute {name!r}")

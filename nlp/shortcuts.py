@@ -1,4 +1,4 @@
-"""Sections and sentences of one text, and notes as one table: a line each, in a notebook say."""
+"""Shortcuts for notebooks: the sections and sentences of one text, and notes as one table."""
 
 import warnings
 from collections import Counter
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 
 def find_sections(text: str, *, lexicon: Sequence[str | Path] = ()) -> list[Section]:
-    """The headed sections of a note in order; offsets are Python string offsets into the text.
+    """The headed sections of a note in order. Offsets are half-open Python string offsets into the text.
 
-    lexicon: TOML files with more headings. Raises LexiconError for such a file that is wrong; no text makes it raise.
+    lexicon: TOML files with more headings. Raises LexiconError where such a file is wrong, but never because of the
+    text.
 
     >>> [section.category for section in find_sections("Plan:\\nStart aspirin.")]
     ['plan']
@@ -32,7 +33,9 @@ def find_sections(text: str, *, lexicon: Sequence[str | Path] = ()) -> list[Sect
 
 
 def split_sentences(text: str, *, lexicon: Sequence[str | Path] = ()) -> list[tuple[int, int]]:
-    """The sentences of a note in order, without headings, as offsets (start, end) into the text.
+    """The sentences of a note in order, without headings, as half-open offsets (start, end) into the text.
+
+    lexicon: TOML files with more headings. Raises LexiconError where such a file is wrong.
 
     >>> text = "Plan:\\nStart aspirin. Return in two weeks."
     >>> [text[start:end] for start, end in split_sentences(text)]
@@ -44,8 +47,8 @@ def split_sentences(text: str, *, lexicon: Sequence[str | Path] = ()) -> list[tu
 def read_notes(notes: "str | Path | NotesInMemory", columns: NoteSettings = NoteSettings()) -> pa.Table:
     """Notes as one table of NOTES_SCHEMA: from files (path or glob), a polars or pandas data frame, or a list of texts.
 
-    Warns with the number of notes that cannot be used, by reason. Raises NoteFormatError where the source cannot be
-    used as a whole.
+    Notes that cannot be used are left out; a warning gives their number by reason. Raises NoteFormatError where the
+    source as a whole cannot be used.
     """
     left_out: Counter[str] = Counter()
 
@@ -60,14 +63,14 @@ def read_notes(notes: "str | Path | NotesInMemory", columns: NoteSettings = Note
     table = pa.Table.from_batches(batches, NOTES_SCHEMA)
     if left_out:
         reasons = ", ".join(f"{number:,} ({reason})" for reason, number in left_out.items())
-        warnings.warn(f"notes that cannot be used are left out: {reasons}", stacklevel=2)
+        warnings.warn(f"notes that cannot be used were left out: {reasons}", stacklevel=2)
     return table
 
 
 def finder_of(lexicon: Sequence[str | Path]) -> SectionFinder:
-    """The section finder of these TOML files beside the built-in headings; without files it is made once.
+    """The section finder with the built-in headings and those of these TOML files.
 
-    Files are read anew each time: they may have been edited.
+    The files are read at each call, because they may have been edited. Without files there is one finder for all calls.
     """
     return SectionFinder(Lexicon.load(*map(Path, lexicon))) if lexicon else _built_in_finder()
 

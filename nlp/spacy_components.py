@@ -1,6 +1,6 @@
 """The spaCy components "headed_sections" and "clinical_sentences".
 
-spaCy finds their factories by the entry points of the package. Nothing else of this package loads spaCy.
+spaCy finds their factories by the entry points of the package. No other module of this package imports spaCy.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ from rubricator.nlp.sentences.splitter import split_sentences
 
 @Language.factory("headed_sections", default_config={"lexicons": []})
 def make_headed_sections(nlp: Language, name: str, lexicons: list[str]) -> HeadedSections:  # noqa: ARG001
-    """`lexicons`: paths of the user's TOML files. Raises LexiconError."""
+    """`lexicons`: paths of the user's TOML files. Raises LexiconError where one is wrong."""
     return HeadedSections(Lexicon.load(*map(Path, lexicons)))
 
 
 @Language.factory("clinical_sentences", assigns=["token.is_sent_start"])
 def make_clinical_sentences(nlp: Language, name: str) -> ClinicalSentences:  # noqa: ARG001
-    """It has no settings."""
+    """The component has no settings."""
     return ClinicalSentences()
 
 
 class HeadedSections:
     """spaCy component: `nlp.add_pipe("headed_sections", config={"lexicons": ["site.toml"]})`.
 
-    doc.spans["sections"] runs from each heading to the end of its body, doc.spans["headings"] has the headings alone;
-    the label is the category, the kb_id its LOINC code. Offsets that fall inside a token are widened to it.
+    A span of doc.spans["sections"] runs from a heading to the end of its body; doc.spans["headings"] has the headings
+    alone. The label of a span is the category, its kb_id the LOINC code. A span that ends inside a token includes the
+    whole token.
     """
 
     def __init__(self, lexicon: Lexicon) -> None:
@@ -67,7 +68,7 @@ class HeadedSections:
 
 
 class ClinicalSentences:
-    """spaCy component: doc.sents as of split_sentences; a bullet opens the sentence that it stands before."""
+    """spaCy component: doc.sents with the sentences of split_sentences. A bullet belongs to the sentence after it."""
 
     def __call__(self, doc: Doc) -> Doc:
         ends = [end for _, end in split_sentences(doc.text)]
@@ -87,7 +88,7 @@ class ClinicalSentences:
         return self
 
     def to_disk(self, *_: Any, **__: Any) -> None:
-        """Nothing is kept: the component has no settings."""
+        """Writes nothing: the component has no settings."""
 
     def from_disk(self, *_: Any, **__: Any) -> ClinicalSentences:
         return self

@@ -1,6 +1,6 @@
 """The tasks: where labels come from, and what a unit of text is. A new task is one more entry of TASKS.
 
-Everything else is the same for all of them: one way to train, one way to predict. Naming a task imports nothing heavy.
+Training and prediction are the same for all tasks. This module imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 
 class UnknownTaskError(RubricatorError):
-    """A task that is not in the table."""
+    """There is no task of this name in TASKS."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What is learnt.
+    """What a model learns, and from which labels.
 
-    summary: what the units are and get. unit: what gets labels, which also says which default settings classifiers
-    take. model_name: what its models are registered as by default. examples: makes labelled examples of notes (batches
-    of NOTES_SCHEMA). scored_on: changes the source where models are scored and not trained. options:
-    names of the training settings that are for its label source. labels_are_codes: they are
-    of ICD, and described and checked as such. purpose, label_source: sentences of the model card.
+    summary: one line on the units and their labels. unit: the unit of text that gets labels; classifiers choose their
+    default settings by it. model_name: default name in the model registry. examples: makes labelled examples from
+    notes (batches of NOTES_SCHEMA). scored_on: gives the label source for scoring from the one for training. options:
+    names of the training settings that only this task's label source uses. labels_are_codes: labels are ICD codes, and
+    are described and checked as such. purpose, label_source: sentences of the model card.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Task:
 
 
 def task_named(name: str) -> Task:
-    """The task of this name. Raises UnknownTaskError that lists the tasks there are."""
+    """The task of this name. Raises UnknownTaskError, which lists the known tasks."""
     if name not in TASKS:
         raise UnknownTaskError(
             f"there is no task {name!r}; there are: {', '.join(TASKS)}{did_you_mean(name, TASKS)}"

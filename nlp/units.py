@@ -1,4 +1,4 @@
-"""Units of text: what gets labels in a note, a sentence or the whole of it."""
+"""Units of text, which get labels: the sentences of a note, or the note as a whole."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
@@ -15,9 +15,10 @@ UnitName = Literal["sentence", "note"]
 
 @hides_text("note_id")
 class TextUnit(NamedTuple):
-    """What gets labels. start, end: offsets into the note as given; its text is the plain text of that span.
+    """A unit of text. start, end: half-open offsets into the note as given. text: the plain text of that span.
 
-    plain: the plain text of the note. plain_start: where the unit starts in it. context: the sentences around it.
+    plain: the plain text of the whole note. plain_start: where the unit starts in it. context: the sentences around
+    the unit.
     """
 
     note_id: str
@@ -36,7 +37,7 @@ class TextUnit(NamedTuple):
 def units_of(
     unit: UnitName, note_id: str, text: str, find: Callable[[str], Sequence[Section]]
 ) -> list[TextUnit]:
-    """The units of a note in order. find: finds its sections, whose headings are no part of a sentence."""
+    """The units of a note in order. find: finds the sections of the note; sentences do not include their headings."""
     plain = read_plain(text)
     if unit == "note":
         return [TextUnit(note_id, 0, len(text), plain, 0, plain.text, Context())]

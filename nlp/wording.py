@@ -1,6 +1,6 @@
-"""Labelling functions beside the heading: what the wording of a sentence says of it.
+"""Labelling functions on the wording of a sentence, for sentences that no heading labels.
 
-The rules are data (wording.toml): plain English of clinical notes, no terms of one site.
+The rules are data (wording.toml): general English of clinical notes, without terms of a single site.
 """
 
 import re
@@ -13,9 +13,9 @@ PLAN = "plan"  # the label of plan sentences
 
 
 def worded_as_plan(text: str) -> int | None:
-    """1: the sentence says what is to be done and nothing else; 0: something else only; None: both, or neither.
+    """1 where only rules for plans match the sentence, 0 where only rules for other content do, else None.
 
-    As labels of a data-programming model (Ratner et al., arXiv 1711.10160) that answers only where its rules agree.
+    The labelling functions of data programming (Ratner et al., arXiv 1711.10160), which abstain where they disagree.
     """
     rules = _rules()
     plan, other = bool(rules.plan.search(text)), bool(rules.other.search(text))
@@ -23,23 +23,22 @@ def worded_as_plan(text: str) -> int | None:
 
 
 def says_where_next(text: str) -> bool:
-    """Whether the sentence says where the patient goes next, as the last one of an operative note does."""
+    """Whether the sentence says where the patient goes next, as the last sentence of an operative note does."""
     return bool(_rules().next_place.search(text))
 
 
 def is_boilerplate(text: str) -> bool:
-    """Whether the sentence is about the note or the visit ("Total time spent: 35 minutes.") and says nothing of what
-    will be done."""
+    """Whether the sentence is about the note or the visit ("Total time spent: 35 minutes.") and plans nothing."""
     rules = _rules()
     return bool(rules.boilerplate.search(text)) and not rules.to_be_done.search(text)
 
 
 class _Rules(NamedTuple):
-    plan: re.Pattern[str]  # what speaks for a plan
-    other: re.Pattern[str]  # what speaks for something else
+    plan: re.Pattern[str]
+    other: re.Pattern[str]  # content that is not a plan
     next_place: re.Pattern[str]
     boilerplate: re.Pattern[str]
-    to_be_done: re.Pattern[str]  # what no boilerplate says
+    to_be_done: re.Pattern[str]  # never boilerplate
 
 
 @lru_cache(maxsize=1)

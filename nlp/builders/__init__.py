@@ -1,1 +1,1 @@
-"""Labelled examples from notes: by their headed sections, by their codes, or by an annotation file."""
+"""Labelled examples from notes: labels come from headings, from codes, or from an annotation file."""

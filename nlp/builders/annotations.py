@@ -1,4 +1,4 @@
-"""Examples of gold units: sentences that somebody annotated."""
+"""Examples from annotated sentences (gold units)."""
 
 import gzip
 import json
@@ -27,13 +27,14 @@ def annotated_examples(
     label: str = "plan",
     failed: Failed = raise_failure,
 ) -> Examples:
-    """Gold units of an annotation file: JSON lines (also .gz) of `note_id`, `units` ([[start, end, 0 or 1], …]) and,
-    where given, `kind`, a stratum.
+    """One example for each annotated unit.
 
-    As everywhere, words of a heading do not reach the features: where a unit holds one, its text is what stands
-    beside the heading; a unit that is nothing but a heading has the empty text, which no model predicts.
-    failed: called with a note on which the work raises, in place of raising.
-    Raises ExampleError for a line without units or labels, a unit outside its note, a note that is missing, or no unit.
+    annotations: JSON lines (also .gz) with `note_id`, `units` ([[start, end, 0 or 1], …]) and optionally `kind`, the
+    stratum. The words of headings are removed from the texts of units, as in training. A unit that is only a heading
+    has an empty text, for which every model gives probability 0.
+    failed: called with the note id and the error of a note that cannot be processed, instead of raising the error.
+    Raises ExampleError for a line without units or labels, a unit outside its note, a missing note, or a file without
+    units.
     """
     finder = SectionFinder(lexicon)
     annotated = _annotations(annotations)
@@ -56,11 +57,11 @@ def annotated_examples(
         units += _gold_units(note_id, text, sections, annotation, group=notes)
     if annotated:
         raise ExampleError(
-            f"{annotations}: {len(annotated)} annotated notes are not among the notes, first {min(annotated)!r}"
+            f"{annotations}: {len(annotated)} annotated notes are not among the notes, such as {min(annotated)!r}"
         )
     if not units:
         raise ExampleError(
-            f"{annotations}: there is no unit to score in it; 'units' are [[start, end, 0 or 1], …]"
+            f"{annotations}: there is no unit to score; write 'units' as [[start, end, 0 or 1], …]"
         )
     return _examples(units, notes, label)
 
@@ -92,7 +93,7 @@ class _GoldUnit(NamedTuple):
 def _gold_units(
     note_id: str, text: str, sections: Sequence[Section], annotation: Mapping[str, Any], *, group: int
 ) -> list[_GoldUnit]:
-    """The annotated units of a note, without words of headings."""
+    """The annotated units of a note, without the words of headings."""
     headings = [(section.heading_start, section.heading_end) for section in sections]
     texts = [_without(headings, text, start, end) for start, end, _ in annotation["units"]]
     stratum = str(annotation.get("kind", "all"))
@@ -105,7 +106,7 @@ def _gold_units(
 
 
 def note_ids_in(path: Path) -> set[str]:
-    """The note ids of a JSON lines file (also .gz) with a `note_id` in each line: an annotation file, say."""
+    """The note ids of a JSON lines file (also .gz) with a `note_id` in each line, such as an annotation file."""
     return {row["note_id"] for _, row in _json_rows(path)}
 
 
@@ -116,10 +117,10 @@ def _annotations(path: Path) -> dict[str, dict[str, Any]]:
         units = row.get("units")
         if not isinstance(units, list) or not all(map(_is_unit, units)):
             raise ExampleError(
-                f"{path}, line {number}: 'units' is expected, as [[start, end, 0 or 1], …] in whole numbers"
+                f"{path}, line {number}: 'units' must be a list [[start, end, 0 or 1], …] of whole numbers"
             )
         if row["note_id"] in found:
-            raise ExampleError(f"{path}, line {number}: note {row['note_id']} stands on another line too")
+            raise ExampleError(f"{path}, line {number}: note {row['note_id']} has another line too")
         found[row["note_id"]] = row
     return found
 
@@ -153,9 +154,7 @@ def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 if row is None:
                     continue
                 if not isinstance(row, dict) or not isinstance(row.get("note_id"), str):
-                    raise ExampleError(
-                        f"{path}, line {number}: an object with a 'note_id' string is expected"
-                    )
+                    raise ExampleError(f"{path}, line {number}: it must be an object with a string 'note_id'")
                 yield number, row
     except (OSError, ValueError) as error:
         reason = type(error).__name__

@@ -1,4 +1,4 @@
-"""Examples of whole notes, labelled by the codes they were given."""
+"""Examples that are whole notes, labelled with their codes."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -27,11 +27,13 @@ def code_examples(
     table: Mapping[str, Sequence[str]] | None = None,
     progress: OnCompared | None = None,
 ) -> Examples:
-    """Whole notes with their codes. Notes whose codes are null are unlabelled and left out; an empty list is a label.
+    """Whole notes with their codes. A note whose codes are null is left out; a note with an empty list has no label.
 
-    top_labels: keep only the N most frequent codes (ties by code), as the public top-50 splits do. table: codes with
-    their names, which are labels even if no note has them. Evidence of codes that are no label of the note is left out
-    and counted. progress: called while near duplicates are looked for. Raises NoCodesError where no note has a code.
+    exclude: ids of notes to leave out, with all notes of their groups. top_labels: keep only the N most frequent codes
+    (ties by code), as the public top-50 splits do. table: codes with their names; they are labels even if no note has
+    them. Evidence of a code that is not a label of its note is left out and counted. progress: called while near
+    duplicates are looked for.
+    Raises NoCodesError where no note has a code, and ExampleError where `top_labels` is below 1.
     """
     if top_labels is not None and top_labels < 1:
         raise ExampleError(f"top_labels is {top_labels}; keep at least one label")
@@ -67,7 +69,7 @@ def code_examples(
 
 @hides_text()
 class _CodedNote(NamedTuple):
-    """A note as plain text. marked: spans of it with their codes, None where nobody marked any."""
+    """A note as plain text. marked: its evidence spans with their codes, None where the note has no evidence."""
 
     note_id: str
     patient_id: str
@@ -79,7 +81,7 @@ class _CodedNote(NamedTuple):
 def _coded_notes(
     batches: Iterable[pa.RecordBatch], exclude: Collection[str], counts: Counter[str]
 ) -> Iterator[_CodedNote]:
-    """The notes that are coded or excluded, and how many there are of each kind in the counts."""
+    """The notes that have codes or are excluded. Counts all notes, and those without codes."""
     columns = ("note_id", "patient_id", "text", "codes", "evidence")
     for note_id, patient_id, given, codes, evidence in note_rows(batches, columns):
         counts["notes"] += 1
@@ -92,7 +94,7 @@ def _coded_notes(
 
 
 def label_matrix(label_lists: Sequence[Collection[str]], labels: Sequence[str]) -> csr_matrix:
-    """0/1 matrix (n, labels); labels that are not in the columns are left out."""
+    """0/1 matrix (n, labels), whose columns are `labels`. Other labels of the lists are left out."""
     column = {label: index for index, label in enumerate(labels)}
     entries = [
         (row, column[label]) for row, found in enumerate(label_lists) for label in found if label in column
@@ -104,7 +106,7 @@ def label_matrix(label_lists: Sequence[Collection[str]], labels: Sequence[str]) 
 
 
 def _in_plain(plain: PlainText, span: dict[str, Any]) -> dict[str, Any]:
-    """The marked span as offsets into the plain text."""
+    """The evidence span with offsets into the plain text."""
     start, end = plain.span_plain(span["start"], span["end"])
     return {**span, "start": start, "end": end}
 
@@ -112,7 +114,7 @@ def _in_plain(plain: PlainText, span: dict[str, Any]) -> dict[str, Any]:
 def _label_spans(
     notes: Sequence[_CodedNote], labels: Sequence[str], counts: Counter[str]
 ) -> list[list[LabelSpan]] | None:
-    """The spans of each note that were marked for codes which are its labels; None where no note has any."""
+    """The evidence spans of each note, for codes that are its labels; None where no note has evidence."""
     if all(note.marked is None for note in notes):
         return None
     number = {label: index for index, label in enumerate(labels)}

@@ -1,4 +1,4 @@
-"""What builders make labels with."""
+"""The settings and data from which builders make labels."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelSource:
-    """What labels are made with; a task takes from it what it needs.
+    """The settings and data from which labels are made. Each task uses those that it needs.
 
-    exclude: ids of notes to leave out, with their near duplicates. top_labels: only so many labels, the most frequent.
-    label_names: labels that there are whether a note has them or not, each with its names. progress: called with the
-    number of notes compared for near duplicates, and of all. failed: called with a note on which the work raises, in
-    place of raising.
+    exclude: ids of notes to leave out, with the other notes of their groups. top_labels: keep only the N most frequent
+    labels. label_names: labels with their names; they are labels even if no note has them. progress: called with the
+    number of notes compared for near duplicates and the number of all notes. failed: called with the note id and the
+    error of a note that cannot be processed, instead of raising the error.
     """
 
     weak_labels: WeakLabelSettings

@@ -1,4 +1,4 @@
-"""What all builders of examples share: rows of notes, and the groups that splits keep whole."""
+"""What all builders of examples share: the rows of notes, and the groups that splits keep whole."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 
 from rubricator.nlp.duplicates import group_notes
 
-OnCompared = Callable[[int, int], None]  # called with the number of notes done, and of all
-Failed = Callable[[str, BaseException], None]  # called with a note that is left out, as the work on it raised
+OnCompared = Callable[[int, int], None]  # called with the number of notes done, and of all notes
+Failed = Callable[[str, BaseException], None]  # called with the id of a note that is left out, and its error
 
 
 def raise_failure(_: str, error: BaseException) -> None:
-    """What builders do with a note on which the work raises, unless they are told otherwise."""
+    """The default of `failed`: raises the error."""
     raise error
 
 
 def note_rows(batches: Iterable[pa.RecordBatch], columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """These columns of each note."""
+    """The values of these columns, note by note."""
     for batch in batches:
         yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
 
@@ -31,7 +31,7 @@ def groups_without(
     texts: Sequence[str],
     progress: OnCompared | None,
 ) -> tuple[NDArray[np.int64], list[int]]:
-    """Group of each note, and the rows of the notes whose group holds no excluded note."""
+    """The group number of each note (n,), and the row numbers of the notes whose group has no excluded note."""
     count = len(note_ids)
     each = (lambda done: progress(done, count)) if progress else None
     groups = group_notes(note_ids, patient_ids, texts, progress=each) if count else np.zeros(0, np.int64)

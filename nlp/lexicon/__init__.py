@@ -1,1 +1,1 @@
-"""The lexicon of section headings: which phrases name which category of section."""
+"""The lexicon of section headings: which phrase names which category of section."""

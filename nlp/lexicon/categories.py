@@ -1,4 +1,4 @@
-"""Categories of sections, and what headings.toml says of each. The values are described there."""
+"""Categories of sections and their attributes. headings.toml describes the values."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class Category:
-    """A category of sections; what the values mean is said in headings.toml."""
+    """A category of sections. headings.toml describes the values."""
 
     name: str
     loinc: str | None = None
@@ -49,22 +49,26 @@ class Category:
 
     @cached_property
     def holds_plan(self) -> bool:
-        """Is it a plan, alone or with reasoning?"""
+        """Whether it holds a plan, alone or mixed with reasoning."""
         return self.role in ("plan", "mixed")
 
     @cached_property
     def may_hold_parts(self) -> bool:
-        """May headings of other categories be parts of it?"""
+        """Whether headings of other categories may be parts of it."""
         return self.holds_plan or self.has("holds_parts")
 
     @cached_property
     def is_never_in_plan(self) -> bool:
-        """Is its heading never a part of a plan?"""
+        """Whether its heading is never a part of a plan."""
         return self.place in ("before_plan", "outside_plan")
 
 
 def joined_category(categories: Sequence[Category]) -> str:
-    """The category of "X and Y": with a plan it is a plan or, beside a judgement, mixed; else the first one's."""
+    """The category of a heading "X and Y", from the categories of X and Y.
+
+    If one is a plan and all may be joined, it is "plan" or, with a judgement or an investigation,
+    "assessment_and_plan". A judgement with recommendations is "assessment_and_plan" too. Otherwise it is that of X.
+    """
     joined = {category.joined for category in categories}
     if "plan" in joined and None not in joined:
         plan = all(category.joined == "companion" or category.role == "plan" for category in categories)

@@ -1,4 +1,4 @@
-"""Headings made of others: with words before and after them, and joined by "and"."""
+"""Compound headings: headings with qualifiers before or after them, and headings joined by "and"."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Match(NamedTuple):
 
 
 class CompoundHeadings:
-    """Recognises compounds of the variants of a lexicon, all in their normal form."""
+    """Recognises compounds of the variants of a lexicon, which are in normal form."""
 
     def __init__(self, contents: Contents) -> None:
         self._categories = contents.categories
@@ -34,7 +34,7 @@ class CompoundHeadings:
         }
 
     def match(self, key: str, phrase: str) -> Match | None:
-        """`key`: the normal form; `phrase`: as it was written, to see what a dash sets off, or nothing."""
+        """`key`: the normal form of the phrase. `phrase`: as written, with its dashes; "" ignores dashes."""
         category = self._qualified(key)
         if category is not None:
             return Match(category, "qualified")
@@ -55,7 +55,7 @@ class CompoundHeadings:
         return Match(category, "qualified") if rest.count(" ") < _MOST_BLANKS_AFTER_DASH else None
 
     def _joined(self, parts: list[str]) -> Match | None:
-        """The category of headings that are joined by "and", if all of them are headings."""
+        """The category of parts joined by "and", if each part is a heading or may follow one."""
         parts = [part for part in parts if part]
         if len(parts) < 2:
             return None
@@ -73,7 +73,7 @@ class CompoundHeadings:
         return joined_category([self._categories[name] for name in names])
 
     def _qualified(self, key: str) -> str | None:
-        """The category after setting aside words such as "updated" before and "for tonight" after."""
+        """The category without qualifiers such as "updated" before the heading and "for tonight" after it."""
         words = key.split()
         if not words or len(words) > _MOST_WORDS:
             return None
@@ -90,7 +90,7 @@ class CompoundHeadings:
         return None
 
     def _beginning_at(self, words: list[str], skip: int) -> str | None:
-        """The category of the longest variant that begins with words[skip], if the other words may stand around it."""
+        """The category of the longest variant that begins with words[skip], if all other words are qualifiers."""
         for end in range(len(words), skip, -1):
             category = self._variants.get(" ".join(words[skip:end]))
             if (
@@ -117,5 +117,5 @@ class CompoundHeadings:
 _DASH = re.compile(r"\s[-–—]\s|\s?--+\s?|\s?[–—]\s?")
 _JOINERS = re.compile(r" (?:and|y|e|et|en|und) ")
 _MOST_WORDS = 10
-_MOST_WORDS_AFTER = 6  # of "for tonight", "by Jane Roe, MD"
+_MOST_WORDS_AFTER = 6  # as in "for tonight", "by Jane Roe, MD"
 _MOST_BLANKS_AFTER_DASH = 3

@@ -1,4 +1,4 @@
-"""What the files of a lexicon say together: which file wins, and where two of them disagree."""
+"""The combined contents of the files of a lexicon. Resolves or reports conflicts between files."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from rubricator.nlp.lexicon.spellings import check_spellings, spellings
 
 
 class Contents:
-    """The categories, phrases and guards of the files that were added, phrases in their normal form.
+    """The categories, phrases and guards of all added files. Phrases are in normal form.
 
-    What a user's own file names wins: a variant of it belongs to its category whatever the other files say.
+    A user's file has priority: its variants belong to its categories, whatever the built-in files say.
     """
 
     def __init__(self) -> None:
         self.categories: dict[str, Category] = {}
-        self.variants: dict[str, str] = {}  # their categories
+        self.variants: dict[str, str] = {}  # variant → category
         self.guards: list[Guard] = []
-        self.lead_ins: list[tuple[str, re.Pattern[str]]] = []  # the category that a sentence opens
+        self.lead_ins: list[tuple[str, re.Pattern[str]]] = []  # category, pattern of a sentence
         self.topics: set[str] = set()
         self.problem_nouns: set[str] = set()
         self.real_words: set[str] = set()
@@ -39,7 +39,7 @@ class Contents:
         self.after: set[str] = set()
         self.prepositions: set[str] = set()
         self.named: set[str] = set()  # variants of the user's files
-        self._files: dict[str, str] = {}  # of variants
+        self._files: dict[str, str] = {}  # variant → file
 
     @property
     def phrases(self) -> set[str]:
@@ -47,7 +47,7 @@ class Contents:
         return self.variants.keys() | self.before | self.after | self.prepositions | self.topics
 
     def add(self, file: str, content: LexiconFile, *, own: bool) -> None:
-        """Adds a file; `own`: it is the user's. Raises LexiconError for what does not fit the files before it."""
+        """Adds a file. `own`: it is the user's. Raises LexiconError where it contradicts the files added before."""
         for name, entry in content.categories.items():
             self._add_category(file, name, entry, own=own)
         for guard in content.guards:
@@ -80,22 +80,22 @@ class Contents:
             self.with_colon |= self._add_variant(file, name, variant, own=own)
 
     def _add_variant(self, file: str, category: str, variant: str, *, own: bool) -> set[str]:
-        """Adds all spellings of a variant; returns them, normalised."""
+        """Adds all spellings of a variant, and returns their normal forms."""
         where = f"{file}: categories.{category}"
         found = spellings(variant, where)
         if own:
             check_spellings(found, where)
         keys = set(map(normal_form, found))
         if "" in keys:
-            raise LexiconError(f"{where}: an empty variant")
+            raise LexiconError(f"{where}: an empty variant; write at least one letter or digit")
         taken = {key for key in keys & self.variants.keys() if self.variants[key] != category}
-        if own:  # what a user's file names, only another one of the user's can have
+        if own:  # only another file of the user's can take it
             taken &= self.named
         if taken:
             key = min(taken)
             raise LexiconError(
                 f"{where}: variant {key!r} already belongs to {self.variants[key]!r} ({self._files[key]}); "
-                "a heading can have one category only: take it out of one"
+                "a heading can have only one category: remove it from one of them"
             )
         new = keys - self.named
         self.variants.update(dict.fromkeys(new, category))

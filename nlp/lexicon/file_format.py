@@ -1,4 +1,4 @@
-"""The form of a lexicon file, and what is wrong with one that does not have it."""
+"""The format of lexicon files, and messages for files that are wrong."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 
 class LexiconError(RubricatorError):
-    """A lexicon file is not usable; says which file, which key, and what to change."""
+    """A lexicon file cannot be used. The message says which file, which key, and what to change."""
 
 
 def parse_lexicon(name: str, text: str, categories: Iterable[str]) -> LexiconFile:
-    """The content of a TOML file. `categories`: those that are known. Raises LexiconError, which says the name."""
+    """The content of a TOML file. `name`: for messages. `categories`: the known ones. Raises LexiconError."""
     try:
         return LexiconFile.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise LexiconError(f"{name}: not valid TOML: {error}") from None
     except ValidationError as error:
         errors = error.errors()
-    # a key that is misspelt is missing too: the misspelling says more
+    # a misspelt key also causes an error for a missing key: the message about the misspelling helps more
     first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
     key = ".".join(str(part) for part in first["loc"])
     raise LexiconError(f"{name}: {key}: {_mistake(first, categories)}")
@@ -39,7 +39,7 @@ class _Model(BaseModel):
 
 
 class CategoryEntry(_Model):
-    """What a file says of a category; what it leaves out stays as it is known."""
+    """A category in a file. Keys that a file leaves out keep their values from earlier files."""
 
     loinc: str | None = Field(None, pattern=r"^\d{1,7}-\d$")
     role: Role | None = None
@@ -49,10 +49,10 @@ class CategoryEntry(_Model):
     joined: Joined | None = None
     kinds: frozenset[Kind] | None = None
     variants: list[str] = []
-    with_colon: list[str] = []  # variants that are headings only before a colon, in capitals or when marked
+    with_colon: list[str] = []  # variants that need a colon, capitals or markup to be a heading
 
     def attributes(self) -> dict[str, Any]:
-        """What it says of the category itself, by name."""
+        """The attributes of `Category` that the file gives."""
         return self.model_dump(exclude={"variants", "with_colon"}, exclude_none=True)
 
 
@@ -74,7 +74,7 @@ class GuardEntry(_Model):
     @field_validator("heading", "body", "before")
     @classmethod
     def _compiles(cls, pattern: str | None) -> str | None:
-        # with the flags that it is compiled with later: Python remembers what it compiled
+        # with the flags of the later compilation, so that Python's cache is used
         return None if pattern is None else _regular_expression(pattern, re.IGNORECASE)
 
 
@@ -121,7 +121,7 @@ def _regular_expression(pattern: str, flags: re.RegexFlag = re.NOFLAG) -> str:
 
 
 def _mistake(error: ErrorDetails, categories: Iterable[str]) -> str:
-    """What is wrong with a key or its value, and what was meant."""
+    """The message for a wrong key or value, with a suggestion."""
     kind, where = error["type"], error["loc"]
     if kind == "extra_forbidden":
         *above, key = map(str, where)

@@ -1,4 +1,4 @@
-"""False friends: phrases that look like headings of a category and are none, told by what stands around them."""
+"""Guards: rules that refuse phrases which look like headings of a category, by the text around them."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Where all the given patterns match, the heading is refused for this reason."""
+    """Refuses a heading where all its patterns match."""
 
     reason: str
     categories: frozenset[str]  # empty: any heading
     heading: re.Pattern[str] | None
     body: re.Pattern[str] | None
     before: re.Pattern[str] | None
-    becomes: str | None  # the category it is instead
-    alone: bool | None = None  # asked only of a heading with nothing after it on its line, or only of others
-    is_own: bool = False  # of the user's files
+    becomes: str | None  # the category that the heading has instead
+    alone: bool | None = None  # true: only for a heading alone on its line; false: only for other headings
+    is_own: bool = False  # from the user's files
 
     @property
     def is_final(self) -> bool:
-        """Does the heading alone decide?"""
+        """Whether it looks at the heading only, and not at the text around it."""
         return self.body is None and self.before is None and self.alone is None
 
     def concerns(self, heading: str) -> bool:
-        """May it refuse this normalised heading, of its categories?"""
+        """Whether it may refuse this normalised heading, if the heading is of its categories."""
         return self.heading is None or self.heading.fullmatch(heading) is not None
 
     def refuses(self, text: str, start: int, after: int) -> bool:
-        """Does what stands before `start` and from `after` on make a heading it concerns a false friend?"""
+        """Whether the text before `start` and from `after` on matches, for a heading that it concerns."""
         if self.alone is not None and self.alone is not _is_line_end(text, after):
             return False
         return (
@@ -40,7 +40,7 @@ class Guard:
 
 
 class Guards:
-    """The guards that concern one heading. Most headings are none of theirs: they are asked together first."""
+    """The guards that concern one heading. A fast check of all patterns together comes first: most headings pass it."""
 
     def __init__(self, guards: Sequence[Guard]) -> None:
         self._guards = guards
@@ -49,7 +49,7 @@ class Guards:
         self._before = _any_of(guard.before for guard in guards if guard.body is None)
 
     def refusing(self, text: str, start: int, after: int) -> Guard | None:
-        """The first guard that refuses the heading which stands from `start` to `after`."""
+        """The first guard that refuses the heading at `start`, with the text that follows it at `after`; else None."""
         if not (
             self._always
             or (self._body and self._goes_on(text, _blanks_end(text, after), after + _SEEN_AFTER))
@@ -66,7 +66,7 @@ class Guards:
 
 
 def _any_of(patterns: Iterable[re.Pattern[str] | None]) -> list[re.Pattern[str]]:
-    """Fewer patterns that match where one of these does. Those with groups or flags of their own stay by themselves."""
+    """Joins patterns into fewer ones. Patterns with groups or with flags of their own are not joined."""
     wanted = [pattern for pattern in patterns if pattern is not None]
     alone = [pattern for pattern in wanted if pattern.groups or _OWN_FLAGS.match(pattern.pattern)]
     joined = [f"(?:{pattern.pattern})" for pattern in wanted if pattern not in alone]
@@ -80,17 +80,17 @@ def _blanks_end(text: str, start: int) -> int:
 
 
 def _line_before(text: str, start: int) -> str:
-    """The last line with words that ends before `start`, and what follows it."""
+    """The text before `start`, from the beginning of the last line that is not blank."""
     before = text[max(0, start - _SEEN_BEFORE) : start]
     return before[before.rfind("\n", 0, len(before.rstrip())) + 1 :]
 
 
 def _is_line_end(text: str, start: int) -> bool:
-    """Does nothing but separators stand between `start` and the end of the line?"""
+    """Whether only separators stand between `start` and the end of the line."""
     return _REST_OF_LINE.match(text, start) is not None
 
 
-_SEEN_BEFORE, _SEEN_AFTER = 100, 160  # characters before and after a heading that guards look at
+_SEEN_BEFORE, _SEEN_AFTER = 100, 160  # how many characters before and after a heading guards look at
 _OWN_FLAGS = re.compile(r"\(\?[a-zA-Z]+\)")
 _BLANKS = re.compile(r"[\s:*_=~]*")
 _REST_OF_LINE = re.compile(r"[ \t:*_=-]*(?:\n|$)")

@@ -1,6 +1,6 @@
-"""The lexicon of section headings: the category of a phrase, and what else its files say of it.
+"""The lexicon of section headings: the category of a phrase, and other facts about it.
 
-Its files are headings.toml, those of other languages beside it, and the user's own of the same form.
+Its files are headings.toml, the files of other languages next to it, and the user's own files in the same format.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from rubricator.nlp.lexicon.spellings import SOAP_LETTERS
 from rubricator.nlp.lexicon.typos import Corrections
 from rubricator.nlp.words.tokens import word_set
 
-# what other rooms need of this one
+# other folders import these names from here
 __all__ = ["UNKNOWN", "Lexicon", "LexiconError", "Match", "normalise"]
 
 
 class Lexicon:
-    """Headings by normalised name. Build with `Lexicon.load`; pickles as its source texts.
+    """Categories of heading phrases. Build with `Lexicon.load`. Its pickle holds only the user's files as text.
 
-    What a user's file names wins: a variant of it belongs to its category whatever the built-in file says, and no
-    guard, topic or `with_colon` of the built-in file refuses it. Its own guards do.
+    A user's file has priority: its variants belong to its categories, whatever the built-in files say. No guard, topic
+    or `with_colon` of the built-in files refuses these variants; guards of the user's files do.
     """
 
     def __init__(self, sources: Iterable[tuple[str, str]] = ()) -> None:
-        """`sources`: (name, TOML text) of the user's files, read after the built-in one. Raises LexiconError."""
+        """`sources`: (name, TOML text) of the user's files, read after the built-in ones. Raises LexiconError."""
         self.extra_sources = tuple(sources)
         contents, self._spelt = _read(self.extra_sources)
         self.categories = contents.categories
@@ -78,11 +78,11 @@ class Lexicon:
         return (Lexicon, (self.extra_sources,)) if self.extra_sources else (_built_in, ())
 
     def match(self, phrase: str, *, loose: bool = True) -> Match | None:
-        """The category of a heading phrase, and how it was recognised.
+        """The category of a heading phrase, and how it was recognised; None for a phrase that is not known.
 
         `loose` also allows dates and brackets ("Plan 4/12", "Plan (cont.)"), qualifiers ("Plan for tonight"), joined
-        headings ("Impression, plan and follow-up") and typos in long words ("ASSESMENT"); without it only the
-        variants themselves count.
+        headings ("Impression, plan and follow-up") and typos in long words ("ASSESMENT"). Without it, only the variants
+        themselves match.
         """
         if len(phrase) > _LONGEST_PHRASE:
             return None
@@ -124,21 +124,21 @@ class Lexicon:
         return found and Match(found.category, "typo")
 
     def _spelled_out(self, phrase: str, key: str) -> str | None:
-        """The category that brackets after an abbreviation name: "S (Subjective)"."""
+        """The category that is named in brackets after an abbreviation: "S (Subjective)"."""
         named = _IN_BRACKETS.search(phrase) if len(key) < _LONGEST_ABBREVIATION else None
         return self.variants.get(normalise(named[1])) if named else None
 
     @cached_property
     def _squashed(self) -> dict[str, str]:
-        """Variants by their letters without blanks."""
+        """Variants by their spelling without blanks."""
         return {key.replace(" ", ""): key for key in self.variants if len(key) > 3 and key in self._spelt}
 
     def of_kind(self, kind: Kind) -> set[str]:
-        """The names of the categories of a kind."""
+        """The names of the categories of this kind."""
         return {name for name, category in self.categories.items() if category.has(kind)}
 
     def is_topic(self, phrase: str) -> bool:
-        """Does the phrase name a body system or a usual problem, the content of an examination or a plan?"""
+        """Whether the phrase names a body system or a common problem: content of an examination or a plan."""
         key = normalise(phrase)
         if key in self.topics:
             return True
@@ -146,20 +146,20 @@ class Lexicon:
         return len(parts) > 1 and all(part in self.topics for part in parts)
 
     def needs_colon(self, phrase: str) -> bool:
-        """Is the phrase too common a word to be a heading without a colon, capitals or markup?"""
+        """Whether the phrase is too common to be a heading without a colon, capitals or markup."""
         return normalise(phrase) in self._with_colon
 
     def is_named(self, phrase: str) -> bool:
-        """Is the phrase a variant of the user's own files?"""
+        """Whether the phrase is a variant of the user's own files."""
         return normalise(phrase) in self._named
 
     def lead_in(self, phrase: str) -> str | None:
-        """The category that a sentence opens, as "The plan is as follows" does; else None."""
+        """The category of the section that a sentence such as "The plan is as follows" opens; else None."""
         key = normalise(phrase, keep_the=True)
         return next((category for category, sentence in self._lead_ins if sentence.fullmatch(key)), None)
 
     def refusal(self, phrase: str) -> str | None:
-        """The reason of a guard for a phrase that only ends as a heading does, as "Meal plan" does; else None."""
+        """The reason of the guard that refuses a phrase which only ends like a heading ("Meal plan"); else None."""
         if _SENTENCE_END.search(phrase):
             return None
         words = normalise(phrase, keep_the=True).split()
@@ -177,7 +177,7 @@ class Lexicon:
         return None
 
     def guards_of(self, category: str, phrase: str) -> Guards | None:
-        """The guards that may refuse a heading of this category by what stands around it."""
+        """The guards that may refuse a heading of this category, by the heading or by the text around it."""
         heading = normalise(phrase, keep_the=True)
         numbers = tuple(n for n in self._guard_numbers[category] if self._concerns(self.guards[n], heading))
         if not numbers:
@@ -187,7 +187,7 @@ class Lexicon:
         return self._guards_together[numbers]
 
     def _concerns(self, guard: Guard, heading: str) -> bool:
-        """May a guard refuse this normalised heading? A built-in one, none that the user named in spite of it."""
+        """Whether a guard may refuse this normalised heading. A built-in one never refuses a variant of the user's."""
         if not guard.concerns(heading):
             return False
         if guard.is_own or not self._named:
@@ -196,7 +196,7 @@ class Lexicon:
         return not (named and guard.concerns(named))
 
     def _named_variant(self, heading: str) -> str | None:
-        """The longest variant of the user's files that a heading holds."""
+        """The longest variant of the user's files inside a heading."""
         key = normalise(heading)
         for form in dict.fromkeys((key, self._corrections.correct(key))):
             words = form.split()
@@ -214,9 +214,10 @@ def _built_in() -> Lexicon:
 
 
 def _read(extra: tuple[tuple[str, str], ...]) -> tuple[Contents, set[str]]:
-    """What all files say together, and the phrases whose misspellings are known.
+    """The contents of all files, and the phrases in which typos are corrected.
 
-    Misspellings are of English, or of what the user named: words of other languages are too often near those.
+    These are the English phrases and those of the user's files. Words of other built-in languages are left out, because
+    they are too often similar to English words.
     """
     contents = Contents()
     contents.add(_BUILT_IN.name, parse_lexicon(_BUILT_IN.name, _BUILT_IN.read_text("utf-8"), ()), own=False)
@@ -233,9 +234,9 @@ def _read(extra: tuple[tuple[str, str], ...]) -> tuple[Contents, set[str]]:
 
 
 def _first_words(contents: Contents) -> set[str]:
-    """The words that a heading without a colon may begin with, in small letters, capitalised and in capitals.
+    """The words that may begin a heading without a colon, in lower case, capitalised and in upper case.
 
-    A line that begins with "The" or "No" is prose, unless the user's files say otherwise.
+    A line that begins with "The" or "No" is prose, unless a variant of the user's files begins so.
     """
     starts = {key.split(" ", 1)[0] for key in contents.variants.keys() | contents.before}
     # "24 hour events"
@@ -249,9 +250,9 @@ def _first_words(contents: Contents) -> set[str]:
 
 
 def _without_remarks(phrase: str) -> tuple[str, bool]:
-    """The phrase itself, or without what stands in brackets and without dates; and is it dated by words?
+    """The phrase without bracketed remarks and dates, and whether a date with words before it was removed.
 
-    Words before a date go with it: "ED course as of 3/4/20".
+    Words before a date are removed with it: "ED course as of 3/4/20".
     """
     plain, dated = phrase, False
     if "(" in plain or "[" in plain or "{" in plain:
@@ -264,10 +265,10 @@ def _without_remarks(phrase: str) -> tuple[str, bool]:
 
 
 _BUILT_IN = Path(__file__).with_name("headings.toml")
-# On every note: a site writes in one language, and a word that means something else in another stands behind a guard.
+# All languages are used for every note. A word with another meaning in another language has a guard.
 _OTHER_LANGUAGES = [_BUILT_IN.with_name(f"headings_{language}.toml") for language in ("es", "fr", "nl", "de")]
 _LONGEST_PHRASE = 100  # characters; a longer phrase is prose
-_LONGEST_ABBREVIATION = 6  # characters, of what a bracket after it may spell out
+_LONGEST_ABBREVIATION = 6  # characters; a bracket after it may spell it out
 _MOST_REFUSED_WORDS = 8
 _CACHE_SIZE = 50_000
 _SENTENCE_END = re.compile(r"[.!?;:]\s")

@@ -1,4 +1,4 @@
-"""The form in which headings are compared."""
+"""The normal form, in which headings are compared."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from rubricator.nlp.words.accents import without_accents
 
 @lru_cache(maxsize=50_000)
 def normalise(phrase: str, *, keep_the: bool = False) -> str:
-    """As normal_form; remembers the phrases of notes."""
+    """The same as normal_form, with a cache for the phrases of notes."""
     return normal_form(phrase, keep_the=keep_the)
 
 
 def normal_form(phrase: str, *, keep_the: bool = False) -> str:
-    """Small letters without accents, words only, "&" "+" "/" "," as "and", no inner "the"."""
+    """The phrase in lower case without accents and punctuation, with "and" for "&" "+" "/" "\\" ",".
+
+    "and" is removed at both ends. "the" is removed after the first word, unless `keep_the` is true.
+    """
     phrase = phrase.lower()
     if not phrase.replace(" ", "").isalpha():
         phrase = _without_marks(phrase)
@@ -33,7 +36,7 @@ def normal_form(phrase: str, *, keep_the: bool = False) -> str:
 
 
 def umlaut_forms(phrases: Iterable[str]) -> Iterable[str]:
-    """The phrases, and those with umlauts also with two letters for each, as in German capitals."""
+    """The phrases. A phrase with umlauts is given a second time with two letters for each: "ae" for "ä"."""
     for phrase in phrases:
         yield phrase
         if not phrase.isascii():
@@ -51,7 +54,7 @@ def _without_marks(phrase: str) -> str:
 
 
 def _with_single_joiners(words: list[str]) -> str:
-    """The words without "and" at either end, and once where it stands several times."""
+    """The words, without "and" at both ends, and with a single "and" for several in a row."""
     while words and words[-1] == "and":
         words.pop()
     while words and words[0] == "and":
@@ -59,7 +62,7 @@ def _with_single_joiners(words: list[str]) -> str:
     return " ".join(word for n, word in enumerate(words) if word != "and" or words[n - 1] != "and")
 
 
-# "A/P", "S&P": joiners. Any other mark is a blank.
+# The marks of "A/P" and "S&P" join words. Every other mark becomes a blank.
 _PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation, " ") | dict.fromkeys("&+/\\,", " and "))
 _INITIALS = re.compile(r"\b([a-z])\.(?=[a-z]?\b|\s|$)")
 _PLURAL = re.compile(r"(?<=[a-z])\((e?s)\)")

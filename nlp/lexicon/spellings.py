@@ -1,4 +1,4 @@
-"""The spellings that a variant of a lexicon file stands for: braces list alternatives, as in a shell."""
+"""The spellings of a variant in a lexicon file, in which braces list alternatives as in a shell."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from itertools import product
 from rubricator.nlp.lexicon.file_format import LexiconError
 from rubricator.nlp.lexicon.normal_form import normal_form, umlaut_forms
 
-SOAP_LETTERS = frozenset("soap")  # S: O: A: P: are headings too
+SOAP_LETTERS = frozenset("soap")  # "S:", "O:", "A:" and "P:" are headings too
 
 
 def spellings(variant: str, where: str) -> set[str]:
-    """All spellings of a variant; umlauts also as two letters. Raises LexiconError, which says `where`."""
+    """All spellings of a variant, with umlauts also as two letters. Raises LexiconError. where: for its message."""
     found = _expand(variant, where)
     return found if variant.isascii() else set(umlaut_forms(found))
 
 
 def check_spellings(found: Iterable[str], where: str) -> None:
-    """Raises LexiconError for what a user's file cannot name."""
+    """Raises LexiconError for a spelling that a user's file cannot have."""
     for spelling in sorted(found):
         key = normal_form(spelling)
         if key in SOAP_LETTERS:
             raise LexiconError(
-                f"{where}: variant {spelling!r}: the letters S, O, A and P are headings only together, and are known"
+                f"{where}: variant {spelling!r}: the letters S, O, A and P are built in as a set; remove the variant"
             )
         if len(key) > _LONGEST or len(key.split()) > _MOST_WORDS:
             raise LexiconError(
@@ -34,8 +34,8 @@ def check_spellings(found: Iterable[str], where: str) -> None:
 
 
 def _expand(variant: str, where: str) -> set[str]:
-    """All that braces stand for: "{chief ,}complaint{,s}" is four spellings."""
-    pieces = _INNERMOST_BRACES.split(variant)  # what stands between groups, and by turns what is in them
+    """All spellings that the braces list: "{chief ,}complaint{,s}" has four."""
+    pieces = _INNERMOST_BRACES.split(variant)  # alternately the text outside braces and inside them
     outside = "".join(pieces[::2])
     if "{" not in outside and "}" not in outside:
         choices = [piece.split(",") if number % 2 else [piece] for number, piece in enumerate(pieces)]
@@ -46,8 +46,6 @@ def _expand(variant: str, where: str) -> set[str]:
     return {spelling for choice in inner.split(",") for spelling in _expand(before + choice + after, where)}
 
 
-_LONGEST = (
-    80  # characters of a variant; what is longer is not looked at as a heading, nor is what has more words
-)
+_LONGEST = 80  # characters of a variant; longer phrases, and phrases of more words, are never headings
 _MOST_WORDS = 15
 _INNERMOST_BRACES = re.compile(r"\{([^{}]*)\}")

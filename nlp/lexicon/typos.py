@@ -1,4 +1,4 @@
-"""Misspelt words of headings: "ASSESMENT", "reccomendations", "paln"."""
+"""Corrects typos in words of headings: "ASSESMENT", "reccomendations", "paln"."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from rapidfuzz.distance import OSA
 
 
 class Corrections:
-    """Mends words that are a letter away from a word of headings. Remembers what it mended, up to a bound."""
+    """Corrects words that are one edit away from a word of headings; long words may be two edits away.
+
+    Edits are those of optimal string alignment: a swap of neighbouring letters is one edit.
+    """
 
     def __init__(self, words: Iterable[str], real_words: Collection[str]) -> None:
-        """`words`: those of headings; `real_words`: those that are no misspelling of one, however like it."""
+        """`words`: the words of headings. `real_words`: words that are similar but correct."""
         self._words = set(words)
         self._real_words = real_words
         long_words = sorted(word for word in self._words if len(word) >= _SHORTEST)
         self._undoubled = {_undouble(word): word for word in sorted(long_words, key=len, reverse=True)}
-        # a word one letter away shares with it a form that has one letter less
+        # two words one edit apart have a common form with at most one letter removed from each
         self._by_initial: dict[str, list[str]] = {}
         self._shortened: dict[str, list[str]] = {}
         for word in long_words:
@@ -27,7 +30,7 @@ class Corrections:
         self._known: dict[str, str] = {}
 
     def correct(self, key: str) -> str:
-        """A normalised phrase with its misspelt words mended. A word that stands alone must be longer."""
+        """A normalised phrase with its typos corrected. A single word must be longer to be corrected."""
         words = key.split()
         shortest = _SHORTEST if len(words) > 1 else _SHORTEST_ALONE
         return " ".join(
@@ -64,18 +67,18 @@ class Corrections:
 
 
 def _shorten(word: str) -> Iterable[str]:
-    """The word with any one letter left out."""
+    """The forms of the word without one of its letters."""
     return (word[:n] + word[n + 1 :] for n in range(len(word)))
 
 
 def _undouble(word: str) -> str:
-    """The word with each double letter once."""
+    """The word with a single letter for each double one."""
     return "".join(letter for n, letter in enumerate(word) if not n or letter != word[n - 1])
 
 
-_SHORTEST_ALONE = 7  # letters; a shorter word with another letter is too often another word
-_SHORTEST = 5  # beside words that are right
-_SHORTEST_DOUBLE = 12  # of a word with two letters wrong
+_SHORTEST_ALONE = 7  # letters of a single word; a shorter one is too often another, correct word
+_SHORTEST = 5  # letters of a word among others
+_SHORTEST_DOUBLE = 12  # letters of a word that may have two typos
 _MOST_KNOWN = 50_000
 _UNSWAPPED = {
     "paln": "plan",

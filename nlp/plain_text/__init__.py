@@ -1,1 +1,1 @@
-"""The plain text of a note: RTF, HTML, C-CDA, HL7 v2 and JSON escapes, dictation commands and quoted mail are read."""
+"""The plain text of a note in RTF, HTML or C-CDA, or with HL7 v2 or JSON escapes, dictation commands, quoted mail."""

@@ -1,4 +1,4 @@
-"""Headings that the format of a note broke: by a line end, bold type or brackets inside a name."""
+"""Repairs headings that have a line end, bold type or brackets inside the name of the section."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from rubricator.nlp.plain_text.section_names import is_section_name
 
 
 def bracketed_initial_edits(text: str) -> Sequence[Edit]:
-    """The edits that free the first letter of a heading of brackets: "(P)lan"."""
+    """The edits that remove the brackets around the first letter of a heading: "(P)lan"."""
     return [(*match.span(), match[0][1]) for match in _BRACKETED_INITIAL.finditer(text)]
 
 
 def bold_initial_edits(text: str) -> Sequence[Edit]:
-    """The edits that join the first letter of a word in bold type to the others: "**P**lan"."""
+    """The edits that remove the bold type of a single first letter: "**P**lan"."""
     return [(*match.span(), match[2]) for match in _BOLD_INITIAL.finditer(text)]
 
 
 def wrap_edits(text: str) -> Sequence[Edit]:
-    """The edits that take the line ends from inside the names of sections: "Assessment &", then "Plan:"."""
+    """The edits that remove line ends inside the names of sections: "Assessment &" on a line, "Plan:" on the next."""
     found = []
     for wrap in _SECOND_LINE.finditer(text):
         above = text[max(0, wrap.start() - _LONGEST_FIRST_LINE) : wrap.start()]
@@ -35,7 +35,7 @@ def wrap_edits(text: str) -> Sequence[Edit]:
 
 
 def _is_one_name(first: str, second: str, *, joined: bool) -> bool:
-    """Are two lines one name of a section, and not a name each? `joined`: the second begins with "and"."""
+    """Whether two lines together are the name of one section. `joined`: the second begins with "and", "&" or "/"."""
     if not first[:1].isupper() or _NO_HEADING.search(first):
         return False
     whole = Lexicon.load().match(f"{first} {second}", loose=False)
@@ -45,7 +45,7 @@ def _is_one_name(first: str, second: str, *, joined: bool) -> bool:
 
 
 def _stands_alone(name: str) -> bool:
-    """Is it a heading by itself, and no end of a longer one, as "History" is?"""
+    """Whether it is a complete heading. "History" may be the end of a longer one."""
     return name.lower() != "history" and is_section_name(name)
 
 

@@ -1,9 +1,9 @@
-"""Characters that stand for plain ones: blanks of any width, line ends, colons and bars, pictures."""
+"""Unusual characters and the plain ones that replace them: blanks, line ends, colons, lines drawn in text, pictures."""
 
 import re
 
-# Blanks of any width, line ends that are none in ASCII, characters without width, private use, arrows and pictures.
-# Bullets of text and check boxes are none of them.
+# Blanks of any width, line ends beyond ASCII, characters without width, private use, lines drawn in text, arrows and
+# pictures. Bullets and check boxes are left out.
 ODD_CHARACTER = re.compile(
     "[\u2500-\u257f\u2215\u2236\u3010\u3011\x85\xa0\xad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u20e3"
     "\u2190-\u2191\u2193-\u21d1\u21d3-\u21ff\u2300-\u23ff"
@@ -13,7 +13,7 @@ ODD_CHARACTER = re.compile(
 
 
 def plain_lines(text: str) -> str:
-    """The text with every kind of line end as a line feed, at the same length."""
+    """The text with a line feed for every kind of line end. Its length does not change."""
     if "\r" in text:
         text = text.replace("\r\n", " \n").replace("\r", "\n")
     if "\x0b" in text or "\x0c" in text:
@@ -22,11 +22,11 @@ def plain_lines(text: str) -> str:
 
 
 def plain_character(match: re.Match[str]) -> str:
-    """One plain character in the place of an odd one, as a replacement for ODD_CHARACTER."""
+    """The plain character that replaces a match of ODD_CHARACTER."""
     character = match[0]
     if character in "\x85\u2028\u2029":
         return "\n"
-    if "\u2500" <= character <= "\u257f":  # drawn in characters
+    if "\u2500" <= character <= "\u257f":  # box drawing
         return "|" if character in "│┃║" else "="
     return _PLAIN.get(character, " ")
 

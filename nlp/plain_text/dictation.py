@@ -9,14 +9,14 @@ from rubricator.nlp.plain_text.edits import Edit
 
 
 def says_new_paragraph(text: str) -> bool:
-    """Does the text hold the words that begin a new paragraph or line?"""
+    """Whether the text has a command that begins a new paragraph or line."""
     return _NEW_PARAGRAPH.search(text) is not None
 
 
 def dictation_edits(text: str) -> Iterable[Edit]:
-    """The edits that write the punctuation for which the words of a text stand.
+    """The edits that replace dictation commands by line ends and punctuation.
 
-    A single "new line" is no command where no colon was dictated: "a new line was placed".
+    A single "new line" is not a command where no colon was dictated: "a new line was placed".
     """
     breaks = list(_NEW_PARAGRAPH.finditer(text))
     only_lines = all("line" in match[0].lower() for match in breaks)

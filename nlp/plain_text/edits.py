@@ -1,4 +1,4 @@
-"""Edits of a text, written piece by piece."""
+"""Collects the edits of a text from its start to its end."""
 
 from __future__ import annotations
 
@@ -8,37 +8,40 @@ Edit = tuple[int, int, str]  # text[start:end] becomes the string
 
 
 class Edits:
-    """Edits in the order of the text. Knows what its line holds so far, for line ends and bold type."""
+    """The edits of a text so far, in order. Keeps the current line of the edited text, for line ends and bold type."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.edits: list[Edit] = []
-        self._at = 0  # up to here the text is taken care of
-        self._line = ""  # the end of what was written so far
+        self._at = 0  # the text up to here is done
+        self._line = ""  # the end of the edited text so far
         self._bold = False
 
     def keep(self, end: int) -> None:
-        """The text up to `end` stays as it is."""
+        """Keeps the text up to `end` as it is."""
         if end > self._at:
             self._write(self.text[self._at : end])
             self._at = end
 
     def replace(self, start: int, end: int, replacement: str) -> None:
-        """The text up to `start` stays, text[start:end] becomes the replacement."""
+        """Keeps the text up to `start`, and replaces text[start:end]."""
         self.keep(start)
         self.edits.append((start, end, replacement))
         self._write(replacement)
         self._at = end
 
     def end_line(self, start: int, end: int, *, blank_line: bool = False, then: str = "") -> None:
-        """text[start:end] ends a line that holds anything; with `blank_line` a paragraph."""
+        """Replaces text[start:end] by a line end, unless the line is empty so far; with `blank_line` by a blank line.
+
+        then: what the next line begins with.
+        """
         self.keep(start)
         ends = self._line[len(self._line.rstrip(" \t\n")) :].count("\n") if self._line else 2
         wanted = (2 if blank_line else 1) - ends
         self.replace(start, end, "\n" * max(0, wanted) + then)
 
     def bold(self, start: int, end: int, *, on: bool) -> None:
-        """Bold type. It tells a heading where a line begins with it; elsewhere it is dropped."""
+        """Replaces text[start:end] by "**" where bold type begins a line, as in a heading; elsewhere removes it."""
         self.keep(start)
         if on and not self._bold:
             self._bold = not self._line or _LINE_START.search(self._line) is not None
@@ -50,7 +53,7 @@ class Edits:
             self.replace(start, end, "")
 
     def title(self, start: int, end: int, name: str) -> None:
-        """text[start:end] is a tag that names a section: the name becomes a heading on a line of its own."""
+        """Replaces the tag text[start:end] by the section name in it, as a heading on its own line."""
         at = self.text.find(name, start, end)
         if at < 0:  # written with character references
             self.end_line(start, end)

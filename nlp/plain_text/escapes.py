@@ -1,4 +1,4 @@
-"""Escape sequences in a note: those of HL7 v2 (chapter 2, 2.7), and line ends and tabs of JSON and spreadsheets."""
+"""Escape sequences in a note: those of HL7 v2 (chapter 2, 2.7), and escaped line ends and tabs (JSON, spreadsheets)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from rubricator.nlp.plain_text.edits import Edit
 
 
 def escape_edits(text: str) -> Iterable[Edit]:
-    """The edits that write what the escape sequences of a text stand for.
+    """The edits that replace escape sequences by the characters that they stand for.
 
-    A lone backslash and "n" is a line end where the text has no fewer of them than true ones. Inside the path of a
-    file nothing is an escape sequence.
+    A backslash with "n" or "r" alone counts as a line end only where the text has at least as many escaped line ends as
+    real ones. The path of a file has no escape sequences.
     """
     paths = [match.span() for match in _PATH.finditer(text)]
     starts = [start for start, _ in paths]
@@ -32,7 +32,7 @@ def escape_edits(text: str) -> Iterable[Edit]:
 
 
 def repetition_edits(text: str) -> Iterable[Edit]:
-    """The edits of a text of one line: HL7 v2 sets "~" between the repetitions of a field, here its lines."""
+    """The edits for a text of one line: HL7 v2 writes "~" between the repetitions of a field, which become lines."""
     return ((*match.span(), "\n") for match in _REPETITION.finditer(text))
 
 

@@ -1,7 +1,7 @@
 """HTML and C-CDA narrative: tags and character references become line ends, headings, bold type and characters.
 
-No library that reads HTML tells where each character came from, so that the text is written here. Tags and references
-are found by the parser of the standard library.
+The parser of the standard library finds tags and references. The plain text is made here, because libraries that
+convert HTML to text do not give the offset that each character comes from.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from rubricator.nlp.plain_text.tags import (
     TITLE_TAGS,
 )
 
-MOST_ESCAPED = 2  # times: "&lt;b&gt;Plan:&lt;/b&gt;" are tags that were escaped before they were stored
+MOST_ESCAPED = 2  # how often tags may be escaped: "&lt;b&gt;Plan:&lt;/b&gt;" once
 
 
 def has_markup(text: str) -> bool:
-    """Does the text hold a tag or a character reference?"""
+    """Whether the text has a tag or a character reference."""
     return ("<" in text and _MARKUP.search(text) is not None) or (
         "&" in text and _REFERENCE.search(text) is not None
     )
 
 
 def has_escaped_markup(text: str) -> bool:
-    """Does a text whose references are resolved hold a tag of HTML?"""
+    """Whether a text whose character references are resolved still has an HTML tag."""
     return "<" in text and _ESCAPED_MARKUP.search(text) is not None
 
 
 def markup_edits(text: str) -> Sequence[Edit]:
-    """The edits that make plain text of HTML or C-CDA narrative. Never raises."""
+    """The edits that turn HTML or C-CDA narrative into plain text. Never raises."""
     reader = _MarkupReader(text)
-    # raised for a declaration that is none, which stays with all that follows
+    # raised for a broken declaration, which is kept with all text after it
     with contextlib.suppress(AssertionError):
         reader.feed(_without_strays(text))
         reader.close()
@@ -55,7 +55,7 @@ def markup_edits(text: str) -> Sequence[Edit]:
 
 
 class _MarkupReader(HTMLParser):
-    """Writes line ends, bold type and characters for tags and character references."""
+    """Replaces tags and character references by line ends, bold type and characters."""
 
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=False)
@@ -66,8 +66,8 @@ class _MarkupReader(HTMLParser):
         self._closed = {name.lower() for name in re.findall(r"</([A-Za-z][\w.:-]*)", text)}
         self._bold_spans: list[bool] = []
         self._hidden = 0
-        self._sections = 0  # that are open, one in another
-        self._titled = "</title>" in text  # C-CDA: titles name the sections, and nothing below them does
+        self._sections = 0  # how many nested sections are open
+        self._titled = "</title>" in text  # C-CDA: only titles name sections
         self._table = _TableWriter(self.edits, table_heads("" if self._titled else text), self._titled)
 
     def _here(self) -> int:
@@ -131,7 +131,7 @@ class _MarkupReader(HTMLParser):
             edits.replace(start, end, "")
 
     def _start_span(self, start: int, end: int, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Bold type begins, or a span of other type."""
+        """A tag of bold type, or a span with or without a bold style."""
         bold = tag in BOLD_TAGS or any(_BOLD_STYLE.search(value or "") for _, value in attrs)
         if tag == "span":
             self._bold_spans.append(bold)
@@ -157,7 +157,7 @@ class _MarkupReader(HTMLParser):
         self._hide_declaration(len("<?") + len(data))
 
     def unknown_decl(self, data: str) -> None:
-        """The words of <![CDATA[ words ]]> stay; a condition, <![if !vml]>, goes."""
+        """Keeps the words of <![CDATA[ words ]]> and removes a condition such as <![if !vml]>."""
         start = self._here()
         if not data.upper().startswith("CDATA["):
             self._hide_declaration(len("<![") + len(data))
@@ -192,23 +192,24 @@ class _MarkupReader(HTMLParser):
 
 
 class _TableWriter:
-    """Writes the cells of tables: a cell a line, but the heads of columns on one line."""
+    """Writes each table cell on its own line, but the cells of tables with column heads on one line a row."""
 
     def __init__(self, edits: Edits, heads: TableHeads, titled: bool) -> None:
         self._edits = edits
         self._heads = heads
         self._titled = titled
-        self._has_heads: list[bool] = []  # of each table that is open: were there column heads?
-        self._began = False  # a cell of this row was written
-        self._row: Literal["headed", "mixed"] | None = None  # begins with a heading; heads of mixed columns
+        self._has_heads: list[bool] = []  # for each open table, whether it has column heads
+        self._began = False  # whether a cell of this row was written
+        # "headed": the row begins with a heading; "mixed": it has the heads of mixed columns
+        self._row: Literal["headed", "mixed"] | None = None
 
     @property
     def names_columns(self) -> bool:
-        """Does the row name columns of problems and plans?"""
+        """Whether the row has the heads of columns for problems and plans."""
         return self._row == "mixed"
 
     def start_line(self, tag: str) -> None:
-        """A tag begins a table, a row, or another line."""
+        """A tag that begins a table, a row, or another line."""
         if tag == "table":
             self._has_heads.append(False)
         if tag in ROW_TAGS:
@@ -220,7 +221,7 @@ class _TableWriter:
             self._has_heads.pop()
 
     def ends_head(self, tag: str) -> bool:
-        """Does this end tag end the heading that a row begins with?"""
+        """Whether this end tag ends the heading that a row begins with."""
         return tag == "th" and self._row == "headed"
 
     def start_cell(self, start: int, end: int, tag: str) -> None:
@@ -255,7 +256,7 @@ class _TableWriter:
 
 
 def _name_of_section(tag: str, attrs: list[tuple[str, str | None]]) -> str | None:
-    """The name of a section that an attribute of the tag carries."""
+    """The section name in an attribute of the tag; None where there is none."""
     if tag in _NEVER_NAMED:
         return None
     named = next((value for key, value in attrs if key in _NAMING_ATTRIBUTES and value), None)
@@ -263,9 +264,9 @@ def _name_of_section(tag: str, attrs: list[tuple[str, str | None]]) -> str | Non
 
 
 def _without_strays(text: str) -> str:
-    """The text, at the same length, without each "<" that begins nothing which ends: "BP <b mmHg".
+    """The text with another character for each "<" that does not begin a complete tag, as in "BP <b mmHg".
 
-    The parser looks for such an end as far as the text goes, again for each of them.
+    Its length does not change. The parser would search the rest of the text for the end of each of them.
     """
     text = _STRAY.sub(_NO_MARK, text)
     for opening, closing in _UNBOUNDED:
@@ -282,9 +283,9 @@ _ESCAPED_MARKUP = re.compile(
     re.IGNORECASE,
 )
 _STRAY = re.compile(r"<(?![/!]?[A-Za-z](?:[^<>\"']|\"[^\"]{0,300}\"|'[^']{0,300}'){0,2000}>|!--|!\[|\?)")
-_UNBOUNDED = (("<!--", "-->"), ("<![", "]"), ("<?", ">"))  # what may hold markup, and how it ends
+_UNBOUNDED = (("<!--", "-->"), ("<![", "]"), ("<?", ">"))  # begin and end; markup may be between
 _NO_MARK = "‹"
 _BOLD_STYLE = re.compile(r"font-weight\s*:\s*(?:bold|[6-9]00)", re.IGNORECASE)
 _NAMING_ATTRIBUTES = ("title", "name", "label", "heading", "displayname")
 _NEVER_NAMED = ("a", "img", "code")
-_CELL = " ¦ "  # between cells of a table with column heads: no mark that sets a heading off
+_CELL = " ¦ "  # between cells of a table with column heads: a mark that sets off no heading

@@ -1,7 +1,7 @@
-"""The plain text of a note: its words without the format they came in.
+"""The plain text of a note: the note without its file format.
 
-Sections, sentences and features are read from the plain text. Every offset that leaves the pipeline points into the
-text as given. A note that is plain already costs a few look-ups and is returned as it is.
+Sections, sentences and features are read from the plain text. Every offset in a result points into the text as given.
+A note that is already plain is returned as it is, after a few fast checks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Span = tuple[int, int]
 
 
 class PlainText:
-    """The plain text of a note, and where each of its characters stands in the note as given.
+    """The plain text of a note, and the span of the note as given that each of its characters comes from.
 
     All offsets are half-open string offsets.
     """
@@ -41,11 +41,11 @@ class PlainText:
 
     @property
     def is_given(self) -> bool:
-        """Is the plain text the text as given?"""
+        """Whether the plain text is the text as given."""
         return self._starts is None
 
     def span_given(self, start: int, end: int) -> Span:
-        """The span of the given text that text[start:end] came from."""
+        """The span of the given text that text[start:end] comes from."""
         if self._starts is None or self._ends is None:
             return start, end
         first = self._starts[start] if start < len(self._starts) else len(self.given)
@@ -58,13 +58,13 @@ class PlainText:
         return bisect_left(self._starts, start), bisect_left(self._starts, end)
 
     def of(self, start: int, end: int) -> str:
-        """What given[start:end] says in plain text."""
+        """The plain text of given[start:end]."""
         if self._starts is None:
             return self.given[start:end]
         return self.text[slice(*self.span_plain(start, end))]
 
     def rewrite(self, edits: Iterable[Edit]) -> None:
-        """Makes the edits, which are in order of their offsets in `text`. Keeps the way back to the text as given."""
+        """Applies edits, in order of their offsets in `text`. Offsets can still be mapped to the text as given."""
         old_starts = self._starts or range(len(self.text))
         old_ends = self._ends or range(1, len(self.text) + 1)
         starts, ends = array("q"), array("q")
@@ -89,7 +89,7 @@ class PlainText:
 
 @lru_cache(maxsize=4)
 def read_plain(given: str) -> PlainText:
-    """The plain text of a note; never raises. The last few notes are remembered, as each step asks for its own."""
+    """The plain text of a note. Never raises. The last few notes are cached, because several steps need each note."""
     plain = PlainText(given)
     _read_format(plain)
     if "\n" not in plain.text:
@@ -99,7 +99,7 @@ def read_plain(given: str) -> PlainText:
 
 
 def _read_format(plain: PlainText) -> None:
-    """The format the note came in, and what was escaped when it was stored."""
+    """Converts RTF, escape sequences and HTML."""
     if "\\" in plain.given and plain.given.lstrip("\ufeff \t\r\n").startswith("{\\rtf"):
         plain.rewrite(rtf_edits(plain.text))
     if "\\" in plain.text or ("_" in plain.text and "_x000" in plain.text):
@@ -113,7 +113,7 @@ def _read_format(plain: PlainText) -> None:
 
 
 def _read_lost_lines(plain: PlainText) -> None:
-    """What stands for line ends in a text of one line."""
+    """Restores the line ends of a text of one line."""
     if "~" in plain.text:
         plain.rewrite(repetition_edits(plain.text))
     if says_new_paragraph(plain.text):
@@ -121,7 +121,7 @@ def _read_lost_lines(plain: PlainText) -> None:
 
 
 def _mend_headings(plain: PlainText) -> None:
-    """What hides the headings of a text that is plain otherwise."""
+    """Removes marks and line ends inside or before headings."""
     if "(" in plain.text and (edits := bracketed_initial_edits(plain.text)):
         plain.rewrite(edits)
     may_be_bold = ("*" in plain.text and "**" in plain.text) or ("_" in plain.text and "__" in plain.text)

@@ -1,4 +1,4 @@
-"""Quoted mail in a note: the marks before its lines."""
+"""Quoted mail in a note: removes the ">" before its lines."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from rubricator.nlp.plain_text.edits import Edit
 
 
 def quote_edits(text: str) -> Sequence[Edit]:
-    """The edits that take the marks from quoted lines ("> Exam: pale").
+    """The edits that remove the ">" before quoted lines ("> Exam: pale").
 
-    There are none unless one of these lines begins what stands before a plan: else ">" may be a bullet of the plan.
+    There are no edits unless a quoted line has a heading of a section that precedes the plan. Without one, ">" may be a
+    bullet in the plan.
     """
     found = list(_QUOTE.finditer(text))
     if not any(_begins_before_plan(text[match.end() : match.end() + _LONGEST_HEADING]) for match in found):

@@ -1,4 +1,4 @@
-"""Rich Text Format 1.9: control words become characters, line ends and bold type; tables of fonts are left out."""
+"""Rich Text Format 1.9: control words become characters, line ends and bold type. Font tables etc. are removed."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from rubricator.nlp.words.tokens import word_set
 
 
 def rtf_edits(text: str) -> Sequence[Edit]:
-    """The edits that make plain text of RTF."""
+    """The edits that turn RTF into plain text."""
     reader = _RtfReader(text)
     reader.read()
     return reader.edits.edits
 
 
 class _Format(NamedTuple):
-    """What holds for the text of a group, until the group ends."""
+    """The format of the text of a group, until the group ends."""
 
     hidden: bool = False
     bold: bool = False
-    stand_ins: int = 1  # characters after each \u, for readers that do not know it
+    stand_ins: int = 1  # how many fallback characters follow each \u, for readers that do not know it
 
 
 class _RtfReader:
@@ -31,7 +31,7 @@ class _RtfReader:
         self._format = _Format()
         self._outside: list[_Format] = []  # the formats around the group that is open
         self._codec = "cp1252"
-        self._to_skip = 0  # stand-ins of the last \u that are still to come
+        self._to_skip = 0  # fallback characters of the last \u that are still to come
 
     def read(self) -> None:
         text, at = self.edits.text, 0
@@ -76,7 +76,7 @@ class _RtfReader:
             self.edits.replace(*token.span(), replacement)
 
     def _characters(self, token: re.Match[str]) -> str:
-        """What a token writes that is shown and sets no format for others."""
+        """The characters that a token stands for. \\uc and \\u also set how many fallback characters to skip."""
         word, number, symbol = token["word"], token["number"], token["symbol"]
         if word in _LINE_ENDS:
             return "\n"

@@ -1,4 +1,4 @@
-"""Is a phrase, wherever the format of a note puts it, the name of a section?"""
+"""Names of sections in tags, attributes and table cells."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rubricator.nlp.plain_text.tags import HTML_TAGS
 
 @lru_cache(maxsize=4096)
 def is_section_name(phrase: str) -> bool:
-    """Is it the name of a section? Elements and attributes may carry one; the tags of HTML are none."""
+    """Whether a phrase from a tag, an attribute or a table cell is the name of a section. HTML tags never are."""
     if not 1 < len(phrase) < _LONGEST or phrase in HTML_TAGS:
         return False
     lexicon = Lexicon.load()

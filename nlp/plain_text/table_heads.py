@@ -1,4 +1,4 @@
-"""Cells of HTML tables that are headings: of a row, or of columns that name problems and plans."""
+"""Cells of HTML tables that are headings: of rows, or of columns for problems and plans."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from rubricator.nlp.plain_text.section_names import is_section_name
 
 
 class TableHeads(NamedTuple):
-    """Offsets of cells, each where its tag begins."""
+    """Offsets of the tags of heading cells."""
 
     of_rows: frozenset[int]  # in tables where the lexicon knows one of them: "<th>Plan</th><td>Rest</td>"
-    of_mixed_columns: frozenset[int]  # the first of column heads that name problems and plans
+    of_mixed_columns: frozenset[int]  # the first cell of a row of column heads that name problems and plans
 
 
 def table_heads(text: str) -> TableHeads:
@@ -38,17 +38,17 @@ def table_heads(text: str) -> TableHeads:
 
 @hides_text()
 class _Row(NamedTuple):
-    """A row of a table that is the first one, or begins with a head, and has several cells."""
+    """A table row of several cells that is the first row or begins with a "th" cell."""
 
-    start: int  # of its first cell
+    start: int  # offset of its first cell
     kinds: set[str]  # the tags of its cells, "th" and "td"
-    begins_with_head: bool  # with one, and what follows is none
-    names: list[str]  # what its cells hold
+    begins_with_head: bool  # the first cell is "th", the second "td"
+    names: list[str]  # the texts of its cells
     is_first: bool
 
 
 def _tables(text: str) -> Iterator[list[_Row]]:
-    """The rows of each table that may be heads."""
+    """The rows of each table that may have headings."""
     rows: list[_Row] = []
     first = True
     for match in _ROW.finditer(text):

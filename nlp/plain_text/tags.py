@@ -1,4 +1,4 @@
-"""The tags of HTML and of C-CDA narrative, by what they do to the text."""
+"""The tags of HTML and of C-CDA narrative, by their effect on the plain text."""
 
 from rubricator.nlp.words.tokens import word_set
 
@@ -8,7 +8,7 @@ PARAGRAPH_TAGS = word_set("p ul ol list table section body html hr dl pre blockq
 LINE_TAGS = word_set("br div li item tr td text dd thead tbody tfoot head header footer")
 ITEM_TAGS = word_set("li item")
 CELL_TAGS = word_set("th td")
-ROW_TAGS = word_set("table tr thead tbody tfoot")  # what a row of a table ends at
+ROW_TAGS = word_set("table tr thead tbody tfoot")  # each of them ends the row before
 HIDDEN_TAGS = word_set("script style")
 INLINE_TAGS = word_set("span a sup sub small th code img col colgroup center s")
 HTML_TAGS = BOLD_TAGS | TITLE_TAGS | PARAGRAPH_TAGS | LINE_TAGS | HIDDEN_TAGS | INLINE_TAGS

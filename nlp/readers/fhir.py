@@ -1,18 +1,18 @@
-"""Notes of a FHIR R4 bulk export: folders of ndjson, one resource type a file (https://hl7.org/fhir/uv/bulkdata).
+"""Notes of a FHIR R4 bulk export: ndjson files with one resource type each (https://hl7.org/fhir/uv/bulkdata).
 
-- DocumentReference: the text is one inline attachment (base64), decoded. Of several it is the first of READABLE:
-  plain text, HTML, RTF, C-CDA. Offsets point into the decoded attachment, without its byte order mark. It is
-  decoded by the charset of its content type, else as UTF-8, and where it is no UTF-8, by the charset that the
-  document itself names.
-- Composition: the text is put together from the sections, in their order (`RawNote.composed`). Each section is its
-  title in a <title> element, its narrative (XHTML) as it is given, then its inner sections. A line of dashes stands
-  between the outer sections, so that each ends where it ends, whether its title is known or not. A section without
-  words is left out.
-- `note_id` is "DocumentReference/<id>" or "Composition/<id>", for ids are unique within a type only;
-  `patient_id` is the id in the subject's reference.
-- Codes: the ICD codings of the Conditions and Procedures of the note's encounter, linked by their own
-  `encounter` or by `Encounter.diagnosis`, in the order of its rank. Problem list items and refuted
-  conditions are no codes of the encounter. Null for a note without an encounter, or where that has none.
+- DocumentReference: the text is one inline attachment (base64), decoded. Of several attachments it is the one whose
+  content type comes first in READABLE: plain text, HTML, RTF, C-CDA. Offsets point into the decoded attachment,
+  without its byte order mark. The charset is that of the content type, else UTF-16 where a byte order mark says so,
+  else UTF-8. Where the bytes are not valid UTF-8, it is the charset that the document itself names.
+- Composition: the text is composed from the sections, in their order (`RawNote.composed`). Each section gives its
+  title in a <title> element, its narrative (XHTML) unchanged, then its inner sections. A line of dashes separates the
+  outer sections, so that the sections found in the text end there too. A section without words is left out.
+- `note_id` is "DocumentReference/<id>" or "Composition/<id>", because ids are unique only within a resource type.
+  `patient_id` is the id in the reference to the subject.
+- Codes: the ICD codings of the Conditions and Procedures of the note's encounter. These are linked by their own
+  `encounter` or by `Encounter.diagnosis`, and ordered by its rank. Those that are refuted or entered in error are left
+  out, and so are problem list items that `Encounter.diagnosis` does not name. Codes are null for a note without an
+  encounter, or whose encounter has none.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from rubricator.nlp.readers.tables import json_rows
 
 CODES = ("Encounter", "Condition", "Procedure")  # read in this order, then the notes
 NOTES = ("DocumentReference", "Composition")
-READABLE = (  # content types of attachments, the best first
+READABLE = (  # content types of attachments, in order of preference
     "text/plain",
     "text/html",
     "application/xhtml+xml",
@@ -66,9 +66,9 @@ Resource = dict[str, Any]
 
 
 def find_fhir(files: list[Path]) -> FhirExport | None:
-    """The export that the JSON lines files are, if their first lines are FHIR resources.
+    """The FHIR export in these JSON lines files; None where their first lines are not FHIR resources.
 
-    Raises NoteFormatError where it has no notes.
+    Raises NoteFormatError where the export has no notes, or other JSON lines files are among its files.
     """
     kinds: dict[str | None, list[Path]] = {}
     for path in files:
@@ -81,7 +81,7 @@ def find_fhir(files: list[Path]) -> FhirExport | None:
     if not kinds:
         return None
     if None in kinds:
-        raise NoteFormatError(f"{kinds[None][0]}: is no FHIR, but other files here are; keep them apart")
+        raise NoteFormatError(f"{kinds[None][0]}: is not FHIR, but other files here are; separate them")
     if not kinds.keys() & set(NOTES):
         found = ", ".join(sorted(filter(None, kinds)))
         raise NoteFormatError(f"{files[0].parent}: has neither {' nor '.join(NOTES)}, only {found}")
@@ -89,7 +89,7 @@ def find_fhir(files: list[Path]) -> FhirExport | None:
 
 
 def _resource_type(path: Path) -> str | None:
-    """The type of the first resource; where the first lines are broken, as the file's name has it."""
+    """The type of the first resource; where the first lines are broken, the type in the file's name."""
     with contextlib.suppress(OSError, ValueError):
         for _, row in itertools.islice(json_rows(path), 10):
             if isinstance(row, dict):
@@ -99,15 +99,15 @@ def _resource_type(path: Path) -> str | None:
 
 
 class FhirExport:
-    """Encounters and codes, which are held in memory, then the notes."""
+    """Reads encounters and codes into memory, then the notes."""
 
     name = "FHIR R4 bulk export"
 
     def __init__(self, kinds: dict[Path, str]) -> None:
         self.files = list(kinds)
         self._kinds = kinds
-        self._ranks: dict[str, tuple[str, int]] = {}  # Condition/id → its encounter, and its place there
-        self._codes: dict[str, list[tuple[int, str]]] = {}  # encounter → place and code
+        self._ranks: dict[str, tuple[str, int]] = {}  # Condition/id → its encounter and its rank there
+        self._codes: dict[str, list[tuple[int, str]]] = {}  # encounter → rank and code
 
     def read(self, path: Path, progress: ReadPosition) -> Iterator[RawNote | DeadLetter]:
         if path == self.files[0]:
@@ -120,7 +120,7 @@ class FhirExport:
             name = f"{self._kinds[path]}/{key}" if re.fullmatch(r"[\w.-]{1,64}", key) else None
             try:
                 if kind != self._kinds[path]:
-                    item: RawNote | str | None = f"no {self._kinds[path]}, as the file's other lines are"
+                    item: RawNote | str | None = f"not a {self._kinds[path]}, unlike the file's first line"
                 elif kind in NOTES:
                     item = self._note(number, resource)
                 else:
@@ -179,7 +179,7 @@ class FhirExport:
 
 
 def _attached_text(contents: list[Resource]) -> str | None:
-    """The best attachment that can be read; None where there is none."""
+    """The text of the attachment that comes first in READABLE; None where no attachment can be read."""
     attachments: dict[str, Resource] = {}
     for content in contents:
         if content["attachment"].get("data"):
@@ -198,7 +198,7 @@ def _content_type(attachment: Resource) -> str:
 
 
 def _why_unread(contents: list[Resource]) -> str:
-    """What the attachments are, none of which can be read, and what to do."""
+    """Why no attachment can be read, and what to do."""
     found = dict.fromkeys(_described(content["attachment"]) for content in contents)
     what = ", ".join(found) or "there is none"
     return f"no attachment can be read ({what}): put plain text, HTML, RTF or C-CDA into attachment.data"
@@ -206,7 +206,7 @@ def _why_unread(contents: list[Resource]) -> str:
 
 def _described(attachment: Resource) -> str:
     kind = _content_type(attachment)
-    named = kind if _MEDIA_TYPE.fullmatch(kind) else "of no known type"  # it could be anything
+    named = kind if _MEDIA_TYPE.fullmatch(kind) else "of no known type"  # it could hold note text
     if not attachment.get("data"):
         return f"{named} by url only" if attachment.get("url") else f"{named} without data"
     return f"{named} around a file" if kind in READABLE else named
@@ -216,7 +216,7 @@ _MEDIA_TYPE = re.compile(r"(?:application|audio|image|message|model|multipart|te
 
 
 def _decoded(attachment: Resource) -> str:
-    """The text of an attachment. Raises ValueError or LookupError where it is not what it says."""
+    """The text of an attachment. Raises ValueError or LookupError where its base64 or its charset is wrong."""
     raw = base64.b64decode("".join(attachment["data"].split()), validate=True)
     if charset := re.search(r"charset\s*=\s*[\"']?([\w.:-]+)", attachment["contentType"], re.IGNORECASE):
         text = raw.decode(charset[1])
@@ -231,7 +231,7 @@ def _decoded(attachment: Resource) -> str:
 
 
 def _own_charset(head: bytes) -> str:
-    """The charset that a document of RTF, XML or HTML names at its start; UTF-8 where it names none."""
+    """The charset that an RTF, XML or HTML document names at its start; else cp1252 for RTF, UTF-8 for others."""
     if head.lstrip().startswith(b"{\\rtf"):
         page = re.search(rb"\\ansicpg(\d{1,5})", head)
         return f"cp{page[1].decode()}" if page else "cp1252"
@@ -240,7 +240,7 @@ def _own_charset(head: bytes) -> str:
 
 
 def _holds_a_file(text: str) -> bool:
-    """Is it a C-CDA whose body is no XML, but a file in base64: a PDF, mostly?"""
+    """Whether the text is a C-CDA whose body is a file in base64, mostly a PDF, instead of XML."""
     body = text.find("nonXMLBody")
     return body >= 0 and 'representation="B64"' in text[body : body + 500]
 

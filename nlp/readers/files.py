@@ -1,4 +1,4 @@
-"""What every reader of notes shares: its errors, the raw note it yields, and how files are opened."""
+"""What all readers of notes share: their errors, the raw notes that they yield, and how they open files."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ CODECS = {".gz": "gzip", ".zst": "zstd"}
 
 
 class NoteFormatError(RubricatorError):
-    """A source of notes that cannot be read as a whole: what, where, the mend; never the file's content."""
+    """A source of notes cannot be read as a whole. The message never quotes the file's content."""
 
 
 class ColumnError(NoteFormatError):
-    """A column that is missing, or that could be several. argument: what names the column, of `NoteSettings`."""
+    """A column is missing, or several could be meant. argument: the field of `NoteSettings` that names the column."""
 
     def __init__(self, message: str, argument: str = "") -> None:
         super().__init__(message)
@@ -33,7 +33,7 @@ class ColumnError(NoteFormatError):
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """One note that was left out. `row` is the 1-based data row (CSV, parquet) or line (JSON lines, FHIR)."""
+    """A note that was left out. `row` counts from 1: data rows in CSV and parquet, lines in JSON lines and FHIR."""
 
     file: str
     row: int | None
@@ -43,7 +43,7 @@ class DeadLetter:
 
 @hides_text()
 class RawNote(NamedTuple):
-    """A note as the file has it, before validation. composed: the reader put the text together from parts."""
+    """A note as it is in the file, before validation. composed: the reader composed the text from parts."""
 
     row: int | None
     note_id: object
@@ -58,13 +58,13 @@ class RawNote(NamedTuple):
 
 @dataclass
 class ReadPosition:
-    """How many bytes of the file at hand are consumed; a reader sets `position` when it opens a file."""
+    """How many bytes of the current file are read. A reader sets `position` when it opens a file."""
 
     position: Callable[[], float] = float
 
 
 class NoteSource(Protocol):
-    """One format. `read` is called for each of `files` in order; a code table yields dead letters only."""
+    """Notes in one format. `read` is called for each of `files` in order. A code table yields dead letters only."""
 
     name: str
     files: list[Path]
@@ -78,14 +78,14 @@ def plain_name(path: Path) -> Path:
 
 
 def files_under(folder: Path) -> list[Path]:
-    """All files under a folder in order, without hidden ones and the side files of Spark (_SUCCESS, .part.crc).
+    """All files under a folder, sorted. Names that begin with "." or "_" are left out: hidden files, Spark's _SUCCESS.
 
-    Links to folders are followed, after all that is there without them; each real folder is read once.
+    Links to folders are followed last, so that each real folder is read once and under its own path.
     """
     found: list[Path] = []
     seen: set[str] = set()
     starts = [folder]
-    for start in starts:  # which grows by the links that are met
+    for start in starts:  # the loop appends the links that it finds
         for place, folders, names in os.walk(start):
             folders[:] = sorted(name for name in folders if name[0] not in "._")
             real = os.path.realpath(place)
@@ -107,7 +107,7 @@ def open_bytes(path: Path, progress: ReadPosition | None = None) -> Iterator[io.
         if progress is not None:
             progress.position = file.tell
         codec = CODECS.get(path.suffix.lower())
-        # an empty file is no gzip member, but it is a fair export of nothing
+        # an empty file is not valid gzip, but a valid export without notes
         compressed = codec is not None and path.stat().st_size > 0
         raw = pa.CompressedInputStream(file, codec) if compressed else file
         stream = io.BufferedReader(raw, 1 << 20)
@@ -121,7 +121,7 @@ def open_bytes(path: Path, progress: ReadPosition | None = None) -> Iterator[io.
 
 @contextmanager
 def open_seekable(path: Path) -> Iterator[Path | IO[bytes]]:
-    """The decompressed bytes, for formats read at random: the file, or a temporary copy that has no name."""
+    """The decompressed bytes, for formats that need random access: the file itself, or a temporary copy of it."""
     if path.suffix.lower() not in CODECS:
         yield path
         return
@@ -133,7 +133,7 @@ def open_seekable(path: Path) -> Iterator[Path | IO[bytes]]:
 
 
 def is_unicode(value: str) -> bool:
-    """False for lone surrogates: bytes that were not UTF-8, or a broken JSON escape."""
+    """Whether the string has no lone surrogates, which come from bytes that are not UTF-8 or a broken JSON escape."""
     if value.isascii():
         return True
     try:
@@ -144,8 +144,8 @@ def is_unicode(value: str) -> bool:
 
 
 def listed(names: list[str]) -> str:
-    """Column names for an error; hidden where they could be the first note of a table without a header."""
+    """Column names for an error message, hidden where they could be note text, as in a table without a header."""
     names_only = re.compile(r"(?!\d)\w[\w .:/#()-]{0,39}")
     if any(not names_only.fullmatch(name) or len(name.split()) > 3 for name in names):
-        return "not shown, for they do not look like names (has the file a header line?)"
+        return "not shown, as they do not look like column names (does the file have a header line?)"
     return ", ".join(names) or "none"

@@ -1,4 +1,4 @@
-"""Notes that are in memory already: polars or pandas data frames, Arrow tables, lists of texts."""
+"""Notes in memory: polars or pandas data frames, Arrow tables, lists of texts."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     NotesInMemory: TypeAlias = pl.DataFrame | pd.DataFrame | pa.Table | Sequence[str]
 
 _BATCH = 2000  # notes
-_NAME = Path("the data frame")  # in errors, where a file would be named
+_NAME = Path("the data frame")  # in error messages, instead of a file name
 
 
 def frame_batches(
     notes: NotesInMemory, settings: NoteSettings, *, on_dead_letter: Callable[[DeadLetter], None]
 ) -> Iterator[pa.RecordBatch]:
-    """Validated batches of NOTES_SCHEMA, as NoteReader gives them.
+    """Validated batches of NOTES_SCHEMA, like those of NoteReader.
 
-    Columns are chosen as in files; the row number is the note id where no column is one, and for texts in a list.
-    Raises NoteFormatError where there is no column of text, or notes are of another type.
+    Columns are chosen as in files. Without a column of note ids, as in a list of texts, row numbers are the note ids.
+    Raises NoteFormatError where there is no text column, or `notes` has another type.
     """
     frame = _as_arrow(notes)
     with SeenIds() as seen:
@@ -59,13 +59,14 @@ def _as_arrow(notes: Any) -> pa.Table:
     if hasattr(notes, "iloc"):  # pandas
         try:
             return pa.Table.from_pandas(notes, preserve_index=False)
-        except (pa.ArrowException, TypeError, ValueError) as error:  # which may quote a note
+        except (pa.ArrowException, TypeError, ValueError) as error:  # its message may quote a note
             reason = type(error).__name__
         mixed = [str(name) for name, kind in notes.dtypes.items() if kind.kind == "O"]
         raise NoteFormatError(
-            f"{_NAME}: a column holds values of several types ({reason}); columns of objects are {listed(mixed)}"
+            f"{_NAME}: a column has values of several types ({reason}); give it one type; columns of objects are "
+            f"{listed(mixed)}"
         )
     raise NoteFormatError(
-        "notes are a path, a polars or pandas data frame, an Arrow table or a list of texts, not "
+        "notes must be a path, a polars or pandas data frame, an Arrow table or a list of texts, not "
         f"{type(notes).__name__}"
     )

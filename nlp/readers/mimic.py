@@ -4,11 +4,10 @@ Tables and columns as in https://mimic.mit.edu/docs: NOTEEVENTS, DIAGNOSES_ICD, 
 diagnoses_icd, procedures_icd. Each may be .csv, .csv.gz or .csv.zst, in any folder under the source.
 
 - Every note is read; its category is the note type. Rows marked as errors (ISERROR = 1) are dead letters.
-- Codes belong to a stay, and the discharge summary is the note that tells it: only discharge summaries
-  get codes. Their addenda, which CAML appends to the summary, are notes of their own here (joined they are in
-  mimic_splits.py). All other notes have null: read for sections, never trained on as if they said what the whole
-  stay was billed for.
-- Codes stand in SEQ_NUM order, diagnoses before procedures, with the dot that MIMIC leaves out.
+- Codes belong to a stay, and the discharge summary describes the whole stay: only discharge summaries get codes. The
+  codes of all other notes are null, so that they are used for sections but not to learn codes. Addenda of discharge
+  summaries, which CAML appends to the summary, are separate notes here; mimic_splits.py joins them.
+- Codes are in the order of SEQ_NUM, diagnoses before procedures, with the dot that MIMIC leaves out.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ from rubricator.nlp.readers.files import (
 )
 from rubricator.nlp.readers.tables import csv_rows
 
-LAST = 1 << 15  # the place of a code without SEQ_NUM
+LAST = 1 << 15  # sorts procedures after diagnoses; LAST - 1 stands for a missing SEQ_NUM
 _DISCHARGE = {"discharge summary", "ds", "ad"}  # with their addenda
 
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """Where a release of MIMIC has what; column names in lower case."""
+    """The notes table of a release of MIMIC and its columns, in lower case. code: a column of the code tables."""
 
     name: str
     notes_table: str
@@ -67,7 +66,10 @@ RELEASES = (
 
 
 def find_mimic(files: list[Path]) -> MimicFiles | None:
-    """The MIMIC tables among the files, if any. Raises NoteFormatError where a table is there twice."""
+    """The MIMIC tables among the files; None where there are none.
+
+    Raises NoteFormatError where a table is there twice, or tables of both releases are there.
+    """
     tables: dict[str, list[Path]] = {}
     for path in files:
         plain = plain_name(path)
@@ -82,7 +84,7 @@ def find_mimic(files: list[Path]) -> MimicFiles | None:
     for name in names:
         if len(tables.get(name, [])) > 1:
             raise NoteFormatError(
-                f"{tables[name][0]}: stands there twice, as {tables[name][1]} too; keep one"
+                f"{tables[name][0]}: the table is there twice, also as {tables[name][1]}; keep one"
             )
     return MimicFiles(releases[0], [tables[name][0] for name in names if name in tables])
 
@@ -95,9 +97,9 @@ def _is_mimic(path: Path) -> bool:
 
 
 class MimicFiles:
-    """The code tables, then the notes. Codes are held in memory: about 400 bytes a stay.
+    """Reads the code tables into memory (about 400 bytes a stay), then the notes.
 
-    icd: only codes of this version, "9" or "10", where the tables tell it (MIMIC-IV).
+    icd: keep only codes of this version, "9" or "10". It needs tables with the version (MIMIC-IV).
     """
 
     def __init__(self, release: Release, files: list[Path], *, icd: str | None = None) -> None:
@@ -105,8 +107,8 @@ class MimicFiles:
         self.files = files
         self.release = release
         self._icd = icd
-        self._codes: dict[str, int] = {}  # every code once, by number
-        self._stays: dict[str, array[int]] = {}  # the codes of a stay: place << 32 | number of the code
+        self._codes: dict[str, int] = {}  # code → its number
+        self._stays: dict[str, array[int]] = {}  # the codes of a stay: order << 32 | number of the code
 
     def read(self, path: Path, progress: ReadPosition) -> Iterator[RawNote | DeadLetter]:
         if path == self.files[0]:
@@ -116,7 +118,7 @@ class MimicFiles:
         return self._code_table(path, progress)
 
     def billed(self) -> dict[str, list[str]]:
-        """The codes of each stay in their order, as often as they were billed. The code tables must have been read."""
+        """The codes of each stay in their order, with repetitions. Needs the code tables to be read before."""
         names = list(self._codes)
         return {
             stay: [names[place & 0xFFFFFFFF] for place in sorted(places)]
@@ -124,7 +126,7 @@ class MimicFiles:
         }
 
     def discharge_notes(self, progress: ReadPosition) -> Iterator[tuple[str, str, str] | None]:
-        """Stay, patient and text of each discharge summary and addendum; None for one that cannot be used."""
+        """Stay, patient and text of each discharge summary and addendum; None for a row that cannot be used."""
         fields = ["hadm_id", "subject_id", self.release.note_type, "text"]
         for _, row in _table(self.files[-1], progress, fields, ["iserror"]):
             if isinstance(row, str):
@@ -174,7 +176,10 @@ class MimicFiles:
 def _table(
     path: Path, progress: ReadPosition, needed: list[str], optional: list[str]
 ) -> Iterator[tuple[int, list[str] | str]]:
-    """Row number and the named fields of each row, "" for optional ones that the table lacks."""
+    """Row number and the named fields of each row; "" for optional fields that the table lacks.
+
+    For a broken row, the reason instead of the fields. Raises NoteFormatError where a needed column is missing.
+    """
     rows = csv_rows(path, progress)
     header = next(rows, None)
     names = [name.lower() for name in header] if isinstance(header, list) else []

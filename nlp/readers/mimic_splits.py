@@ -1,19 +1,20 @@
-"""The public train, dev and test parts of MIMIC-III and MIMIC-IV: one example a stay, coded from its discharge summary.
+"""The public train, dev and test parts of MIMIC-III and MIMIC-IV. An example is the discharge summary of a stay.
 
 MIMIC-III, after Mullenbach et al. 2018 (CAML), which TransICD and most others use:
-- The text is the discharge summary with its addenda, joined by a blank. Codes are those of diagnoses and procedures.
-- Top 50: the codes that were billed most often over all stays with a summary, repeated ones counted; stays with none of
-  them are left out.
-- The parts are lists of hadm_ids by patient (`{part}_{50|full}_hadm_ids.csv`). The draw was not published, and the
-  top-50 lists hold only some of the stays with such a code: they cannot be rebuilt, bring the files.
+- The text is the discharge summary with its addenda, joined by blanks. Codes are those of diagnoses and procedures.
+- Top 50: the codes that were billed most often over all stays with a summary; repetitions within a stay count. Stays
+  with none of these codes are left out.
+- The parts are lists of hadm_ids (`{part}_{50|full}_hadm_ids.csv`), split by patient. The files are needed, because the
+  lists cannot be rebuilt: the random draw was not published, and the top-50 lists hold only some of the stays with such
+  a code.
 
-MIMIC-IV, ICD-9 and ICD-10 apart, in the two ways that are published:
-- Edin et al. 2023: codes of at least ten stays; of the patients 75 % train, 10 % dev, 15 % test by iterative
+MIMIC-IV, for ICD-9 or ICD-10 separately, in the two published ways:
+- Edin et al. 2023: codes of at least ten stays; 75 % of the patients train, 10 % dev, 15 % test, by iterative
   stratification (`mimiciv_icd{9|10}_split.feather`). The rule is published, but another run of it draws other patients.
-- Nguyen et al. 2023 (MIMIC-IV-ICD): all codes; files as those of CAML, and `TOP_50_CODES.csv`.
+- Nguyen et al. 2023 (MIMIC-IV-ICD): all codes. The files are named as those of CAML, with `TOP_50_CODES.csv`.
 
-Without files the parts are drawn anew: patients in the published shares, stratified by code. Figures on such parts do
-not compare with published ones, and `rule` says so.
+Without files the parts are drawn anew: patients in the published shares, stratified by code. Figures on such parts
+cannot be compared with published ones, and `rule` says so.
 """
 
 from __future__ import annotations
@@ -33,20 +34,21 @@ from rubricator.nlp.readers.mimic import MimicFiles, find_mimic
 from rubricator.nlp.readers.notes import NOTES_SCHEMA
 
 PARTS = ("train", "dev", "test")
-FEWEST_STAYS = 10  # of a code of MIMIC-IV (Edin et al.)
-# Shares of the parts: sizes as Mullenbach et al. give them, and the percentages of Edin et al.
+FEWEST_STAYS = 10  # a code of MIMIC-IV with fewer stays is left out (Edin et al.)
+# Shares of the parts: the sizes of Mullenbach et al., and the percentages of Edin et al.
 FULL, TOP = (47_724, 1_632, 3_372), (8_067, 1_574, 1_730)
 MIMIC_IV = (75, 10, 15)
-SPLIT_FILES = ("*_hadm_ids.csv", "TOP_*_CODES.csv", "*_split*.feather")  # how their names look
+SPLIT_FILES = ("*_hadm_ids.csv", "TOP_*_CODES.csv", "*_split*.feather")  # patterns of their names
 BATCH = 500
 
 
 @dataclass(frozen=True, kw_only=True)
 class MimicSplits:
-    """Which stays are in which part, and which codes are asked about.
+    """The stays of each part, and the codes that are labels.
 
-    name: of the corpus. rule: how parts and codes were chosen, for a report. labels: sorted. note_ids: hadm_ids by
-    part. codes: those of each stay that are labels. counts: stays, and how many were left out and why.
+    name: name of the corpus. rule: how parts and codes were chosen, for a report. labels: the codes to predict, sorted.
+    note_ids: hadm_ids by part. codes: the labels of each stay. counts: the number of stays, and of those left out by
+    reason.
     """
 
     name: str
@@ -58,9 +60,9 @@ class MimicSplits:
     source: MimicFiles = field(repr=False)
 
     def batches(self, part: str) -> Iterator[pa.RecordBatch]:
-        """The stays of a part as notes (NOTES_SCHEMA): id hadm_id, patient subject_id, codes those among the labels.
+        """The stays of a part as notes (NOTES_SCHEMA). Note ids are hadm_ids, patient ids are subject_ids.
 
-        The texts of the part are held in memory until all are read: an addendum may stand anywhere in the table.
+        All texts of the part are read into memory first, because an addendum may be anywhere in the table.
         """
         texts: dict[str, list[str]] = {stay: [] for stay in self.note_ids[part]}
         patients = {}
@@ -92,11 +94,11 @@ def mimic_splits(
     top: int | None = None,
     seed: int = 0,
 ) -> MimicSplits:
-    """The parts of a release, from the tables of PhysioNet anywhere under a folder.
+    """The parts of a release. folder: the tables of PhysioNet, also in folders below it.
 
-    icd: version of the codes, 9 or 10; MIMIC-III has 9 only. splits: folder of the public split files, or of folders
-    named as their repositories name them (mimic3, mimic4_icd9, mimiciv_icd10, …). top: only the N most frequent codes,
-    and the split files of that number. seed: for parts that are drawn.
+    icd: version of the codes, 9 or 10; MIMIC-III has 9 only. splits: folder with the public split files, or with
+    folders as their repositories name them (mimic3, mimic4_icd9, mimiciv_icd10, …). top: keep only the N most frequent
+    codes, and use the split files for this N. seed: for parts that are drawn.
     Raises NoteFormatError where tables are missing or not as documented, or where split files are missing or hold
     other stays.
     """
@@ -132,7 +134,7 @@ def mimic_splits(
 
 
 def _read_codes(folder: Path, release: str, icd: int) -> MimicFiles:
-    """The tables, with the codes read."""
+    """The tables, after their codes were read."""
     found = find_mimic(files_under(folder))
     if found is None or found.name != release:
         there = found.name if found else "no table of MIMIC"
@@ -144,7 +146,7 @@ def _read_codes(folder: Path, release: str, icd: int) -> MimicFiles:
     source = MimicFiles(found.release, found.files, icd=str(icd))
     for path in source.files[:-1]:
         for _ in source.read(path, ReadPosition()):
-            pass  # a broken row of a code table is one code less
+            pass  # a broken row of a code table loses one code
     return source
 
 
@@ -161,7 +163,7 @@ def _patients(source: MimicFiles) -> tuple[dict[str, str], int]:
 
 
 def _coded(billed: Mapping[str, Sequence[str]], labels: set[str]) -> dict[str, list[str]]:
-    """The labels of each stay that has any, each once."""
+    """The labels of each stay, without repetitions; stays without labels are left out."""
     return {
         stay: list(dict.fromkeys(filter(labels.__contains__, codes)))
         for stay, codes in billed.items()
@@ -172,7 +174,7 @@ def _coded(billed: Mapping[str, Sequence[str]], labels: set[str]) -> dict[str, l
 def _labels(
     billed: Iterable[Sequence[str]], release: str, top: int | None, files: _SplitFiles | None
 ) -> tuple[list[str], str]:
-    """The codes that are asked about, and how they were chosen."""
+    """The codes that are labels, and how they were chosen."""
     times = Counter(code for codes in billed for code in codes)
     if top and files and files.top_codes:
         listed = {code.replace(".", "") for code in files.top_codes}
@@ -191,7 +193,7 @@ def _labels(
 
 @dataclass(frozen=True)
 class _SplitFiles:
-    """Lists of hadm_ids by part, as they were published."""
+    """The published lists of hadm_ids by part."""
 
     name: str
     stays: Mapping[str, Sequence[str]]
@@ -200,7 +202,7 @@ class _SplitFiles:
 
     @classmethod
     def find(cls, splits: Path, release: str, icd: int, top: int | None) -> _SplitFiles:
-        """The files of one corpus. Raises NoteFormatError that says which names were looked for."""
+        """The files of one corpus. Raises NoteFormatError, which lists the expected names, where there are none."""
         kind = str(top) if top else "full"
         if release == "MIMIC-III":
             folders, feather = ("mimic3", f"mimiciii_{kind}"), f"mimiciii_{kind}_splits.feather"
@@ -220,9 +222,9 @@ class _SplitFiles:
         )
 
     def parts(self, coded: Mapping[str, object]) -> tuple[dict[str, list[str]], str]:
-        """The stays of each part that have codes, and where they are from, for a report.
+        """The stays of each part that have codes, and a sentence on their source for a report.
 
-        Raises NoteFormatError where a part has none.
+        Raises NoteFormatError where a part has no such stay.
         """
         parts = {part: [stay for stay in self.stays[part] if stay in coded] for part in PARTS}
         if empty := [part for part in PARTS if not parts[part]]:
@@ -235,7 +237,7 @@ class _SplitFiles:
 
 
 def _lines(path: Path) -> list[str]:
-    """The first field of each line, each once."""
+    """The first field of each line, without repetitions."""
     lines = (line.split(",")[0].strip().strip('"') for line in path.read_text(encoding="utf-8").splitlines())
     return list(dict.fromkeys(filter(None, lines)))
 
@@ -262,9 +264,9 @@ def _drawn(
     shares: Sequence[float],
     seed: int,
 ) -> dict[str, list[str]]:
-    """Parts of whole patients in these shares, each code spread evenly (`stratified_parts`)."""
+    """Parts of whole patients in these shares, stratified by code (`stratified_parts`)."""
     column = {label: number for number, label in enumerate(labels)}
-    codes: dict[str, list[int]] = {}  # of each patient, in the order that patients are placed in
+    codes: dict[str, list[int]] = {}  # of each patient; patients are in random order
     for stay in np.random.default_rng(seed).permutation(list(coded)).tolist():
         codes.setdefault(patients[stay], []).extend(column[code] for code in coded[stay])
     counts = label_counts(list(codes.values()), len(labels))
@@ -279,6 +281,6 @@ def _drawn_rule(shares: Sequence[int], seed: int) -> str:
     """How parts were drawn, for a report."""
     sizes = " : ".join(f"{share:,}" for share in shares)
     return (
-        f"parts drawn anew, not the public ones: patients {sizes}, stratified by code, seed {seed}; figures do not "
-        "compare with published ones"
+        f"parts drawn anew, not the public ones: patients {sizes}, stratified by code, seed {seed}; figures "
+        "cannot be compared with published ones"
     )

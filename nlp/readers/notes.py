@@ -1,11 +1,11 @@
-"""Notes from files: one validated note table from every supported format, streaming.
+"""Notes from files: a stream of validated batches, the same for every supported format.
 
     reader = NoteReader("notes/*.jsonl.gz", on_dead_letter=print)
     for batch in reader: ...                            # pyarrow record batches of NOTES_SCHEMA
 
-Sources: parquet, CSV, TSV, JSON lines (each also .gz and .zst), folders of .txt, FHIR R4 bulk exports,
-MIMIC-III, MIMIC-IV. A note that cannot be used is a dead letter and the rest goes on; a source that cannot be
-used is a NoteFormatError. Neither ever quotes note text.
+Sources: parquet, CSV, TSV, JSON lines (each also .gz and .zst), folders of .txt, FHIR R4 bulk exports, MIMIC-III,
+MIMIC-IV. A note that cannot be used becomes a dead letter, and reading goes on. A source that cannot be used raises
+NoteFormatError. Neither quotes note text.
 """
 
 from __future__ import annotations
@@ -44,24 +44,25 @@ TABLES = {
     ".txt": "text",
 }
 BATCH_CHARACTERS = (
-    32_000_000  # a batch ends here even if it has few notes: 2,000 notes of 1 MB are too many at once
+    32_000_000  # a batch with more ends, even if it has few notes: 2,000 notes of 1 MB need too much memory
 )
 
 
 class NoteReader:
-    """Reads `source` (file, folder or glob) as validated batches of NOTES_SCHEMA; may be iterated again.
+    """Reads `source` (file, folder or glob) as validated batches of NOTES_SCHEMA. It can be iterated several times.
 
-    - Text is untouched: line ends and control characters stay; only a byte order mark at a file's start goes.
-      A FHIR Composition has no text of its own: one is put together, and `composed` is true.
-    - `patient_id` is the note id where there is none. A date that is not ISO 8601 is null. Codes are null
-      where the note says nothing of them, an empty list where it says that there are none. Evidence is null
-      where no column of it is named. Words for null (NULLS) are no id, no patient and no code.
-    - Memory does not grow with the number of notes: the ids seen so far, which find duplicates, live in a
-      temporary SQLite table on disk (exact, private, gone at the end; a set would take 100 bytes a note).
-      Only the code tables of MIMIC and FHIR are held in memory: they grow with the admissions.
+    - Text is not changed: line ends and control characters stay. Only a byte order mark at the start of a file is
+      removed. A FHIR Composition has no text of its own: its text is composed from its sections, and `composed` is
+      true.
+    - `patient_id` is the note id where there is no patient id. A date that is not ISO 8601 is null. Codes are null
+      where they are not given, and an empty list where the note is known to have none. Evidence is null where no
+      column is named for it. Words for null (NULLS) count as missing ids, patients and codes.
+    - Memory does not grow with the number of notes. The ids seen so far, which find duplicates, are in a temporary
+      SQLite table on disk; a set would take 100 bytes a note. Only the codes of MIMIC and FHIR are held in memory,
+      which grow with the number of admissions.
 
-    Raises NoteFormatError: here where the source has nothing readable or mixes formats, on iteration where a
-    file is broken or lacks a column. A note that cannot be used goes to `on_dead_letter`.
+    A note that cannot be used goes to `on_dead_letter`. Raises NoteFormatError when it is made, where the source has
+    nothing readable or mixes formats; and when it is iterated, where a file is broken or lacks a column.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class NoteReader:
 
     @property
     def fraction_read(self) -> float:
-        """Share of the source that is read, from 0 to 1, for progress bars."""
+        """Share of the source that has been read, from 0 to 1, for progress bars."""
         done = sum(self._sizes[: self._files_done]) + self._progress.position()
         total = sum(self._sizes)
         return min(1.0, done / total) if total else float(self._files_done == len(self._sizes))
@@ -121,7 +122,7 @@ def read_notes(
 
 
 def _detect(source: str | Path, settings: NoteSettings) -> NoteSource:
-    """The format of a source, from the names of its files; a header or a first line tells MIMIC and FHIR."""
+    """The format of a source, by the names of its files. MIMIC is known by a header, FHIR by a first line."""
     files, root = _files(Path(source).expanduser())
     kinds: dict[str, list[Path]] = {}
     for path in files:
@@ -150,7 +151,7 @@ def _detect(source: str | Path, settings: NoteSettings) -> NoteSource:
 
 
 def _files(source: Path) -> tuple[list[Path], Path]:
-    """Every file of the source in order, and the folder that .txt ids are relative to."""
+    """Every file of the source in order, and the folder to which the ids of .txt notes are relative."""
     if source.is_file():
         return [source], source.parent
     if source.is_dir():
@@ -165,7 +166,7 @@ def _files(source: Path) -> tuple[list[Path], Path]:
 
 
 def _guarded(path: Path, source: NoteSource, progress: ReadPosition) -> Iterator[RawNote | DeadLetter]:
-    """The raw notes of a file; what a decoder raises is replaced, for it can hold note text."""
+    """The raw notes of a file. Errors of decoders are replaced, because their messages can quote note text."""
     items = source.read(path, progress)
     while True:
         failure = None
@@ -182,6 +183,6 @@ def _guarded(path: Path, source: NoteSource, progress: ReadPosition) -> Iterator
                 else "is it complete?"
             )
             failure = f"{path}: cannot be read as {source.name} ({type(error).__name__}: {why})"
-        if failure is not None:  # outside the except block, so that no context is kept
+        if failure is not None:  # outside the except block, so that the new error does not hold the old one
             raise NoteFormatError(failure)
         yield item

@@ -1,4 +1,4 @@
-"""Notes in tables and text files: parquet, CSV, TSV, JSON lines, .txt; and which column is which."""
+"""Notes in tables and text files: parquet, CSV, TSV, JSON lines, .txt. Also chooses the columns."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from rubricator.nlp.readers.files import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FIELD_LIMIT = 1 << 28  # characters of one CSV field; beyond it, a quote was never closed
-ROWS_FOR_COLUMNS = 1000  # JSON lines that are looked at before the columns are chosen
+FIELD_LIMIT = 1 << 28  # characters of one CSV field; in a longer one a quote was never closed
+ROWS_FOR_COLUMNS = 1000  # JSON lines that are read before the columns are chosen
 
-# Names as `_plain` leaves them, in order of preference.
+# Usual column names, normalised by `_plain`, in order of preference.
 # fmt: off
 ID_NAMES = (
     "noteid", "documentid", "docid", "reportid", "noteuid", "rowid", "id", "uid", "uuid",
@@ -61,18 +61,18 @@ TYPE_NAMES = (
     "notetype", "notecategory", "category", "documenttype", "doctype", "reporttype", "type",
 )
 # fmt: on
-CODES_AS_NUMBERS = "codes must be strings, for as numbers 003.1 and 3.10 both lose what they were"
+CODES_AS_NUMBERS = "write codes as strings: as numbers, 003.1 and 3.10 are both 3.1"
 
 
 Column = Annotated[str, Field(min_length=1)] | None
 
 
 class NoteSettings(BaseModel):
-    """Columns of a note table. None: guessed from the names.
+    """Columns of a note table. A column that is None is guessed by the usual names, except `evidence_column`.
 
-    evidence_column: spans that codes were given for, as a list of objects with `code` and `start` and `end`, or
-    `spans` ([[start, end], …]) where a mention has several parts; a string holds such a list as JSON. Half-open offsets
-    into the text. Other keys do not matter, and `begin` is a `start`.
+    evidence_column: the evidence spans of the codes. A value is a list of objects, or a string with such a list as
+    JSON. An object has `code`, and either `start` (or `begin`) and `end`, or, for a mention of several parts, `spans`
+    ([[start, end], …]). Offsets are half-open string offsets into the text. Other keys are ignored.
     """
 
     model_config = ConfigDict(
@@ -85,7 +85,7 @@ class NoteSettings(BaseModel):
     codes_column: Column = Field(default=None, description="Codes of the note.")
     evidence_column: Column = Field(
         default=None,
-        description="Spans that codes were given for (never guessed): list of objects with code, and start and end or "
+        description="Evidence spans of the codes (never guessed): list of objects with code, and start and end or "
         "spans.",
     )
 
@@ -104,10 +104,10 @@ class Columns:
 
 
 def choose_columns(path: Path, found: Iterable[str], settings: NoteSettings) -> Columns:
-    """Which column is which: as the settings say, else by the usual names.
+    """The column of each field: as the settings say, else by the usual names.
 
-    Raises NoteFormatError, with the columns found, where the id, the text or a column of the settings is
-    missing, or where several could be the text or the codes and none is the obvious one.
+    Raises ColumnError, which lists the columns, where the id, the text or a column of the settings is missing, or where
+    several columns could be meant.
     """
     names = list(found)
     choose = _ColumnChooser(path, names)
@@ -147,7 +147,7 @@ class _ColumnChooser:
                 n for n in self.names if n.lower() == wanted.lower()
             ]
             if len(same) != 1:
-                problem = "is missing" if not same else "stands there more than once"
+                problem = "is missing" if not same else "is there more than once"
                 raise ColumnError(
                     f"{self.path}: column {wanted!r} ({argument}) {problem}; columns are {listed(self.names)}",
                     argument,
@@ -162,7 +162,7 @@ class _ColumnChooser:
         if len(rivals) > 1:
             raise ColumnError(
                 f"{self.path}: {len(rivals)} columns could be the {what}: {listed(rivals)}"
-                + (f"; name the right one ({argument})" if argument else "; leave one of that name"),
+                + (f"; name the right one ({argument})" if argument else "; keep only one of them"),
                 argument,
             )
         return rivals[0]
@@ -173,7 +173,7 @@ def _plain(name: str) -> str:
 
 
 class TableFiles:
-    """Parquet, CSV/TSV or JSON lines files, each with an id and a text column."""
+    """Parquet, CSV, TSV or JSON lines files, each with an id column and a text column."""
 
     def __init__(self, name: str, files: list[Path], settings: NoteSettings) -> None:
         self.name = name
@@ -186,7 +186,7 @@ class TableFiles:
 
 
 class TextFiles:
-    """One note per .txt file; its id is the path under `root` without the suffix."""
+    """One note per .txt file. The note id is the path under `root` without the suffix."""
 
     name = "text"
 
@@ -202,10 +202,10 @@ class TextFiles:
 
 
 def csv_rows(path: Path, progress: ReadPosition | None = None) -> Iterator[list[str] | str]:
-    """The header, then each data row as strings; a row of another length is the reason as a string.
+    """The header, then each data row as a list of strings; for a row of another length, the reason as a string.
 
-    Bytes that are not UTF-8 come as lone surrogates. Line ends inside quotes are kept as they are.
-    Raises NoteFormatError at a quote in the wrong place: the next line may be in the middle of a note.
+    Bytes that are not UTF-8 become lone surrogates. Line ends inside quotes are kept as they are.
+    Raises NoteFormatError at a quote in the wrong place, because the next line may be in the middle of a note.
     """
     csv.field_size_limit(FIELD_LIMIT)
     with open_bytes(path, progress) as stream:
@@ -225,7 +225,7 @@ def csv_rows(path: Path, progress: ReadPosition | None = None) -> Iterator[list[
                 broken = True
             if header is None:
                 if broken or not all(map(is_unicode, row)):
-                    raise NoteFormatError(f"{path}: its first line is no CSV header in UTF-8")
+                    raise NoteFormatError(f"{path}: its first line is not a CSV header in UTF-8")
                 header = row
                 yield header
             elif broken:
@@ -241,7 +241,10 @@ def csv_rows(path: Path, progress: ReadPosition | None = None) -> Iterator[list[
 
 
 def json_rows(path: Path, progress: ReadPosition | None = None) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """Each line that is not blank, with its number: the JSON object, or the reason why it is none."""
+    """The number of each line that is not blank, and its JSON object, or the reason why it has none.
+
+    Raises NoteFormatError where the file is one JSON array.
+    """
     with open_bytes(path, progress) as stream:
         if stream.peek(1 << 10).lstrip()[:1] == b"[":
             raise NoteFormatError(
@@ -307,7 +310,7 @@ def _json_lines_notes(
         if isinstance(row, str):
             yield DeadLetter(str(path), number, None, row)
             continue
-        if columns is None or not row.keys() <= known.keys():  # a field that the first rows left out
+        if columns is None or not row.keys() <= known.keys():  # a field that earlier rows did not have
             known.update(dict.fromkeys(row))
             columns = choose_columns(path, known, _fixed(settings, columns))
         yield RawNote(
@@ -323,7 +326,7 @@ def _json_lines_notes(
 
 
 def _fixed(settings: NoteSettings, columns: Columns | None) -> NoteSettings:
-    """The settings with what is already chosen, so that a later column cannot make it ambiguous."""
+    """The settings with the columns chosen so far, so that a column found later cannot make them ambiguous."""
     if columns is None:
         return settings
     return NoteSettings(
@@ -341,7 +344,7 @@ def _parquet_notes(
     import pyarrow.parquet as pq
 
     size = path.stat().st_size
-    # buffered: a column chunk is read page by page, so that one huge row group does not fill the memory
+    # buffered: a column chunk is read page by page, so that a huge row group does not fill the memory
     with open_seekable(path) as plain, pq.ParquetFile(plain, buffer_size=1 << 20, pre_buffer=False) as file:
         fields = _fields(path, file.schema_arrow, settings)
         number, total = 0, max(1, file.metadata.num_rows)
@@ -353,7 +356,7 @@ def _parquet_notes(
 
 
 def frame_notes(frame: pa.Table, settings: NoteSettings, path: Path) -> Iterator[RawNote]:
-    """The notes of a table in memory; the row number is the id where no column is one. path: for errors."""
+    """The notes of a table in memory. Row numbers are the note ids where there is no id column. path: for errors."""
     names = set(frame.column_names)
     if settings.id_column is None and not any(_plain(name) in ID_NAMES for name in names):
         ids = next(
@@ -370,7 +373,7 @@ def frame_notes(frame: pa.Table, settings: NoteSettings, path: Path) -> Iterator
 
 
 def _fields(path: Path, schema: pa.Schema, settings: NoteSettings) -> list[str | None]:
-    """The columns as RawNote has them."""
+    """The columns in the order of the fields of RawNote."""
     columns = choose_columns(path, schema.names, settings)
     _check_types(path, schema, columns)
     return [
@@ -390,7 +393,7 @@ def _rows(batch: pa.RecordBatch, fields: Sequence[str | None]) -> Iterator[tuple
 
 
 def _values(column: Any) -> list[object]:
-    """A column as Python values; strings that are not UTF-8 get lone surrogates instead of an exception."""
+    """A column as Python values. Bytes that are not UTF-8 become lone surrogates instead of raising."""
     import pyarrow as pa
 
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
@@ -414,7 +417,7 @@ def _is_text(kind: Any) -> bool:
 
 
 def _check_types(path: Path, schema: Any, columns: Columns) -> None:
-    """Refuses columns whose type has already lost what the notes said, such as codes that became numbers."""
+    """Raises NoteFormatError for a column whose type has lost information, such as codes that became numbers."""
     import pyarrow as pa
 
     def kind(name: str) -> Any:

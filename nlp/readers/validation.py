@@ -1,4 +1,4 @@
-"""What a note must be to be used, whatever file it comes from: rows of NOTES_SCHEMA, or dead letters."""
+"""Validation of notes, the same for all formats: a raw note becomes a row of NOTES_SCHEMA or a dead letter."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ NOTES_SCHEMA = pa.schema(
         pa.field("written_on", pa.date32()),
         pa.field("note_type", pa.string()),
         pa.field("codes", pa.list_(pa.string())),
-        pa.field(  # text[start:end] is why this code was given
+        pa.field(  # text[start:end] is evidence for the code
             "evidence",
             pa.list_(pa.struct([("code", pa.string()), ("start", pa.int32()), ("end", pa.int32())])),
         ),
-        pa.field("composed", pa.bool_()),  # the text stands in no file: its reader put it together
+        pa.field("composed", pa.bool_()),  # the text is in no file: the reader composed it
     ]
 )
 LONGEST_ID = 512
-NULLS = {"NULL", "NaN", "nan", "None", "<NA>", r"\N"}  # as databases and pandas write what is missing
+NULLS = {"NULL", "NaN", "nan", "None", "<NA>", r"\N"}  # how databases and pandas write missing values
 
 Marked = list[tuple[str, int, int]]  # code, start, end
 
@@ -52,7 +52,10 @@ class ValidNote(NamedTuple):
 
 
 def validated(path: Path, raw: RawNote, seen: SeenIds) -> ValidNote | DeadLetter:
-    """The note as a row, or why it cannot be used. Raises NoteFormatError where codes came as numbers."""
+    """The note as a row, or as a dead letter with the reason. Raises NoteFormatError where codes are numbers.
+
+    path: for messages. seen: the note ids so far; a second note with the same id is a dead letter.
+    """
     note_id = _identifier(raw.note_id)
     patient = None if _is_null(raw.patient_id) else raw.patient_id
 
@@ -60,19 +63,19 @@ def validated(path: Path, raw: RawNote, seen: SeenIds) -> ValidNote | DeadLetter
         return DeadLetter(str(path), raw.row, note_id, reason)
 
     if note_id is None:
-        return dead(f"the note id is missing, or is no string or integer of up to {LONGEST_ID} characters")
+        return dead(f"the note id is missing, or not a string or integer of up to {LONGEST_ID} characters")
     text = raw.text
     if text is None or text == "":
         return dead("the text is empty")
     if not isinstance(text, str):
-        return dead(f"the text is no string but {type(text).__name__}")
+        return dead(f"the text is not a string but {type(text).__name__}")
     if not is_unicode(text):
         return dead("the text is invalid UTF-8")
     if text.isspace():
         return dead("the text is empty")
     patient_id = note_id if patient is None or patient == "" else _identifier(patient)
     if patient_id is None:
-        return dead(f"the patient id is no string or integer of up to {LONGEST_ID} characters")
+        return dead(f"the patient id is not a string or integer of up to {LONGEST_ID} characters")
     codes = _codes(raw.codes)
     if isinstance(codes, _NotStrings):
         raise NoteFormatError(f"{path}, row {raw.row}: codes are numbers; {CODES_AS_NUMBERS}")
@@ -82,7 +85,7 @@ def validated(path: Path, raw: RawNote, seen: SeenIds) -> ValidNote | DeadLetter
     if isinstance(evidence, str):
         return dead(evidence)
     if not seen.add(note_id):
-        return dead("the note id stands for an earlier note already")
+        return dead("an earlier note has the same note id")
     written_on, note_type = _date(raw.written_on), _note_type(raw.note_type)
     return ValidNote(note_id, patient_id, text, written_on, note_type, codes, evidence, raw.composed)
 
@@ -117,11 +120,11 @@ def _note_type(value: object) -> str | None:
 
 
 class _NotStrings:
-    """Codes that came as numbers."""
+    """Stands for codes that are numbers."""
 
 
 def _codes(value: object) -> list[str] | str | _NotStrings | None:
-    """The codes of a note in order, each once; a string is why there are none."""
+    """The codes of a note in order, without repetitions; None where missing; a string: why they cannot be used."""
     if value is None:
         return None
     if isinstance(value, str):
@@ -129,18 +132,18 @@ def _codes(value: object) -> list[str] | str | _NotStrings | None:
         if not isinstance(value, list):
             return value
     if not isinstance(value, list):
-        return _NotStrings() if isinstance(value, int | float) else "the codes are no list of strings"
+        return _NotStrings() if isinstance(value, int | float) else "the codes are not a list of strings"
     if any(isinstance(code, int | float) for code in value):
         return _NotStrings()
     codes = [code.strip() for code in value if isinstance(code, str)]
     if len(codes) < len(value) or not all(map(is_unicode, codes)):
-        return "the codes are no list of strings"
+        return "the codes are not a list of strings"
     given = [code for code in dict.fromkeys(codes) if code and code not in NULLS]
     return None if not given and not NULLS.isdisjoint(codes) else given
 
 
 def _split_codes(value: str) -> list[str] | str | _NotStrings | None:
-    """Codes in one string: separated by ; | , or white space, or a list as JSON, Python or numpy print it."""
+    """Codes in one string: separated by ; | , or white space, or written as a list of JSON, Python or numpy."""
     value = value.strip()
     if not value:
         return None
@@ -148,13 +151,15 @@ def _split_codes(value: str) -> list[str] | str | _NotStrings | None:
         quoted = re.findall(r"\"([^\"]*)\"|'([^']*)'", value)
         rest = re.sub(r"\"[^\"]*\"|'[^']*'", "", value[1:-1])
         if rest.strip(" ,\n"):
-            return _NotStrings() if re.fullmatch(r"[\d.,\s]+", rest) else "the codes are no list of strings"
+            return (
+                _NotStrings() if re.fullmatch(r"[\d.,\s]+", rest) else "the codes are not a list of strings"
+            )
         return [double or single for double, single in quoted]
     return re.split(r"[;|,\s]+", value)
 
 
 def _evidence(value: object, length: int) -> Marked | str | None:
-    """What was marked in a text of this length, without empty spans; a string is why it cannot be used."""
+    """The evidence spans of a text of this length, without empty ones; a string: why they cannot be used."""
     if isinstance(value, str) and value:
         with contextlib.suppress(ValueError, RecursionError):
             value = json.loads(value)
@@ -164,9 +169,7 @@ def _evidence(value: object, length: int) -> Marked | str | None:
     for each in value if isinstance(value, list) else [None]:
         code, parts = _marked(each) if isinstance(each, dict) else (None, [])
         if not isinstance(code, str) or not is_unicode(code) or not all(map(_is_span, parts)):
-            return (
-                "the evidence is no list of objects with code and start and end, or spans [[start, end], …]"
-            )
+            return "the evidence is not a list of objects with code, and start and end or spans [[start, end], …]"
         if not all(0 <= start <= end <= length for start, end in parts):
             return "a span of the evidence is outside the text"
         spans += [(code.strip(), start, end) for start, end in parts if start < end]
@@ -196,7 +199,7 @@ def note_batch(rows: list[ValidNote]) -> pa.RecordBatch:
 
 
 class SeenIds:
-    """The note ids of a run, in a temporary SQLite file, which is private and gone at the end."""
+    """The note ids seen so far, in a temporary SQLite table, which is deleted at the end."""
 
     def __enter__(self) -> SeenIds:
         self._table = sqlite3.connect("", isolation_level=None, check_same_thread=False)
@@ -214,5 +217,5 @@ class SeenIds:
         self._table.close()
 
     def add(self, note_id: str) -> bool:
-        """False if it was there."""
+        """Adds a note id. False if it was there before."""
         return self._table.execute("INSERT OR IGNORE INTO seen VALUES (?)", (note_id,)).rowcount == 1

@@ -1,1 +1,1 @@
-"""Sections of a note: headings with their category, and the body under each."""
+"""Sections of a note: headings with their category, and the body under each heading."""

@@ -22,14 +22,15 @@ def with_bodies(
     lexicon: Lexicon,
     by_problem: Collection[str],
 ) -> list[Section]:
-    """The sections of a plain text. `closings`: offsets of signatures, boilerplate and rules, in order.
+    """The sections of a plain text. `view`: see candidates.py.
 
-    `by_problem`: the categories that stand under each problem of a note by problem.
+    `closings`: offsets where a signature, boilerplate or a drawn rule ends a section, in order. `by_problem`: the
+    categories that are repeated under each problem in a note by problem.
     """
     sections: list[Section] = []
     leads = [line + phrase.lead for (phrase, line, _, _), _, _ in headings] + [len(text)]
     last = len(headings) - 1
-    closing = 0  # the next of the closings
+    closing = 0  # the number of the next closing
     for number, ((phrase, line, _, _), category, rule) in enumerate(headings):
         start, end, after = line + phrase.start, line + phrase.end, line + phrase.after
         high = leads[number + 1]
@@ -49,9 +50,9 @@ def with_bodies(
 def _up_to_closing(
     view: str, after: int, high: int, closings: Sequence[int], at: int
 ) -> tuple[int, int, int]:
-    """What is left of view[after:high] before a closing, and the number of the next closing after closings[at].
+    """The span of view[after:high] up to the first closing from closings[at] on, and the number of the next closing.
 
-    A rule right under the heading closes nothing.
+    A rule directly under the heading does not end the section.
     """
     while at < len(closings) and closings[at] < high:
         closing = closings[at]
@@ -65,16 +66,16 @@ def _up_to_closing(
 
 
 def _body(view: str, after: int, high: int, before_title: bool) -> tuple[int, int]:
-    """The span of the body in view[after:high], without what stands around it.
+    """The span of the body in view[after:high], without blanks, colons, markup and rules around it.
 
-    before_title: what ends it may be the title of the next problem.
+    before_title: the last lines may be the title of the next problem.
     """
     body = view[after:high]
-    if body[:2] == "- ":  # the British ":-"
+    if body[:2] == "- ":  # the rest of ":-", which is British style
         after, body = after + 1, body[1:]
     body = body.rstrip()
     while body[-1:] in _DRAWN and is_rule(last_line := body[body.rfind("\n") + 1 :]):
-        body = body[: -len(last_line)].rstrip()  # before what follows
+        body = body[: -len(last_line)].rstrip()  # a rule above the next heading
     if before_title:
         body = _without_next_title(body)
     high = after + len(body) if body else min(after, high)
@@ -87,7 +88,7 @@ def _body(view: str, after: int, high: int, before_title: bool) -> tuple[int, in
 
 
 def _without_next_title(body: str) -> str:
-    """The body under one problem without the title of the next, which stands before its first heading."""
+    """The body without the title of the next problem, which precedes the first heading of that problem."""
     blank = max(body.rfind("\n\n"), 0)
     for gap in _BLANK_LINE.finditer(body, blank):
         blank = gap.start()
@@ -98,7 +99,7 @@ def _without_next_title(body: str) -> str:
 
 
 def _is_title(first: Section, lead: int, view: str) -> bool:
-    """Is the first heading, whose line begins at `lead`, only the title of the note: "OPERATIVE NOTE"?"""
+    """Whether the first heading, whose line begins at `lead`, is only the title of the note: "OPERATIVE NOTE"."""
     return (
         first.body_start == first.body_end
         and first.rule in _RULES_OF_TITLES

@@ -1,7 +1,7 @@
-"""Candidates: phrases in a note that look like headings, wherever they stand. finder.py decides which of them are.
+"""Candidates: phrases in a note that look like headings. finder.py decides which of them are headings.
 
-They are read from a *view* of the plain text, line by line. The view has the same length, with no-break spaces, odd
-line ends and pictures rewritten to plain ones, so that every offset stays what it is.
+Candidates are read line by line from a *view* of the plain text, in which plain characters replace no-break spaces,
+unusual line ends and pictures. The view has the same length, so that its offsets are those of the plain text.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from rubricator.nlp.sections.lines import (
     underlines,
 )
 
-# What a line says by itself: the heading that it begins with; whether nothing stands after it; the headings inside the
-# line, by their offsets in it; which of "rule", "page", "closing" and "title" the line may be.
+# What can be read from a line alone: the heading that it begins with; whether nothing follows this heading; the
+# headings inside the line, by their offsets in it; which of "rule", "page", "closing" and "title" the line may be.
 _Line = tuple[HeadingPhrase | None, bool, tuple[Candidate, ...], tuple[str, ...]]
 
 
 class HeadingReader:
-    """Finds what looks like a heading. Remembers lines and beginnings of lines that it has read, up to a bound."""
+    """Finds heading candidates. Readings of lines and of line beginnings are cached, up to a bound."""
 
     def __init__(self, lexicon: Lexicon) -> None:
         phrases = PhraseReader(lexicon)
@@ -41,7 +41,7 @@ class HeadingReader:
         self._lines: dict[str, _Line] = {}
 
     def view(self, text: str) -> str:
-        """The text with odd blanks, line ends and pictures rewritten at the same length."""
+        """The text with plain characters for unusual blanks, line ends and pictures. Its length does not change."""
         text = plain_lines(text)
         if "___" in text:
             text = _REDACTED.sub(_WORD_OF_THREE, text)
@@ -54,7 +54,7 @@ class HeadingReader:
         scan = _Scan()
         found = scan.found
         layout = _layout(view)
-        # a line says something else in a note that lost its lines or its small letters
+        # a line reads differently in a note that lost its line breaks or is typed in capitals
         known = self._lines if not (layout.one_line or layout.shouting) else {}
         after = 0
         for line in view.split("\n"):
@@ -88,14 +88,14 @@ class HeadingReader:
         return _as_they_count(found, layout), scan.closings
 
     def _read_lost_lines(self, content: str, position: int, begin: int, layout: Layout, scan: _Scan) -> None:
-        """What began a line, or stood alone on one, before the note lost its line breaks."""
+        """The headings and closings that had a line of their own before the note lost its line breaks."""
         if not layout.shouting:
             scan.found += self._inline.in_capitals(content, position, begin)
         scan.found += self._inline.in_columns(content, begin)
         scan.closings += self._inline.closings(content, begin)
 
     def _read_line(self, content: str, layout: Layout) -> _Line:
-        """What a line says by itself, in a note of that layout."""
+        """Reads a line alone, in a note with this layout."""
         marks: tuple[str, ...] = ()
         phrase = self._starts.before_colon(content)
         if phrase is None or phrase.begins_mark:
@@ -122,9 +122,9 @@ class HeadingReader:
     def _look_closely(
         self, content: str, word: re.Match[str], phrase: HeadingPhrase | None
     ) -> tuple[HeadingPhrase | None, tuple[str, ...]]:
-        """The heading that a line begins with, if it is one without a colon, and what else the line may be.
+        """The heading that a line begins with, also one without a colon, and what else the line may be.
 
-        `word`: the first word of the line; `phrase`: what stands before its colon, if that may be a heading.
+        `word`: the first word of the line. `phrase`: the phrase before its colon, if that may be a heading.
         """
         width = len(content)
         first, first_start = word[1], word.start(1)
@@ -155,17 +155,17 @@ class HeadingReader:
 @hides_text()
 @dataclass(slots=True)
 class _Scan:
-    """What the lines of a note have told so far."""
+    """The state of reading a note line by line."""
 
     found: list[Candidate] = field(default_factory=list)
     closings: list[int] = field(default_factory=list)
     after_blank: bool = True
-    above: str = ""  # the line above, without what precedes its first word
-    rule: int = -1  # the offset of a rule that ends a section unless the head of a page follows
-    titles: set[str] = field(default_factory=set)  # lines that named no section
+    above: str = ""  # the line above, without its leading blanks
+    rule: int = -1  # the offset of a rule that ends the section unless a page header follows; -1 for none
+    titles: set[str] = field(default_factory=set)  # lines that may be titles and name no section
 
     def add_rule(self, content: str, start: int) -> None:
-        """A rule marks the line that it underlines, or ends the section."""
+        """A rule underlines the heading on the line above, or ends the section."""
         if not underlines(content, self.above):
             self.rule = start if self.rule < 0 else self.rule
         elif self.found:
@@ -175,21 +175,21 @@ class _Scan:
         self.above = content
 
     def end_at_rule(self) -> None:
-        """No head of a page followed: the section ends where the rule is drawn."""
+        """Ends the section at the rule, because no page header followed it."""
         self.closings.append(self.rule)
         self.rule = -1
 
     def close(self, start: int) -> None:
-        """A signature or boilerplate ends the section, at the rule above it if there is one."""
+        """Ends the section at a signature or boilerplate, or at the rule above it."""
         self.closings.append(start if self.rule < 0 else self.rule)
         self.rule, self.after_blank, self.above = -1, False, ""
 
     def turn_page(self) -> None:
-        """The head or foot of a page is part of no section and ends none."""
+        """Skips a page header or footer. It does not end the section."""
         self.rule, self.after_blank, self.above = -1, True, ""
 
     def sets_aside(self, marks: tuple[str, ...], content: str, start: int) -> bool:
-        """Is the line, given what it may be by itself, none of what the note says at this place?"""
+        """Whether the line is a rule, a closing, or a page header or footer at this place. Handles it if so."""
         if "rule" in marks:
             self.add_rule(content, start)
         elif "page" in marks and self.found:
@@ -203,7 +203,7 @@ class _Scan:
         return True
 
     def repeats_title(self, content: str) -> bool:
-        """Did a title that names no section stand before, as on the head of another page?"""
+        """Whether the same title came before, as in a page header. Remembers the title."""
         if content in self.titles and self.found:
             return True
         self.titles.add(content)
@@ -216,18 +216,18 @@ def _layout(view: str) -> Layout:
 
 
 def _is_all_capitals(view: str) -> bool:
-    """Is the note typed in capitals, so that capitals set nothing off?"""
+    """Whether the note is typed in capitals, so that capitals do not mark headings."""
     word = _SMALL_LETTERS.search(view)
     return word is None or (word.start() > 200 and len(_SMALL_LETTERS.findall(view)) < len(view) / 300)
 
 
 def _is_prose(line: str) -> bool:
-    """Does the line end as a sentence does? No heading, signature or page line, unless its first word is one's."""
+    """Whether the line ends like a sentence. Then it has no heading, unless its first word may begin one."""
     return line[-1] == "." and line[-2:-1].islower() and (line[0] not in LETTER_STARTS or line[:2].isalpha())
 
 
 def _as_they_count(found: list[Candidate], layout: Layout) -> list[Candidate]:
-    """The candidates of all lines, in order, that count in a note of that layout."""
+    """The candidates that remain in a note with this layout, in order."""
     if layout.one_line:
         found = _without_overlaps(found)
     if layout.shouting:
@@ -236,7 +236,7 @@ def _as_they_count(found: list[Candidate], layout: Layout) -> list[Candidate]:
 
 
 def _in_plain_capitals(candidate: Candidate) -> Candidate | None:
-    """The candidate as it counts in a note typed in capitals, if it still does."""
+    """The candidate in a note typed in capitals; None where only its capitals made it a candidate."""
     phrase, line, alone, after_blank = candidate
     if not (phrase.colon or phrase.marked or phrase.rule in _RULES_OF_CAPITALS):
         return None
@@ -244,7 +244,7 @@ def _in_plain_capitals(candidate: Candidate) -> Candidate | None:
 
 
 def _without_overlaps(candidates: list[Candidate]) -> list[Candidate]:
-    """In order of their offsets; of two that overlap the first, of two that start together the longer one."""
+    """The candidates in order, without overlaps: the first of two is kept; of two with one start, the longer."""
     kept: list[Candidate] = []
     last = 0
     for candidate in sorted(
@@ -262,8 +262,8 @@ _MOST_KNOWN = 50_000
 _LONGEST_KNOWN_LINE = 1000  # characters; notes are copied from earlier ones line by line
 _SHORTEST_TITLE = 8
 _LONGEST_CLOSING_LINE = 400
-_FLAT_LINE = 800  # characters a line on average, above which a note has lost its line breaks
-# "___" where a name or number was taken out of MIMIC's notes: neither a rule nor markup, but a word of its sentence
+_FLAT_LINE = 800  # characters; a note with a longer average line has lost its line breaks
+# "___" replaces names and numbers in MIMIC: it is a word of its sentence, not a rule or markup
 _REDACTED = re.compile(
     r"___(?<![^\s:(,/-]___)(?!_)(?:(?=[^\S\n]?[^\s_])(?!\S[^\n_]{0,60}\S___(?!\w))|(?<=[^\s_] ___)(?!\w))"
 )

@@ -1,7 +1,7 @@
-"""Headed sections of a clinical note, found on the raw text: headings with their category and the body under each.
+"""Headed sections of a clinical note: headings with their category, and the body under each heading.
 
-candidates.py reads what looks like a heading. Here the context decides: guards, S/O/A/P sets, and the section that is
-open (placement.py). bodies.py tells where the body under a heading begins and ends.
+candidates.py reads heading candidates. This module decides by their context which of them are headings: by guards,
+S/O/A/P sets, and the section that is open at the candidate (placement.py). bodies.py finds the bodies.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["CONFIDENCE", "SECTIONS_SCHEMA", "RejectedHeading", "Section", "Secti
 
 
 class SectionFinder:
-    """Finds the headed sections of notes. Cheap to pickle: what it remembers of seen notes stays behind."""
+    """Finds the headed sections of notes. Its pickle is small, because its caches are left out."""
 
     def __init__(self, lexicon: Lexicon | None = None) -> None:
         self.lexicon = Lexicon.load() if lexicon is None else lexicon
@@ -41,11 +41,11 @@ class SectionFinder:
         return SectionFinder, (self.lexicon,)
 
     def find(self, text: str) -> list[Section]:
-        """The sections of a note in order; they never overlap. Never raises on any text."""
+        """The sections of a note in order, without overlaps. Offsets point into the text as given. Never raises."""
         return self.find_with_rejected(text)[0]
 
     def find_with_rejected(self, text: str) -> tuple[list[Section], list[RejectedHeading]]:
-        """The sections, and the headings of the lexicon that a guard or their place refused."""
+        """The sections, and the headings of the lexicon that were refused, by a guard or as a part of a section."""
         plain = read_plain(text)
         view = self._reader.view(plain.text)
         candidates, closings = self._reader.candidates(view)
@@ -59,12 +59,12 @@ class SectionFinder:
         ]
 
     def _decide(self, view: str, candidates: list[Candidate]) -> tuple[list[Heading], list[RejectedHeading]]:
-        """Which candidates are headings of sections, and which are none though the lexicon knows them."""
+        """The candidates that are headings of sections, and the refused ones that the lexicon knows."""
         headings: list[Heading] = []
         rejected: list[RejectedHeading] = []
         letters: dict[int, str] | None = None
         parent = OpenSection()
-        listed = -1  # where the last item of a list ends that is no heading
+        listed = -1  # where the last list item that is not a heading ends; -1 for none
         for candidate in candidates:
             phrase, line, alone, after_blank = candidate
             category, rule = phrase.category, phrase.rule
@@ -104,7 +104,7 @@ class SectionFinder:
 def _ask_guards(
     view: str, candidate: Candidate, category: str | None, rejected: list[RejectedHeading]
 ) -> tuple[str | None, bool]:
-    """The category that guards leave to a candidate, and whether it may begin an unknown section without one."""
+    """The category of a candidate after its guards, and whether it may begin an unknown section if it has none."""
     phrase, line, *_ = candidate
     begin, end = line + phrase.start, line + phrase.end
     may_begin = True
@@ -119,7 +119,7 @@ def _ask_guards(
 
 
 def _as_given(plain: PlainText, section: Section) -> Section:
-    """The section of the plain text by its offsets into the text as given."""
+    """A section of the plain text, with offsets into the text as given."""
     heading = plain.span_given(section.heading_start, section.heading_end)
     body = plain.span_given(section.body_start, section.body_end)
     return section._replace(

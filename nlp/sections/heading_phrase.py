@@ -1,4 +1,4 @@
-"""A phrase that looks like a heading: how it stands in its line, and what the lexicon says of it by itself."""
+"""A phrase that looks like a heading: its form and place in the line, and what the lexicon says about it."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from rubricator.nlp.words.tokens import LETTER
 @hides_text("category", "rule", "refused")
 @dataclass(frozen=True, slots=True)
 class HeadingPhrase:
-    """What the beginning of a line, or a clause inside it, says; offsets count from the start of the text read."""
+    """A phrase at the beginning of a line or of a clause. Offsets count from the start of the line or the clause."""
 
     lead: int  # where the bullet, enumerator or markup begins
     start: int
     end: int
-    after: int
+    after: int  # where the text that follows the phrase and its colon or markup begins
     text: str
-    category: str | None  # None: not in the lexicon
-    rule: str
-    caps: bool
-    item: bool  # stands behind a bullet or an enumerator
+    category: str | None  # None: not in the lexicon, or a single letter
+    rule: str  # how it was recognised, a key of section.CONFIDENCE
+    caps: bool  # in capitals
+    item: bool  # follows a bullet or an enumerator
     depth: int  # level of a markdown heading, 0 for none
     marked: bool  # bold, markdown or HTML heading
     colon: bool
-    topic: bool  # a body system or a usual problem
-    ends_as_heading: bool  # its last word ends headings of the lexicon too
-    begins_mark: bool  # perhaps a signature, boilerplate or the head of a page
-    guards: Guards | None  # those that may still refuse it, by what stands around it
-    refused: str | None  # a guard's reason code, for a phrase that only ends as a heading does: "Meal plan"
+    topic: bool  # a body system or a common problem
+    ends_as_heading: bool  # its last word is the last word of some heading of the lexicon
+    begins_mark: bool  # perhaps a signature, boilerplate or a page header
+    guards: Guards | None  # the guards that may refuse it, by the text around it
+    refused: str | None  # the reason code of a guard, for a phrase that only ends like a heading: "Meal plan"
 
 
-# A phrase, the offset that its offsets count from, whether nothing stands after it on its line, and whether it stands
-# after a blank line.
+# A phrase; the offset in the note that its offsets count from; whether nothing follows it on its line; whether it
+# follows a blank line.
 Candidate = tuple[HeadingPhrase, int, bool, bool]
 
 
 class Named(NamedTuple):
-    """What a phrase names, and the rule that recognised it."""
+    """The category that a phrase names, and the rule that recognised it."""
 
     category: str | None  # None: not in the lexicon, or a single letter
     rule: str
@@ -64,7 +64,7 @@ NOT_SET_OFF, BEFORE_COLON = Setting(), Setting(colon=True)
 
 
 class PhraseReader:
-    """Asks the lexicon all that is told by a phrase alone."""
+    """Looks up in the lexicon what can be said about a phrase alone."""
 
     def __init__(self, lexicon: Lexicon) -> None:
         self.lexicon = lexicon
@@ -73,7 +73,7 @@ class PhraseReader:
     def read(
         self, text: str, named: Named, *, lead: int, begin: int, after: int, setting: Setting = NOT_SET_OFF
     ) -> HeadingPhrase:
-        """The phrase `text`, which stands at `begin`; what follows it stands at `after`."""
+        """The phrase `text` at offset `begin`. The text after it begins at `after`, its bullet or markup at `lead`."""
         category = named.category
         guarded = category or letter_categories().get(text.upper())
         caps = text.isupper()
@@ -102,7 +102,7 @@ class PhraseReader:
         return word is not None and (word[1] in self.closing_words or word[1] in self.page_words)
 
 
-EDGE = " \t\n:*_"  # around a heading or a body, and no part of it
+EDGE = " \t\n:*_"  # characters around a heading or a body that are not part of it
 LETTERS = frozenset("SOAPIERDBFGsoapierdbfg")  # single letters that may be headings; see letter_sets.toml
 LETTER_CLASS = "[SOAPIERDBFG]"
 SHORT_NAMES = frozenset(

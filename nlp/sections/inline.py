@@ -1,4 +1,4 @@
-"""Headings inside a line: before a further colon, and in notes that lost their line breaks."""
+"""Headings inside a line: before a colon, and in notes that lost their line breaks."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from rubricator.nlp.words.tokens import LETTER_OR_DIGIT, word_set
 
 
 class Layout(NamedTuple):
-    """How a note was typed and stored, which decides what else may be a heading in it."""
+    """The layout of a note, which decides what may be a heading in it."""
 
     flat: bool  # it lost its line breaks: a line holds whole sections
     one_line: bool  # it is flat, or has a single line
-    shouting: bool  # it is typed in capitals, so that they set nothing off
+    shouting: bool  # it is typed in capitals, so that capitals do not mark headings
 
 
 class InlineHeadings:
-    """Reads the headings inside lines. Remembers clauses that it has read, up to a bound."""
+    """Reads the headings inside lines. Readings of clauses are cached, up to a bound."""
 
     def __init__(self, phrases: PhraseReader) -> None:
         self._phrases = phrases
@@ -42,9 +42,9 @@ class InlineHeadings:
         self._known: dict[tuple[str, bool, bool, Layout], HeadingPhrase | None] = {}
 
     def before_colons(self, line: str, position: int, layout: Layout) -> tuple[Candidate, ...]:
-        """The headings before the colons of a line from `position` on, where its own heading ends.
+        """The headings before colons of a line, from `position` on, where the heading that begins the line ends.
 
-        Those that the lexicon does not know count only where line breaks were lost.
+        Headings that the lexicon does not know count only where line breaks were lost.
         """
         colon = line.find(":", position)
         if colon < 0:
@@ -63,7 +63,10 @@ class InlineHeadings:
         return tuple(found)
 
     def _clause(self, line: str, position: int, colon: int, layout: Layout) -> int:
-        """Where the clause before a colon begins, if its first or its last word is one of a heading; else -1."""
+        """Where the clause before a colon begins, if a heading may begin with its first or end with its last word.
+
+        Else -1.
+        """
         end = colon - 1 if line.startswith(" :", colon - 1) else colon
         low = max(position, colon - LONGEST_PHRASE)
         last_words = self._lexicon.last_words
@@ -71,7 +74,7 @@ class InlineHeadings:
         known = word in last_words or word.lower() in last_words or (layout.flat and word.isupper())
         if not known and word and not word.isalnum():
             known = word[-1] in ")*" or _last_letters(word) in last_words
-        # only what follows the last sentence can be a heading
+        # a heading begins after the last sentence
         low = max(low, line.rfind(". ", low, colon), line.rfind("  ", low, end), line.rfind("; ", low, colon))
         if not known:
             first = _FIRST_LETTERS.match(line, low, colon)
@@ -88,9 +91,9 @@ class InlineHeadings:
         return phrase
 
     def _read(self, clause: _Clause, run_on: bool, layout: Layout) -> HeadingPhrase | None:
-        """The heading that a clause ends with: it begins after a sentence, a blank of two or in capitals.
+        """The heading at the end of a clause. It begins after a sentence or two blanks, or is in capitals.
 
-        run_on: the line holds several sections, so that one begins without a full stop before it.
+        run_on: the line has several sections, so that a heading may follow a text without a full stop.
         """
         text, end = clause.text, clause.end
         last = text.rfind(" ", 0, end) + 1
@@ -112,9 +115,9 @@ class InlineHeadings:
         return self._titled_end(clause) if run_on else None
 
     def _in_capitals(self, clause: _Clause, begin: int, *, flat: bool) -> HeadingPhrase | None:
-        """The heading in a run of capitals that ends the clause.
+        """The heading in a run of capitals at the end of the clause.
 
-        A run after a sentence is one heading, known or not, or one that stands before another.
+        A run after a sentence is the first of two headings, or a single heading that the lexicon need not know.
         """
         text, end = clause.text, clause.end
         if clause.after_sentence and begin in clause.starts:
@@ -124,7 +127,7 @@ class InlineHeadings:
             return found
         if self._lexicon.refusal(text[begin:end]):
             return None
-        for word in _WORD.finditer(text, begin, end):  # the longest end of the run that is a heading
+        for word in _WORD.finditer(text, begin, end):  # the longest heading that ends the run
             phrase = text[word.start() : end]
             match = self._lexicon.match(phrase, loose=word.start() == begin)
             if match is not None and (len(phrase) > 2 or phrase in SHORT_NAMES):
@@ -143,7 +146,7 @@ class InlineHeadings:
         return None
 
     def _titled_end(self, clause: _Clause) -> HeadingPhrase | None:
-        """The longest run of capitalised words that ends a clause and names a section."""
+        """The longest run of capitalised words at the end of a clause that names a section."""
         words = list(_WORD.finditer(clause.text, 0, clause.end))
         for number in range(max(0, len(words) - MOST_TITLE_WORDS), len(words)):
             begin = words[number].start()
@@ -183,7 +186,7 @@ class InlineHeadings:
             yield self._phrases.read(phrase, named, lead=begin, begin=begin, after=after), start, False, True
 
     def in_columns(self, line: str, start: int) -> Iterator[Candidate]:
-        """Names of sections between runs of blanks, in a note whose line ends became such."""
+        """Names of sections between runs of blanks, in a note whose line ends became blanks."""
         for begin in _places(_BLANKS, line):
             column = _COLUMN.match(line, begin)
             if column is None:
@@ -203,7 +206,7 @@ class InlineHeadings:
                 yield found, start, False, True
 
     def closings(self, line: str, start: int) -> Iterator[int]:
-        """Where a signature or boilerplate begins, in a note that lost its line ends."""
+        """Where signatures and boilerplate begin, in a note that lost its line breaks."""
         for begin in _places(_GAP, line):
             words = line[begin : begin + _LONGEST_CLOSING]
             word = FIRST_WORD.match(words) if _CLAUSE_START.match(words) else None
@@ -217,23 +220,23 @@ class InlineHeadings:
 
 @hides_text()
 class _Clause(NamedTuple):
-    """What stands before a colon inside a line, and where in it a heading may begin."""
+    """The text before a colon inside a line, and where in it a heading may begin."""
 
     text: str
-    end: int  # of its words
+    end: int  # where its words end
     starts: list[int]
-    after_sentence: bool  # a sentence or the like ends inside it
+    after_sentence: bool  # a sentence ends inside it, or another mark separates its parts
 
 
 def _clause_before_colon(text: str, at_start: bool) -> _Clause:
-    """The clause; at_start: a heading may begin where it does."""
+    """The clause. at_start: a heading may begin at its start."""
     end = len(text.rstrip(_EDGE_AFTER))
     starts = [0] if at_start else []
     after_sentence = False
     bracket = text.rfind("(") if text.endswith(")", 0, end) else end
     for mark in _BOUNDARY.finditer(text, 0, bracket):
         if mark.end() < end:
-            if not starts or mark[0].strip() not in _DASHES:  # what stands before a dash may belong to it
+            if not starts or mark[0].strip() not in _DASHES:  # the heading may begin before a dash
                 starts.clear()
             starts.append(mark.end())
             after_sentence = True
@@ -241,7 +244,7 @@ def _clause_before_colon(text: str, at_start: bool) -> _Clause:
 
 
 def _places(gaps: re.Pattern[str], line: str) -> list[int]:
-    """Where the line begins, and what follows each gap."""
+    """The offsets of the beginning of the line and of the text after each gap."""
     return [0, *(gap.end() for gap in gaps.finditer(line))]
 
 
@@ -277,6 +280,6 @@ _CAPITALS_INSIDE = re.compile(
     r"[A-Z](?:(?<=[.!?;)] [A-Z])|(?<=  [A-Z]))"
     r"(?:[A-Z]{2}[A-Z/&]*(?: (?:[A-Z/&]{2,}|&|/))*(?=\s+(?:\d|[A-Z][a-z]|[-–—]))|(?<=[SOAP])(?=\s?[-–—] ))"
 )
-# a search for what begins with one of a set of characters is the quickest: what stands before it is looked at after
+# The lookbehind comes after the first character, because a search for a set of first characters is fastest.
 _GAP = re.compile(r"\s(?:(?<=[.!?)]\s)\s*|\s+)")
 _CLAUSE_START = re.compile("[A-Za-z/*_–—-]")

@@ -1,4 +1,4 @@
-"""Single letters on the margin of a note, S/O/A/P and the like: headings only where they make an ordered set.
+"""Single letters as headings, such as S/O/A/P. They are headings only where they form an ordered set.
 
 The sets are data (letter_sets.toml).
 """
@@ -27,7 +27,7 @@ def letter_categories() -> dict[str, str]:
 
 
 def letters_of_sets(view: str, candidates: list[Candidate], lettered: Collection[str]) -> dict[int, str]:
-    """Offsets of the single letters that make an ordered set, S/O/A/P or another one, with their categories.
+    """Offsets of the single letters that form an ordered set, S/O/A/P or another one, with their categories.
 
     `lettered`: categories whose parts may be numbered A., B., …
     """
@@ -53,12 +53,12 @@ def letters_of_sets(view: str, candidates: list[Candidate], lettered: Collection
 
 @hides_text("under")
 class _Letter(NamedTuple):
-    """A letter on the margin, or a heading that stands for one; `phrase` is None for the latter."""
+    """A single letter, or a heading that stands for one, for which `phrase` is None."""
 
     name: str
     phrase: HeadingPhrase | None
     start: int
-    under: str | None  # the category of the section that it stands in
+    under: str | None  # the category of the last heading before it that counts as no letter
 
 
 def _letters(view: str, candidates: list[Candidate]) -> Iterator[_Letter]:
@@ -81,20 +81,20 @@ def _letters(view: str, candidates: list[Candidate]) -> Iterator[_Letter]:
 
 
 class _Runs:
-    """Letters in the order of S, O, A, P, one run after another."""
+    """Collects runs of letters in the order S, O, A, P."""
 
     def __init__(self, lettered: Collection[str]) -> None:
-        self.accepted: dict[int, str] = {}  # offsets and categories
+        self.accepted: dict[int, str] = {}  # offset → category
         self._lettered = lettered
         self._run: list[_Letter] = []
-        self._before = ""  # the names of the run before
+        self._before = ""  # the letters of the run before
 
     @property
     def is_open(self) -> bool:
         return bool(self._run)
 
     def add(self, letter: _Letter) -> None:
-        """The next letter, if it is one of S/O/A/P; begins another run where it does not follow the last one."""
+        """Adds a letter of S/O/A/P; begins a new run where it does not come after the last one in this order."""
         if letter.name not in _SOAP_NAMES:
             return
         if self._run and _ORDER.index(letter.name[0]) <= _ORDER.index(self._run[-1].name[-1]):
@@ -102,7 +102,7 @@ class _Runs:
         self._run.append(letter)
 
     def close(self) -> str:
-        """Accepts the letters of the run if they are no accident; returns their names."""
+        """Ends the run, and accepts its letters if they form a set. Returns the letters of the run."""
         run, names = self._run, "".join(letter.name for letter in self._run)
         if self._is_set(names):
             self.accepted.update(
@@ -114,7 +114,10 @@ class _Runs:
         return names
 
     def _is_set(self, names: str) -> bool:
-        """Four letters are one. "A. ... P. ..." may be items of a list, and small letters anything."""
+        """Whether the letters of the run form a set: three different ones do, "AP" and "SO" under conditions.
+
+        "A. ... P. ..." may be items of a list, and letters in lower case may mean anything.
+        """
         run, different = self._run, set(names)
         if len(different) == len(_ORDER):
             return True
@@ -141,7 +144,7 @@ class _OtherSet(NamedTuple):
 
 
 def _other_set(view: str, letters: list[_Letter]) -> _OtherSet | None:
-    """The set beside S/O/A/P that the next letters make."""
+    """The set other than S/O/A/P that the next letters form; None for none."""
     names = "".join(letter.name if len(letter.name) == 1 else "+" for letter in letters)
     other = next((known for known in _other_sets() if names.startswith(known.letters)), None)
     if other is None or (other.own_lines and not _on_own_lines(view, letters[: len(other.letters)])):

@@ -1,4 +1,4 @@
-"""Headings that begin a line: before a colon, alone on the line, or before another separator."""
+"""Headings at the beginning of a line: before a colon, alone on the line, or before another separator."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LETTER_STARTS = frozenset("SOAPIERDBFG[(")
 
 
 class LineStarts:
-    """Reads the headings that begin lines. Remembers beginnings that it has read, up to a bound."""
+    """Reads the headings at the beginning of lines. Readings are cached, up to a bound."""
 
     def __init__(self, phrases: PhraseReader) -> None:
         self._phrases = phrases
@@ -36,7 +36,7 @@ class LineStarts:
         self._known: dict[str, HeadingPhrase | None] = {}
 
     def before_colon(self, line: str) -> HeadingPhrase | None:
-        """The heading before the first colon of a line, that of a time ("14:30") aside."""
+        """The heading before the first colon of a line. The colon of a time ("14:30") does not count."""
         colon = line.find(":", 0, _LONGEST_LEAD)
         if colon > 0 and line[colon - 1].isdigit() and line[colon + 1 : colon + 3].isdigit():  # a time
             colon = line.find(":", colon + 1, _LONGEST_LEAD)
@@ -46,7 +46,7 @@ class LineStarts:
         return self._known[key] if key in self._known else self._remember(key)
 
     def with_its_name(self, letter: HeadingPhrase, line: str) -> HeadingPhrase:
-        """A single letter together with the name that alone follows it on its line: "S: Subjective"."""
+        """The name after a single letter, if it is the rest of the line ("S: Subjective"); else the letter."""
         if len(line) - letter.after >= LONGEST_PHRASE:
             return letter
         name = line[letter.after :].strip(EDGE)
@@ -63,7 +63,7 @@ class LineStarts:
         )
 
     def may_begin_heading(self, line: str, first: str) -> bool:
-        """Is a line without a heading before a colon worth a closer look? `first`: its first word."""
+        """Whether a line may begin with a heading without a colon: a fast check. `first`: its first word."""
         first_words = self._lexicon.first_words
         return (
             first in first_words
@@ -80,9 +80,9 @@ class LineStarts:
         )
 
     def without_colon(self, line: str, first: str, first_start: int) -> HeadingPhrase | None:
-        """A heading without a colon: a short line as a whole, else its beginning up to a separator.
+        """A heading without a colon: a short line as a whole, or the beginning of a line up to a separator.
 
-        `first`: the first word of the line, which stands at `first_start`.
+        `first`: the first word of the line. `first_start`: its offset.
         """
         whole = self._whole_line(line)
         if whole is not None and (whole.category is not None or whole.rule == "soap_letter"):
@@ -114,7 +114,7 @@ class LineStarts:
         return self._known[line] if line in self._known else self._remember(line)
 
     def _name_or_capitals(self, line: str, first: str) -> HeadingPhrase | None:
-        """A heading that nothing sets off from what follows but how it is written: "HPI 54 y/o", "PLAN Continue"."""
+        """A heading without a separator, which only its own form shows: "HPI 54 y/o", "PLAN Continue"."""
         named = _NAME_LEAD.match(line)
         if named is not None:
             return self._weak(named["name"] or named["title"], named.end(), visible=True)
@@ -122,9 +122,9 @@ class LineStarts:
         return None if capitals is None else self._weak(capitals[1], capitals.end(), visible=None)
 
     def _weak(self, lead: str, after: int, *, visible: bool | None) -> HeadingPhrase | None:
-        """Reads "PLAN - ", "Plan<tab>", "PLAN .....", "PLAN Continue": only the lexicon's own variants count there.
+        """Reads "PLAN - ", "Plan<tab>", "PLAN .....", "PLAN Continue". Only variants of the lexicon count there.
 
-        `visible`: the separator is more than blanks; None: there is none.
+        `visible`: whether the separator is more than a few blanks; None: there is no separator.
         """
         phrase = self._known[lead] if lead in self._known else self._remember(lead)
         if phrase is None or not (
@@ -153,7 +153,7 @@ class LineStarts:
         return phrase
 
     def _read(self, key: str) -> HeadingPhrase | None:
-        """Reads a line's beginning up to its colon, or a whole short line, as a heading phrase."""
+        """Reads the beginning of a line up to its colon, or a whole short line, as a heading phrase."""
         parts = _parts(key)
         if parts is None:
             return None
@@ -187,9 +187,9 @@ class LineStarts:
         )
 
     def _look_up(self, key: str, text: str, parts: _Parts) -> tuple[Match | None, bool]:
-        """What the lexicon says of a phrase, and whether it may be a heading at all.
+        """The lexicon's match of a phrase, and whether the phrase may be a heading at all.
 
-        How loosely the lexicon may read it depends on how clearly it is set off.
+        The more clearly a phrase is set off, the more loosely it is matched.
         """
         caps, capitalised = text.isupper(), text[0].isupper()
         short = text.count(" ") < MOST_TITLE_WORDS
@@ -210,7 +210,7 @@ class LineStarts:
         return found, True
 
     def _known_name(self, text: str, found: Match, parts: _Parts, begin: int) -> Named | None:
-        """What a phrase of the lexicon names, where it is set off as clearly as it needs."""
+        """The category and rule of a phrase that the lexicon knows; None where it is not set off clearly enough."""
         if not (parts.colon or parts.marked):
             caps = text.isupper()
             if self._lexicon.needs_colon(text) and not caps:
@@ -226,7 +226,8 @@ class LineStarts:
         )
 
     def _unknown(self, text: str, parts: _Parts) -> Named | None:
-        """What a phrase is that the lexicon does not know: a sentence that opens a plan, perhaps a heading."""
+        """The category and rule of a phrase that the lexicon does not know: a sentence that opens a section, or a
+        possible heading; else None."""
         if parts.colon and (opened := self._lexicon.lead_in(text)) is not None:
             return Named(opened, "lead_in")
         if "  " not in text and (
@@ -237,13 +238,13 @@ class LineStarts:
 
 
 class _Parts(NamedTuple):
-    """Where the parts of a line's beginning stand: blanks, bullet, markup, enumerator, phrase, what sets it off."""
+    """Offsets of the parts of a line's beginning: blanks, bullet, markup, enumerator, phrase, colon or markup."""
 
     lead: int  # the end of the blanks
     after_bullet: int
-    begin: int  # of the phrase
+    begin: int  # the phrase
     end: int
-    after: int  # the end of the colon or the markup after it
+    after: int  # the end of the colon or the markup after the phrase
     bulleted: bool
     numbered: bool
     has_markup: bool
@@ -253,9 +254,9 @@ class _Parts(NamedTuple):
 
 
 def _parts(key: str) -> _Parts | None:
-    """The parts of a line's beginning; None where it is too long for a heading, or begins with no word."""
+    """The parts of a line's beginning; None where it is too long for a heading, or does not begin with a word."""
     lead = _LEAD.match(key)
-    assert lead is not None  # every part of it is optional
+    assert lead is not None  # the pattern can match an empty string
     begin = lead.end()
     if begin == len(key) or not (key[begin].isalnum() or key[begin] == "("):
         return None
@@ -282,14 +283,14 @@ def _parts(key: str) -> _Parts | None:
 
 
 def _end_of_markup(key: str, markup: str, begin: int) -> int:
-    """Where what follows a phrase begins that ends with its markup: "**Plan** Continue"."""
+    """Where the text after a phrase and its closing markup begins: "**Plan** Continue"."""
     closing = key.find(_CLOSERS.get(markup[:2], markup[:2]), begin)
     marks = _MARKS.match(key, closing) if closing >= 0 else None
     return marks.end() if marks else len(key)
 
 
 def _close_bracket(key: str, begin: int, end: int, limit: int) -> int:
-    """The end of the phrase, with the bracket before `limit` that closes one opened inside it."""
+    """The end of the phrase, with the closing bracket after it (before `limit`) of a bracket opened inside it."""
     opened = max(key.rfind(bracket, begin, end) for bracket in "([{")
     if opened < 0:
         return end
@@ -306,7 +307,7 @@ def _ends_with_bracket(text: str) -> bool:
 
 
 def _looks_like_heading(phrase: str, parts: _Parts) -> bool:
-    """Could a phrase that the lexicon does not know be a heading?"""
+    """Whether a phrase that the lexicon does not know may be a heading."""
     words = phrase.split()
     if (
         len(words) > _MOST_WORDS
@@ -330,7 +331,7 @@ _MOST_KNOWN = 50_000
 _LONGEST_LEAD = 100  # characters of a line in which a heading before a colon is looked for
 _LONGEST_BEFORE_BRACKET = 40
 _MOST_BLANKS = 14
-_MOST_WORDS, _MOST_WORDS_MARKED, _MOST_WORDS_BEFORE_COLON = 12, 10, 8  # of a heading that is not known
+_MOST_WORDS, _MOST_WORDS_MARKED, _MOST_WORDS_BEFORE_COLON = 12, 10, 8  # of an unknown heading
 _SMALL_WORDS = word_set("a an and at by during for from in of on or per the to with")
 _LEAD = re.compile(
     r"(?P<blank>\s*)(?:\[[\d/:.,\s-]{4,24}(?:[AaPp][Mm])?\]\s*|"  # a time stamp
@@ -353,7 +354,7 @@ _STRONG_MARKS = frozenset({"**", "__", "==", "--", "[", "<<", "{", "~~", "++", "
 _TITLE_LINE = re.compile(
     r"\W{0,6}[A-Z][a-z]+(?:[ /&,-]{1,3}(?:[A-Z][a-z]*|and|of|for|the|to|with|\([^()]*\)|[\d/:]+)){0,6}\W{0,6}$"
 )
-_SEPARATED = re.compile(  # at most eight words, never given back, and what sets them off from the rest of the line
+_SEPARATED = re.compile(  # at most eight words, matched without backtracking, and a separator
     # atomic groups: possessive quantifiers of groups match too little before Python 3.11.5 (CPython issue 106052)
     r"(?P<phrase>(?>[^\s;.:…–—_=|>~-]+(?:-(?=\w)[^\s;.:…–—_=|>~-]*)*"
     r"(?:[ ](?>[^\s;.:…–—_=|>~-]+(?:(?<=\w)-(?=\w)[^\s;.:…–—_=|>~-]*)*)){0,7}))"
@@ -368,7 +369,7 @@ _CAPITALS_LEAD = re.compile(
     r"([^a-z]{0,8}(?:[A-Z]{3}[A-Z/&,\- ]*[A-Z]|[A-Z][/&+][A-Z]|PLAN))(?:\.? (?=[A-Z][a-z]|\d|-|\(|#))"
 )
 _SENTENCE_BEFORE = re.compile(r"[a-z]{3}[.!?;]\s")
-# names that begin a line without a separator that could be one of anything else
+# names that are headings at the beginning of a line without a separator
 _NAME_LEAD = re.compile(
     r"(?P<name>\W{0,4}(?:HPI|PMHx?|PSHx?|ROS|A[/&+]P|FHx|SHx|CC(?= [a-z])|PE(?= [a-z]+ [a-z]|: )))\)? (?=\S)"
     r"|(?P<title>\W{0,4}(?:Subjective|Objective|Assessment|Plan|Impression))(?:\. +(?=[A-Z])| (?=#))"

@@ -1,6 +1,7 @@
-"""Lines of a note that are no part of what it says: signatures, boilerplate, rules, heads and feet of pages.
+"""Lines that are not content of a note: signatures, boilerplate, drawn rules, page headers and footers.
 
-The rules are data (lines.toml). A closing ends the section that it stands in; a page line does not.
+The patterns are data (lines.toml). A closing (signature or boilerplate) ends the section before it. A page line (page
+header or footer) does not.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ _LONGEST_INITIALS = 14
 
 
 def is_closing(line: str, word: str, start: int, *, run_on: bool = False) -> bool:
-    """Does the line, whose first word begins at `start`, sign the note, or say what every note says?
+    """Whether the line is a signature or boilerplate. word: its first word. start: the offset of this word.
 
-    run_on: the line is what follows a sentence in a note that lost its line ends.
+    run_on: the text follows a sentence, in a note that lost its line breaks.
     """
     rules = _rules()
     closing = (rules.run_on if run_on else rules.closings).get(word)
@@ -32,15 +33,15 @@ def is_closing(line: str, word: str, start: int, *, run_on: bool = False) -> boo
         return True
     if len(line) >= LONGEST_SIGNED:
         return False
-    # of a name without a comma only what is no word of a plan: "Jane Roe MD", not "Consult PT"
+    # without a comma, only credentials that plans do not use: "Jane Roe MD", not "Consult PT"
     name = _name_alone(line)
     return _are_initials(line) or (ends_as_signed(name) and _SIGNED_NAME.match(name) is not None)
 
 
 def is_signature(sentence: str) -> bool:
-    """Does the sentence sign: "J. Doe MD.", "Dra. Ruiz", "Kind regards, J. Doe"?
+    """Whether the sentence is a signature: "J. Doe MD.", "Dra. Ruiz", "Kind regards, J. Doe".
 
-    Of a name without a comma it asks for two words beside the credentials: "Consult LCSW" is none.
+    A name without a comma needs at least two words besides the credentials: "Consult LCSW" is not a signature.
     """
     plain = without_accents(sentence)
     word = _FIRST_WORD.match(plain)
@@ -57,7 +58,10 @@ def is_signature(sentence: str) -> bool:
 
 
 def is_page_line(line: str, start: int) -> bool:
-    """Is the line, whose first word begins at `start`, the head of a page: its number, or who the patient is?"""
+    """Whether the line is a page header or footer, with a page number or the identity of the patient.
+
+    start: the offset of its first word.
+    """
     if len(line) < _LONGEST_TITLE and _PAGE_AT_END.search(line) is not None:
         return True
     if len(line) >= _LONGEST_PAGE_LINE:
@@ -65,12 +69,12 @@ def is_page_line(line: str, start: int) -> bool:
     page = _rules().page
     if page.match(line, start) is not None and _MARKS.fullmatch(line, 0, start) is not None:
         return True
-    return line[1:2] == "." and page.match(line) is not None  # an initial, no enumerator: "Q. Doe MRN 0001"
+    return line[1:2] == "." and page.match(line) is not None  # an initial: "Q. Doe MRN 0001"
 
 
 @cache
 def first_words() -> tuple[frozenset[str], frozenset[str]]:
-    """The words that closings and page lines begin with, in small letters, capitalised and in capitals."""
+    """The words that closings and page lines begin with, in lower case, capitalised and in upper case."""
     content = toml_of(__name__)
     closings, pages = (
         frozenset(form for entry in content[table] for form in _forms(entry["words"]))
@@ -84,7 +88,7 @@ def _forms(words: Iterable[str]) -> Iterable[str]:
 
 
 def ends_as_signed(line: str) -> bool:
-    """Does the line end as a signature does ("Jane Roe, MD"), or is it the initials of who dictated and who typed?"""
+    """Whether the line ends like a signature ("Jane Roe, MD"), or is the initials of author and typist ("JR/kl")."""
     line = _name_alone(line)
     if len(line) >= _LONGEST_SIGNATURE:
         return False
@@ -101,17 +105,17 @@ def _are_initials(line: str) -> bool:
 
 
 def _name_alone(line: str) -> str:
-    """A line that signs without the date, the pager or the year of training after the name."""
+    """The line without a date, a pager number or a year of training after the name."""
     return _AFTER_NAME.sub("", line) if line[-1:].isdigit() and len(line) < LONGEST_SIGNED else line
 
 
 def is_rule(line: str) -> bool:
-    """Does the line only draw?"""
+    """Whether the line is a drawn rule, such as "-----"."""
     return line[-1:] in _DRAWN and _RULE.match(line) is not None
 
 
 def underlines(rule: str, above: str) -> bool:
-    """Does a rule set off the words on the line above, as under a title or the head of a table?"""
+    """Whether a rule underlines the words on the line above, as under a title or a table header."""
     title, drawn = above.strip(), rule.strip()
     if not title or len(title) > _LONGEST_TITLE or title[-1] in ".,;!?" or is_rule(title):
         return False
@@ -124,13 +128,13 @@ class _Rules(NamedTuple):
     run_on: dict[str, re.Pattern[str]]
     signatures: dict[str, re.Pattern[str]]
     page: re.Pattern[str]
-    credentials: tuple[str, ...]  # what a name may end with, and what only looks like it
-    no_credentials: tuple[str, ...]
+    credentials: tuple[str, ...]  # "MD" after a name
+    no_credentials: tuple[str, ...]  # abbreviations that end like credentials
 
 
 @cache
 def _rules() -> _Rules:
-    """What closings, page lines and names look like."""
+    """The patterns of closings, page lines and names."""
     content = toml_of(__name__)
     closings, names = content["closings"], content["names"]
     return _Rules(
@@ -164,7 +168,7 @@ _MARKS = re.compile(r"(?:[\s/*_~—–=\[(<>\"]|-{2,}|\d{1,3}\+?[ -]|-(?=-|\s?[A
 _PAGE_AT_END = re.compile(
     r"(?:\s{2,}|\t|[|•·,-]\s*)[Pp](?:age|AGE)\s*:?\s*\d{1,3}(?:\s*(?:of|OF|/)\s*\d{1,3})?\s*$"
 )
-# a date and a time, a pager, the year of training
+# a date and a time, a pager number, or the year of training
 _AFTER_NAME = re.compile(
     r"[ ,/|-]{1,4}(?:(?:[Pp]ager|[Pp]gr|[Ee]xt|[Pp]hone|x|#)\.?\s?[:#]?\s?)?(?:PGY-?\s?)?"
     r"\d[\d/.-]{0,12}(?: {1,2}\d\d:?\d\d)?(?:\s?[AaPp][Mm])?$"

@@ -1,4 +1,7 @@
-"""What a candidate is in the section that is open: a part of it, an item, or the heading of another section."""
+"""What a candidate is in the open section: a part of it, an item, or the heading of another section.
+
+The open section is the one of the last heading before the candidate.
+"""
 
 from __future__ import annotations
 
@@ -15,33 +18,33 @@ _NO_PHRASE = HeadingPhrase(
     0, 0, 0, 0, "", None, "", False, False, 0, False, False, False, False, False, None, None
 )
 
-LONGEST_ABBREVIATION = 3  # "A/P" and "HPI" are in capitals whatever the style of the note
+LONGEST_ABBREVIATION = 3  # characters; "A/P" and "HPI" are in capitals in every note
 
 
 @hides_text()
 @dataclass(slots=True)
 class OpenSection:
-    """The section that the next candidate stands in. Before the first heading its category has no name."""
+    """The section that the next candidate is in. Before the first heading, the name of its category is empty."""
 
     phrase: HeadingPhrase = _NO_PHRASE
     category: Category = _NO_CATEGORY
-    after: int = 0  # where what stands under its heading begins
+    after: int = 0  # where the text after its heading begins
     line: int = 0  # where the line of its heading begins
-    has_topics: bool = False  # names of body systems or problems were seen in it
+    has_topics: bool = False  # it has names of body systems or problems so far
 
     def begin(self, phrase: HeadingPhrase, category: Category, line: int) -> None:
-        """Another section begins with a phrase on the line that stands at `line`."""
+        """Opens another section, with its heading on the line that begins at `line`."""
         self.phrase, self.category, self.line, self.after = phrase, category, line, line + phrase.after
         self.has_topics = False
 
 
 def is_listed(view: str, line: int, parent: OpenSection, last: int) -> bool:
-    """Is it an item of a list, whose last item so far ends at `last` (-1: there is none), and no heading?"""
+    """Whether the line is an item of a list, not a heading. last: the end of the item before it, -1 for none."""
     return (last >= 0 and _is_bare(view, last, line)) or _begins_list(view, line, parent)
 
 
 def is_part(view: str, candidate: Candidate, category: Category, parent: OpenSection) -> bool:
-    """Is this heading of the lexicon a part of the section that is open?"""
+    """Whether this heading of the lexicon is a part of the open section."""
     phrase, line, alone, after_blank = candidate
     again = category.name == parent.category.name
     if not (parent.category.may_hold_parts or again or parent.phrase.depth):
@@ -58,18 +61,18 @@ def is_part(view: str, candidate: Candidate, category: Category, parent: OpenSec
 
 
 def is_item(phrase: HeadingPhrase, parent: OpenSection) -> bool:
-    """Is it an item of the section that is open, so that its body ends with its paragraph?"""
+    """Whether it is an item of the open section, so that its body ends with its paragraph."""
     holds_items = parent.category.role == "mixed" or (phrase.item and parent.category.has("holds_items"))
     return holds_items and _is_weaker(phrase, parent.phrase)
 
 
 def is_problem(phrase: HeadingPhrase, parent: OpenSection) -> bool:
-    """Is it a problem or a system of the section that is open, marked by "#" under a heading that is not?"""
+    """Whether it is a problem or a body system in the open section, marked by "#" under a heading without "#"."""
     return phrase.depth > 0 and not parent.phrase.depth and bool(parent.category.name)
 
 
 def begins_unknown(view: str, candidate: Candidate, parent: OpenSection) -> bool:
-    """Does this heading, which the lexicon does not know, begin a section of its own?"""
+    """Whether this heading, which the lexicon does not know, begins a section of its own."""
     phrase, _, alone, after_blank = candidate
     if (
         (phrase.item and not phrase.depth)
@@ -120,9 +123,9 @@ def _is_part(
 def _is_part_of_plan(
     phrase: HeadingPhrase, category: Category, parent: OpenSection, *, own_line: bool, after_blank: bool
 ) -> bool:
-    """Is a heading that is set with less weight than that of a plan a part of this plan?
+    """Whether a heading of lower level than that of a plan is a part of this plan.
 
-    No matter how the heading of the plan is set, a history does not stand in it, nor what a blank line sets apart.
+    A history is not, whatever its level. A heading after a blank line is not, unless the plan has topics.
     """
     if parent.category.role == "mixed" and (
         category.has("own_in_mixed") or (category.name == UNKNOWN and after_blank)
@@ -139,7 +142,7 @@ def _is_part_of_plan(
 
 
 def _names_part_of_plan(phrase: HeadingPhrase, parent: OpenSection) -> bool:
-    """Does it name what is planned, under a heading that names a plan: "Medical treatment:" under "Plan:"?"""
+    """Whether it names a part of a plan, under a heading that ends in "plan": "Medical treatment:" under "Plan:"."""
     return (
         parent.category.name == "plan"
         and parent.phrase.text.lower().endswith("plan")
@@ -150,7 +153,8 @@ def _names_part_of_plan(phrase: HeadingPhrase, parent: OpenSection) -> bool:
 def _is_problem_of_course(
     phrase: HeadingPhrase, category: Category, parent: OpenSection, *, alone: bool
 ) -> bool:
-    """Is it a problem of a hospital course that is called like a section, "# Dispo: to rehab.", or their list?"""
+    """Whether it is a problem of a hospital course with the name of a section ("# Dispo: to rehab."), or a problem list
+    in it."""
     if parent.category.name != "hospital_course":
         return False
     on_own_line = alone and phrase.rule in ("line_colon", "markup")
@@ -160,12 +164,12 @@ def _is_problem_of_course(
 
 
 def _names_procedure(phrase: HeadingPhrase, category: Category, parent: OpenSection) -> bool:
-    """Is it what was done: "CT HEAD W/O CONTRAST" under "EXAMINATION:"?"""
+    """Whether it is the name of the procedure: "CT HEAD W/O CONTRAST" under "EXAMINATION:"."""
     return category.name == "imaging" and parent.category.name == "procedure" and not phrase.colon
 
 
 def _is_bold_text(view: str, candidate: Candidate, parent: OpenSection) -> bool:
-    """Is it bold text: "**Allergic conjunctivitis**" under "## Assessment", or directly under "**Assessment**"?"""
+    """Whether it is bold text: "**Allergic conjunctivitis**" under "## Assessment", or right under "**Assessment**"."""
     phrase, line, _, after_blank = candidate
     if not phrase.marked or phrase.depth or phrase.colon or parent.category.name in ("", UNKNOWN):
         return False
@@ -175,7 +179,7 @@ def _is_bold_text(view: str, candidate: Candidate, parent: OpenSection) -> bool:
 
 
 def _is_weaker(phrase: HeadingPhrase, parent: HeadingPhrase) -> bool:
-    """Is the heading set with less weight than the one it follows, as a sub-heading is?"""
+    """Whether the heading has a lower level than the one before it, as a sub-heading has."""
     if phrase.item != parent.item:
         return phrase.item
     if phrase.depth or parent.depth:  # a single "#" under a plain heading is a bullet
@@ -186,7 +190,7 @@ def _is_weaker(phrase: HeadingPhrase, parent: HeadingPhrase) -> bool:
 
 
 def _begins_list(view: str, line: int, parent: OpenSection) -> bool:
-    """Is the item the first of several, right under prose or a plan: "She will need:", "- Labs", "- TTE"?"""
+    """Whether the item is the first of several, directly under prose or a plan: "She will need:", "- Labs", "- TTE"."""
     if _NEXT_LINE.match(view, line) is None:
         return False
     above = view[max(parent.after, view.rfind("\n", 0, max(line - 1, 0)) + 1) : line].strip()
@@ -194,7 +198,7 @@ def _begins_list(view: str, line: int, parent: OpenSection) -> bool:
 
 
 def _stands_deeper(view: str, line: int, category: Category, parent: OpenSection) -> bool:
-    """Is the heading indented under the plan that is open, as "  LAB: CBC" is?"""
+    """Whether the heading is indented more than the open plan: "  LAB: CBC"."""
     return (
         parent.category.holds_plan
         and category.place is None
@@ -203,14 +207,14 @@ def _stands_deeper(view: str, line: int, category: Category, parent: OpenSection
 
 
 def _indent(view: str, line: int) -> int:
-    """Blanks before the first word of a line, which stands at `line`; 0 inside a line."""
+    """The number of blanks before the first word of a line, which is at offset `line`; 0 inside a line."""
     before = view[max(0, line - _DEEPEST_INDENT) : line]
     start = line - len(before) + len(before.rstrip(" \t"))
     return line - start if start == 0 or view[start - 1] == "\n" else 0
 
 
 def _is_bare(view: str, start: int, end: int) -> bool:
-    """Is there nothing but blanks, colons, markup and rules from `start` to `end`?"""
+    """Whether there are only blanks, colons, markup and rules from `start` to `end`."""
     return _BARE.fullmatch(view, start, end) is not None
 
 

@@ -1,4 +1,4 @@
-"""What a section is, and the table of sections that is written to disk."""
+"""A section of a note, and the schema of the table of sections."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ SECTIONS_SCHEMA = pa.schema(
 
 @hides_text("category", "loinc", "rule")
 class Section(NamedTuple):
-    """A heading and its body. Offsets are half-open string offsets into the note; `heading` is the text between them.
+    """A heading and its body. Offsets are half-open string offsets into the note.
 
-    `rule` says how the heading was recognised and `confidence` (0..1] how sure that form is, see CONFIDENCE.
-    An empty body has body_start == body_end.
+    `heading` is the text from heading_start to heading_end. `rule` says how the heading was recognised, and
+    `confidence` (0..1] how reliable this rule is, see CONFIDENCE. An empty body has body_start == body_end.
     """
 
     category: str
@@ -46,14 +46,14 @@ class Section(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RejectedHeading:
-    """A heading-like phrase that is none: the reason code of a guard, or of the place where it stands."""
+    """A phrase that looks like a heading but was refused. reason: that of a guard, or "part_of_" and a category."""
 
     start: int
     end: int
     reason: str
 
 
-CONFIDENCE = {
+CONFIDENCE = {  # by rule
     "line_colon": 1.0,  # "PLAN:" at the start of a line
     "line_alone": 0.95,  # "PLAN" alone on its line
     "markup": 0.95,  # "## Plan", "**Plan**", "<h3>Plan</h3>"

@@ -1,1 +1,1 @@
-"""Sentences of a note: wrapped prose is joined, list items and lines are kept apart."""
+"""Sentences of a note: hard-wrapped prose is joined, list items and lines stay separate."""

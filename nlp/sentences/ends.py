@@ -1,4 +1,7 @@
-"""Where sentences end inside a unit of text: sentencex's boundaries, mended for abbreviations, units and codes."""
+"""Sentence boundaries inside a unit of text: those of sentencex, corrected for abbreviations, units and codes.
+
+A unit here is a line, several joined lines or a list item. A mark is a bullet, an enumerator or a punctuation mark.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +21,18 @@ Span = tuple[int, int]
 class SentenceEnds:
     """Finds the sentences inside the units of one text.
 
-    The rules for English need no letters beyond ASCII, and some of them it cannot bear; "<" opens no bracket here.
+    sentencex reads a copy with ASCII characters only, because other characters break some of its rules for English. In
+    the copy "<" is replaced too, because it does not open a bracket in notes.
     """
 
     def __init__(self, text: str) -> None:
         self._text = text
         letters = text if text.isascii() else _ascii_letters(text)
-        self._blanks_kept = letters.count(" ") == text.count(" ")  # else a mark beyond ASCII became one
+        self._blanks_kept = letters.count(" ") == text.count(" ")  # else another character became a blank
         self._letters = letters.replace("\n", " ").replace("\t", " ").replace("<", "=").replace(">", "=")
 
     def sentences(self, start: int, end: int) -> list[Span]:
-        """The sentences of text[start:end], whose first and last characters are no blanks."""
+        """The spans of the sentences of text[start:end], which must not begin or end with a blank."""
         text = self._text
         if text.find(". ", start, end) < 0 and not _MAY_END.search(text, start, end):
             return [(start, end)]
@@ -41,14 +45,14 @@ class SentenceEnds:
             said_end = start + cut + len(said)
             cut += len(sentence)
             next_start = start + cut
-            word = said[said.rfind(" ") + 1 or -1 : -1]  # nothing for a sentence of one word
+            word = said[said.rfind(" ") + 1 or -1 : -1]  # empty for a sentence of one word
             if (
                 word.isalpha()
                 and word.lower() not in _ABBREVIATED
                 and said[-1] == "."
                 and said_end < next_start
                 and unit[cut].isupper()
-            ):  # most end so: a word that is no abbreviation, a full stop, a blank and a capital
+            ):  # the usual end: a word that is not an abbreviation, a full stop, a blank and a capital
                 ordinary += 1
             elif _belongs_together(unit, at - start, cut) or not (
                 said[0].isalnum() or HAS_LETTER_OR_DIGIT.search(said)
@@ -74,7 +78,7 @@ class SentenceEnds:
 
 
 def _missed_starts(unit: str, sentences: Sequence[str]) -> list[int]:
-    """Where sentences of a unit start that sentencex did not tell from the one before."""
+    """The starts of sentences in a unit that sentencex missed."""
     known = set(accumulate(map(len, sentences)))
     missed = [
         cut
@@ -91,7 +95,7 @@ def _missed_starts(unit: str, sentences: Sequence[str]) -> list[int]:
 
 
 def _belongs_together(unit: str, start: int, cut: int) -> bool:
-    """Whether unit[start:cut] is completed by the word after it."""
+    """Whether unit[start:cut] is not a whole sentence, because the text after it belongs to it."""
     period = cut - 1
     while unit[period].isspace():
         period -= 1
@@ -143,7 +147,7 @@ def _belongs_together(unit: str, start: int, cut: int) -> bool:
 
 
 def _doubts(unit: str, start: int, mark: int, cut: int) -> bool:
-    """Whether a question mark marks a doubtful diagnosis, "dyspnea ? PE" or "?PE", and asks nothing."""
+    """Whether a question mark marks a possible diagnosis, "dyspnea ? PE" or "?PE", and not a question."""
     joined = cut == mark + 1
     while mark > start and unit[mark - 1] == "?":
         mark -= 1
@@ -153,13 +157,13 @@ def _doubts(unit: str, start: int, mark: int, cut: int) -> bool:
 
 
 def _is_completed(word: str, unit: str, cut: int) -> bool:
-    """Is an age completed by a person, "67 y.o. M", or "vit." by its letter?"""
+    """Whether the text after `word` completes it: a person after an age, "67 y.o. M", or a letter after "vit."."""
     completed_by = _COMPLETED_BY.get(word.lstrip("0123456789-"))
     return completed_by is not None and completed_by.match(unit, cut) is not None
 
 
 def _names_illness(unit: str, start: int, period: int, cut: int) -> bool:
-    """Is a title in capitals an illness that ends a sentence: "history of MS. He walks"?"""
+    """Whether a title in capitals is an illness that ends a sentence: "history of MS. He walks"."""
     return (
         _ACRONYM.fullmatch(unit, start, period) is not None
         and not _is_upper(unit)
@@ -168,12 +172,12 @@ def _names_illness(unit: str, start: int, period: int, cut: int) -> bool:
 
 
 def _is_result(unit: str, start: int, cut: int) -> bool:
-    """Is the number after what is measured its result: "Cr. 1.4", but neither "5 mg. 2 pills" nor "INR. 3 days"?"""
+    """Whether the number after a measurement is its result: "Cr. 1.4", but not "5 mg. 2 pills" or "INR. 3 days"."""
     return not _before(unit, start)[-1:].isdigit() and _COUNTED.match(unit, cut) is None
 
 
 def _precedes_medicine(unit: str, start: int, cut: int) -> bool:
-    """Does a medicine follow its form, "increase Tab. Amlodipine", but neither "2 tab. Then" nor "the tab. Pain"?"""
+    """Whether a medicine follows its form: "increase Tab. Amlodipine", but not "2 tab. Then" or "the tab. Pain"."""
     if _STARTER.match(unit, cut) or _DIRECTION.match(unit, cut) or not unit[cut].isupper():
         return False
     before = _before(unit, start).rpartition(" ")[2].lower()
@@ -184,7 +188,7 @@ def _precedes_medicine(unit: str, start: int, cut: int) -> bool:
 
 
 def _ends_sentence(unit: str, period: int, cut: int) -> bool:
-    """Whether a sentence ends at a full stop that sentencex takes for an abbreviation's."""
+    """Whether a sentence ends at a full stop that sentencex takes for the end of an abbreviation."""
     if cut == period + 1:
         return _ends_closely(unit, period, cut)
     word = _last_word(unit, period)
@@ -242,7 +246,7 @@ def _last_word(unit: str, period: int) -> str:
 
 
 def _before(unit: str, start: int) -> str:
-    """The words before `start`, as many as a rule looks at."""
+    """The text before `start`, as much as the rules look at."""
     return unit[max(0, start - _LONGEST_WORD) : start].rstrip()
 
 
@@ -257,25 +261,25 @@ def _is_lower(unit: str) -> bool:
 
 
 def _opens_phrase(unit: str, start: int) -> bool:
-    """Does a word begin the unit, or what follows a mark?"""
+    """Whether a word is the first of the unit, or the first after a punctuation mark."""
     before = _before(unit, start).rstrip(" (\"'")
     return not before or before[-1] in ".:;,!?-/"
 
 
 def _is_accompaniment(unit: str, start: int) -> bool:
-    """Does "with" stand before a word: "reviewed w/ pt. Agrees", "afib w/ RVR. s/p"?"""
+    """Whether "w/" precedes a word: "reviewed w/ pt. Agrees", "afib w/ RVR. s/p"."""
     return unit.endswith("w/ ", 0, start)
 
 
 def _closing(word: str) -> bool:
-    """Is it a dose's last word: "b.i.d", "mg", "6h", "mL/hr"?"""
+    """Whether a word often ends a sentence, as the last word of a dose does: "b.i.d", "mg", "6h", "mL/hr"."""
     if word in _CLOSING or (word[-1:] == "h" and _EVERY_HOURS.fullmatch(word) is not None):
         return True
     return "/" in word and word.rsplit("/", 1)[1] in _PER
 
 
 def _ascii_letters(text: str) -> str:
-    """The text with a letter of the same case, or a mark, in the place of each character that ASCII lacks."""
+    """The text with an ASCII letter of the same case, or an ASCII mark, for each other character. Its length stays."""
     latin = _BEYOND_LATIN.sub(lambda match: _ascii_letter(match[0]), text)
     return latin.encode("latin-1").translate(_latin_letters()).decode("ascii")
 
@@ -292,8 +296,9 @@ def _ascii_letter(character: str) -> str:
     return ("X" if character.isupper() else "x") if character.isalpha() else "-"
 
 
-# Abbreviations that the next word completes: always; before a number; where they open a phrase ("Tab. Amlodipine",
-# but "2 tab. Then"); before a small letter, in a text that has capitals.
+# Abbreviations after which the sentence goes on: _TITLE always; _BEFORE_NUMBER and _MEASURED before a number; _OPENING
+# where they open a phrase ("Tab. Amlodipine", but "2 tab. Then"); _SHORTENED before a lower-case letter, in a text that
+# has capitals.
 _TITLE = word_set(
     "dr drs mr mrs ms prof st vs v approx cf e.g i.e incl esp s/p r/o mt ft dra sra sr srta mme mlle ggf "
     "bzw z.b u.a inkl evtl mon tue tues wed thu thur thurs fri jan feb mar apr aug sept sep oct nov dec strep "
@@ -338,7 +343,7 @@ _PER = word_set("h hr hour min s sec d day wk week mo l dl ml kg m2 mm3 ul hpf h
 _LONGEST_ABBREVIATION = 7
 _EVERY_HOURS = re.compile(r"(?:q\.?)?\d{1,2}h")
 _CAPITALISED = re.compile(r"[\"'“(]?[A-Z]")
-_RATHER_GOES_ON = re.compile(  # after a dose, whatever its case
+_RATHER_GOES_ON = re.compile(  # continues a dose, in upper or lower case
     r"(?:daily|twice|once|every|each|per|for|with|and|or|to|x|"
     r"(?:[bt]\.?i\.?d|[bot]\.?d(?:\.?s)?|q\.?i\.?d|p\.?r\.?n|p\.?o|i\.?[vm]|q(?:hs|d|am|pm)?)\b(?!\s[a-z]|-))\b",
     re.IGNORECASE,

@@ -1,4 +1,4 @@
-"""Lines of a note, in blocks without a blank line between them, each with its leading mark."""
+"""Lines of a note with their leading marks (bullets and enumerators), in blocks between blank lines."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rubricator.nlp.sentences.list_items import leading_mark
 @hides_text()
 @dataclass(slots=True)
 class Line:
-    start: int  # first non-blank character, the marker included
+    start: int  # of the first character that is not blank, also of a marker
     end: int
     indent: int
-    content: str  # stripped, the marker included
+    content: str  # stripped, with the marker
     marker: int  # length of the leading bullet or enumerator with its blanks; 0 for none
-    number: int | None  # of an enumerator: 3 for "3." and "c)"
+    number: int | None  # the number of an enumerator: 3 for "3." and "c)"
 
     @property
     def width(self) -> int:
@@ -26,7 +26,7 @@ class Line:
 
 
 def blocks_of(text: str, start: int, end: int) -> list[list[Line]]:
-    """Runs of lines without a blank line between them."""
+    """The blocks of text[start:end]: runs of lines without a blank line between them."""
     blocks: list[list[Line]] = []
     block: list[Line] = []
     at = start
@@ -48,7 +48,7 @@ def blocks_of(text: str, start: int, end: int) -> list[list[Line]]:
 
 
 def _join_marks(block: list[Line]) -> None:
-    """In a list of marks joined to their items ("-rest"), one before a digit is a mark too: no minus in "-2 tabs"."""
+    """Takes "-" before a digit ("-2 tabs") for a bullet, not for a minus, in a block with bullets such as "-rest"."""
     joined = [line for line in block if line.content[0] in "-–*" and line.content[1:2].isalnum()]
     if len(joined) > 1 and any(line.marker or line.content[0] == "*" for line in joined):
         for line in joined:
@@ -56,7 +56,7 @@ def _join_marks(block: list[Line]) -> None:
 
 
 def settle_letters(lines: Sequence[Line]) -> None:
-    """A capital and a full stop mark an item only beside another that counts on; else it begins a name: "M. Dupont"."""
+    """Unmarks "A.", "B.", … without a neighbour in alphabetical order: the letter begins a name, as in "M. Dupont"."""
     lettered = [
         line
         for line in lines

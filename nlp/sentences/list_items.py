@@ -1,4 +1,4 @@
-"""Marks of list items: at the beginning of a line, and inside one ("1. Aspirin. 2. Rest.", "[x] Statin [ ] Diet")."""
+"""Marks of list items (bullets, enumerators), at the beginning of a line and inside one ("1. Aspirin. 2. Rest.")."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Span = tuple[int, int]
 
 
 def leading_mark(content: str) -> tuple[int, int | None]:
-    """Length of the mark that a stripped line begins with, bullet or enumerator with its blanks; its number, if any."""
+    """The length of the mark at the start of a stripped line, with the blanks after it; and its number, if any."""
     if content[0].isalpha() and "." not in (head := content[1:5]) and ")" not in head and content[0] != "o":
         return 0, None
     if not (match := _MARK.match(content)) or not match.end():
@@ -33,14 +33,14 @@ def leading_mark(content: str) -> tuple[int, int | None]:
 
 
 class InnerMarks:
-    """Finds the marks inside the units of one text. What the whole text lacks is not looked for in each unit.
+    """Finds the marks inside the units of one text. Marks that the whole text lacks are not searched for in its units.
 
-    none: only a unit that begins with a mark can have others inside.
+    none: whether only a unit that begins with a mark can have marks inside.
     """
 
     def __init__(self, text: str) -> None:
         self._text = text
-        # the marks of texts beyond ASCII are marks wherever they stand
+        # these characters are marks at every place
         self._always = not text.isascii() and any(mark in text for mark in _ALWAYS)
         self._bracketed = ")" in text
         self._hashed = "#" in text
@@ -51,9 +51,9 @@ class InnerMarks:
         self.none = not (self._marked or self._hashed or _NUMBER_ONE.search(text))
 
     def inside(self, start: int, end: int, lead: str, number: int | None) -> list[Span]:
-        """Marks inside text[start:end], in order, each the start of a further item.
+        """The spans of the marks inside text[start:end], in order. Each begins another item.
 
-        lead: what stood before the text on its line, a mark or nothing; number: that of the mark.
+        lead: the mark before the text on its line, or "". number: the number of this mark.
         """
         text = self._text
         found: list[Span] = []
@@ -75,7 +75,7 @@ class InnerMarks:
         if self._always:
             found += [match.span() for match in _BULLET_INSIDE.finditer(text, start, end)]
             found += [match.span() for match in _BOX_INSIDE.finditer(text, start, end)]
-        if lead and first in _ARROWS and (arrow := _ARROW.match(lead)):  # elsewhere a change of value
+        if lead and first in _ARROWS and (arrow := _ARROW.match(lead)):  # elsewhere: a change of value
             found += _every(text, start, end, arrow[0].strip())
         if first in _DASHES or (
             self._dashed and (text.find(" - ", start, end) >= 0 or text.find(" * ", start, end) >= 0)
@@ -99,7 +99,8 @@ def _every(text: str, start: int, end: int, mark: str) -> list[Span]:
 
 
 def _dashes(text: str, start: int, end: int, *, listed: bool) -> list[Span]:
-    """Dashes before capitals: in an item of dashes all of them, elsewhere two or more that set off whole phrases."""
+    """Dashes before capitals. listed: the text follows a dash, and all of them count; else only two or more between
+    phrases of several words."""
     found = [match.span() for match in _DASH_INSIDE.finditer(text, start, end)]
     if listed:
         return found
@@ -109,7 +110,7 @@ def _dashes(text: str, start: int, end: int, *, listed: bool) -> list[Span]:
 
 
 def _hashes(text: str, start: int, end: int, lead: str, number: int | None) -> list[Span]:
-    """The marks of problems, "#HTN: … #DM: …", and those that count, "#1 … #2 …"."""
+    """The marks of problems, "#HTN: … #DM: …", and numbered ones, "#1 … #2 …"."""
     counted: list[Span] = []
     expected = 1 if number is None else number + 1
     for match in _HASH_NUMBER.finditer(text, start, end):
@@ -130,7 +131,7 @@ def _led_series(lead: str) -> list[_Series]:
 
 
 def _counted(text: str, start: int, end: int, lead: str, series: _Series) -> list[Span]:
-    """Marks that count on from the leading one; without it from the first, and then only if there is a second."""
+    """Marks that continue the series of the leading mark. Without one, a series needs at least two marks."""
     leading = series.pattern.fullmatch(lead)
     expected = series.ordinal(leading[1]) + 1 if leading else 1
     found = []
@@ -142,9 +143,9 @@ def _counted(text: str, start: int, end: int, lead: str, series: _Series) -> lis
 
 
 def _numbers(text: str, start: int, end: int, first: int, lead: str) -> list[Span]:
-    """Numbers that count on from `first`; from 1, they are a list only when there is a second.
+    """Numbers that count on from `first`. A list that begins with 1 inside the text needs at least two numbers.
 
-    Where the leading mark is "(1)" or "1)", the next is one before any word: "(1) x-ray (2) rest".
+    After a leading "(1)" or "1)", the next number counts before any word: "(1) x-ray (2) rest".
     """
     opening, bracketed = lead[:1] == "(", lead.rstrip()[-1:] == ")"
     found = []
@@ -179,7 +180,7 @@ def _roman(mark: str) -> int:
     return {"i": 1, "ii": 2, "iii": 3, "iv": 4, "v": 5, "vi": 6, "vii": 7, "viii": 8}.get(mark.lower(), 0)
 
 
-_RULE = r"[-=_*~#.•+|<>]{2,}\s*$"  # a line that only draws
+_RULE = r"[-=_*~#.•+|<>]{2,}\s*$"  # a drawn rule
 _BULLET = (
     rf"[-–—*•·‣⁃▪▫◦●○■□▢☐☑☒✓➢►▶→❶-❿]+(?:\s+|(?={LETTER})|$)|[-=~]+>\s*|[•●▪■]\s*(?=\d)|\*\*(?=\d)"
     rf"|>+\s+(?={LETTER})|o\s+(?=[A-Z])|\+\s+(?=\S)"
@@ -196,7 +197,7 @@ _ARROWS = frozenset("-→·")
 _DASHES = frozenset("-–*")
 _BOXES = frozenset("[(☐☑☒")
 _REPEATED = _ARROWS | _DASHES | _BOXES | {"#"}
-# A pattern that begins with characters is searched for many times faster than one that begins by looking back.
+# The lookbehind comes after the first characters, because a pattern that begins with characters is much faster.
 _SET_OFF_DASH = re.compile(r"- (?<= - )")
 _ARROW = re.compile(r"(?:-+>|→|·)\s*")
 _BULLET_INSIDE = re.compile(r"[•‣⁃▪●■➢►]\s*")
@@ -209,7 +210,7 @@ _NUMBER_INSIDE = re.compile(rf"([0-9][0-9]?)(?:\.|\.?\))\s+(?={LETTER}|[\"“(\[
 
 
 class _Series(NamedTuple):
-    """Marks that count on: what the second one ends with, what each looks like, and its number."""
+    """A series of enumerators: the end of its second mark, the pattern of a mark, and the number of a mark."""
 
     second: re.Pattern[str]
     pattern: re.Pattern[str]

@@ -1,9 +1,9 @@
-"""Sentences of clinical notes: wrapped prose is joined, list items and lines are kept apart.
+"""Sentences of clinical notes: hard-wrapped prose is joined, list items and lines stay separate.
 
-All is read from the plain text of the note (nlp/plain_text), so that tags and escapes are no words. Lines are joined
-into units where the text was hard-wrapped, by what stands on both sides of a line break. Units are cut at list markers
-inside them ("1. Aspirin. 2. Follow up."). Sentencex sets the boundaries within a unit, and clinical abbreviations that
-it gets wrong are mended.
+Sentences are read from the plain text of the note (nlp/plain_text), without tags and escapes. Lines are joined into
+units where a line break is a hard wrap, which the text on both sides of the break shows. Units are cut at list markers
+inside them ("1. Aspirin. 2. Follow up."). sentencex sets the boundaries within a unit. Its errors at clinical
+abbreviations are corrected.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ Span = tuple[int, int]
 def split_sentences(text: str, start: int = 0, end: int | None = None) -> list[Span]:
     """Half-open offsets of the sentences and list items of text[start:end], in order.
 
-    Spans hold no leading bullet or enumerator, no surrounding white space and no bars of a table around the text. A
-    line of only those gives no span, nor does punctuation alone where its line has a letter or a digit. Everything
-    else of the range lies in exactly one span.
+    Spans do not include leading bullets and enumerators, or white space, bars of tables and drawn rules around the
+    text. A line with nothing else gives no span; neither does punctuation alone, if its line has a letter or a digit.
+    All other text of the range is in exactly one span.
     """
     (spans,) = split_parts(text, [(start, len(text) if end is None else end)])
     return spans
 
 
 def split_parts(text: str, parts: Iterable[Span]) -> list[list[Span]]:
-    """The sentences of each part of one note; the wrap column is read from all parts together."""
+    """The sentences of each part (span) of one note. The wrap column is estimated from all parts together."""
     plain = read_plain(text)
     sentences = split_plain_parts(plain, [plain.span_plain(*part) for part in parts])
     if plain.is_given:
@@ -44,10 +44,10 @@ def split_parts(text: str, parts: Iterable[Span]) -> list[list[Span]]:
 
 
 def sentence_contexts(text: str, spans: Sequence[Span]) -> list[Context]:
-    """The context of each sentence, given as spans of one note in order.
+    """The context of each sentence. spans: the sentences of one note, in order.
 
-    The window looks across section ends, so that it does not tell where a section begins; headings are no sentences
-    and never in it.
+    A context crosses the ends of sections, so that it does not leak where sections begin. Headings are never in it,
+    because they are not sentences.
     """
     plain = read_plain(text)
     if plain.is_given:
@@ -56,7 +56,7 @@ def sentence_contexts(text: str, spans: Sequence[Span]) -> list[Context]:
 
 
 def split_plain_parts(plain: PlainText, parts: Iterable[Span]) -> list[list[Span]]:
-    """As split_parts, with parts and sentences as spans of the plain text."""
+    """The same as split_parts, but parts and sentences are spans of the plain text."""
     view = with_bullets(plain.text)
     blocks = [blocks_of(view, start, end) for start, end in parts]
     settle_letters([line for part in blocks for block in part for line in block])
@@ -75,7 +75,7 @@ def split_plain_parts(plain: PlainText, parts: Iterable[Span]) -> list[list[Span
 
 
 def _items(text: str, marks: InnerMarks, start: int, end: int, line: Line) -> list[Span]:
-    """A unit, cut at the marks of items inside it."""
+    """A unit, cut at the list markers inside it."""
     lead = line.content[: line.marker]
     found = [] if marks.none and not lead else marks.inside(start, end, lead, line.number)
     if not found and start < end and text[start].isalnum() and text[end - 1] not in "|*-=~#":
@@ -97,8 +97,8 @@ def _line_end(text: str, at: int) -> int:
 
 
 def _stripped(text: str, start: int, end: int) -> Span:
-    """text[start:end] without the blanks, the marks of bold type and the separators around it."""
-    start = _EDGE.match(text, start, end).end()  # type: ignore[union-attr]  # it matches nothing too
+    """The span text[start:end] without blanks, bold markup and separators around it."""
+    start = _EDGE.match(text, start, end).end()  # type: ignore[union-attr]  # the pattern can match an empty string
     while start < end:
         last = text[end - 1]
         at = end - 1
@@ -113,5 +113,5 @@ def _stripped(text: str, start: int, end: int) -> Span:
     return start, end
 
 
-_RULES = {"*": 2, "-": 3, "=": 3, "~": 3, "#": 3}  # how many in a row are no text
+_RULES = {"*": 2, "-": 3, "=": 3, "~": 3, "#": 3}  # this many or more in a row are not text
 _EDGE = re.compile(r"(?:\s|\*\*+|---+|===+|~~~+|###+|\||[:.,;](?=\s))*")

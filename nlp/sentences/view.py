@@ -1,4 +1,4 @@
-"""The text in which sentences are looked for: odd characters are plain ones, and pictures are bullets."""
+"""The view of a text for splitting sentences: plain characters replace unusual ones, bullets replace pictures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from rubricator.nlp.plain_text.characters import ODD_CHARACTER, plain_character,
 
 
 def with_bullets(text: str) -> str:
-    """The text with odd blanks, line ends and pictures made plain, at the same length. Pictures become bullets."""
+    """The text with plain characters for unusual blanks and line ends, and bullets for pictures that begin a line.
+
+    Its length does not change.
+    """
     text = plain_lines(text)
     beyond_ascii = "" if text.isascii() else _beyond_ascii(text)
     if "\u20e3" in beyond_ascii:
@@ -20,7 +23,7 @@ def with_bullets(text: str) -> str:
 
 
 def _beyond_ascii(text: str) -> str:
-    """The characters of the text that ASCII lacks, in order."""
+    """The characters of the text that are not ASCII, in order."""
     return text.encode(errors="surrogatepass").translate(None, _ASCII).decode(errors="surrogatepass")
 
 
@@ -30,6 +33,6 @@ _PICTURE = re.compile(  # arrows, dingbats, private use and emoji
     "[\u2190-\u2191\u2193-\u21d1\u21d3-\u21ff\u2300-\u23ff\u2600-\u260f\u2613-\u27a1\u27a3-\u27bf"
     "\u2900-\u297f\u2b00-\u2bff\ue000-\uf8ff\U0001f000-\U0001faff\U000f0000-\U0010ffff]"
 )
-_PICTURES = re.compile(rf"(?m)(^[ \t]*)((?:{_PICTURE.pattern}[\ufe0f\u200d ]*)+)")  # where a line begins
-# the picture that a line begins with marks a further item where it stands again
+_PICTURES = re.compile(rf"(?m)(^[ \t]*)((?:{_PICTURE.pattern}[\ufe0f\u200d ]*)+)")  # that begin a line
+# a picture that begins a line marks another item where it is repeated in the line
 _PICTURE_LINE = re.compile(rf"(?m)^({_PICTURE.pattern})(.*)$")

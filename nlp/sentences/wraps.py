@@ -1,4 +1,4 @@
-"""Hard wraps: which line breaks of a note stand inside a sentence."""
+"""Hard wraps: line breaks inside a sentence."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from rubricator.nlp.words.tokens import word_set
 
 
 def wrap_column(blocks: Iterable[list[Line]]) -> int | None:
-    """The column at which the note's lines were broken, or None for lines that all stand for themselves.
+    """The column at which the lines of a note were hard-wrapped; None where they were not.
 
-    It is near the widest line that runs on: into a lower-case word, or after a word that cannot end a line.
+    It is near the width of the widest line that runs on: one with a lower-case word after it, or one in capitals that
+    ends with a word which cannot end a sentence.
     """
     widths = []
     widest = 0
@@ -32,7 +33,7 @@ def wrap_column(blocks: Iterable[list[Line]]) -> int | None:
 
 
 def units_of(block: list[Line], column: int | None) -> Iterator[tuple[int, int, Line]]:
-    """Lines, joined where a break is a hard wrap: (start after the marker, end, first line)."""
+    """The units of a block: lines, joined where a break is a hard wrap. (start after the marker, end, first line)."""
     if len(block) == 1:
         line = block[0]
         yield line.start + line.marker, line.end, line
@@ -42,7 +43,7 @@ def units_of(block: list[Line], column: int | None) -> Iterator[tuple[int, int, 
     even = len(breaks) > 1 and _SHORTEST_WRAP <= longest <= _LONGEST_WRAP
     even = even and all(line.width + 1 + len(_first(following)) > longest for line, following in breaks)
     if even and (len(breaks) > 2 or not any(_capitalised(following) for _, following in breaks)):
-        column = longest  # each line was filled up to the same column
+        column = longest  # every line was filled up to this column
     elif longest < _SHORTEST_WRAP and any(
         _dangling(line) and _lower(following) for line, following in breaks
     ):
@@ -77,12 +78,12 @@ def _capitalised(line: Line) -> bool:
 def _continues(
     first: Line, line: Line, following: Line, column: int | None, *, lower_case_list: bool, even: bool
 ) -> bool:
-    """Whether the break between two lines is a hard wrap; first is the first line of their unit."""
+    """Whether the break between two lines is a hard wrap. first: the first line of their unit."""
     last = line.content[-1]
     terminal = last in _TERMINAL
     full = column is not None and column >= line.width > column - 1 - len(_first(following))
     dangling = last in ",&/(" or _dangling(line)
-    if following.marker:  # perhaps a number that the wrap pushed to the start of a line: "GCS of / 15. She …"
+    if following.marker:  # perhaps a number that the wrap moved to the start of a line: "GCS of / 15. She …"
         listed = first.number is not None and following.number == first.number + 1
         return (full or dangling) and not terminal and following.number is not None and not listed
     lower = _lower(following) or _DOSE.match(following.content) is not None
@@ -101,7 +102,7 @@ def _continues(
 
 
 def _hangs(item: Line, following: Line) -> bool:
-    """Is a line that begins with a digit set under the text of the item above it?"""
+    """Whether a line that begins with a digit is indented like the text of the item above it."""
     text_at = item.indent + item.marker
     return item.indent < text_at <= following.indent and following.content[0].isdigit()
 

@@ -1,1 +1,1 @@
-"""Words of clinical notes: what a word is, accents, abbreviations."""
+"""Words of clinical notes: tokens, accents, abbreviations, negation."""

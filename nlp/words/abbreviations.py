@@ -1,4 +1,4 @@
-"""Abbreviations of clinical notes, read as the words that they stand for. The list is data (abbreviations.toml)."""
+"""Abbreviations of clinical notes and the words that they stand for. The list is data (abbreviations.toml)."""
 
 import re
 from collections.abc import Iterator
@@ -8,16 +8,16 @@ from rubricator.nlp.module_data import toml_of
 from rubricator.nlp.words.tokens import LETTER_OR_DIGIT
 
 _DIGITS = re.compile(r"\d+")
-# Words with what joins parts of an abbreviation: "p.r.n.", "f/u", "A&Ox3", "q4-6h", "w/"
+# Words, also with the marks that join the parts of an abbreviation: "p.r.n.", "f/u", "A&Ox3", "q4-6h", "w/"
 _PART = LETTER_OR_DIGIT + "+"
 _CANDIDATE = re.compile(rf"(?<![\w/.&-]){_PART}(?:[./&'’-]{_PART})*(?:/(?!\w))?(?![\w&])")
 _LONGEST = 3  # words of an abbreviation
 
 
 def abbreviations(text: str) -> Iterator[tuple[int, int, str]]:
-    """(start, end, what it stands for) of each abbreviation in the text, from left to right, apart from each other.
+    """(start, end, meaning) of each abbreviation in the text, from left to right, without overlaps.
 
-    Digits in what it stands for are those of the list, not those of the text.
+    Digits in a meaning are written as 0, as in the list; they are not the digits of the text.
     """
     any_case, as_written, first_words = _table()
     found = list(_CANDIDATE.finditer(text))
@@ -47,7 +47,7 @@ def _plain(written: str) -> str:
 
 @lru_cache(maxsize=1)
 def _table() -> tuple[dict[str, str], dict[str, str], frozenset[str]]:
-    """Meanings in any case of letters, meanings as written, and the first words of those of several words."""
+    """Meanings in any case, meanings with case as written, and the first words of abbreviations of several words."""
     lists = toml_of(__name__)
     any_case, as_written = lists["any_case"], lists["as_written"]
     return any_case, as_written, frozenset(key.split(" ")[0] for key in any_case if " " in key)

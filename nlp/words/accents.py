@@ -4,7 +4,7 @@ import unicodedata
 
 
 def without_accents(text: str) -> str:
-    """Each accented letter as its base letter ("é" as "e"): another length where one is several characters."""
+    """The text with base letters for accented ones ("é" as "e"). The length of the text can change."""
     if text.isascii():
         return text
     return "".join(

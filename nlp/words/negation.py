@@ -1,4 +1,4 @@
-"""Words that are negated or uncertain in a clinical note. The rules are data (negation.toml)."""
+"""Negated and uncertain words of clinical notes. The rules are data (negation.toml)."""
 
 import re
 from bisect import bisect_left
@@ -10,12 +10,12 @@ from rubricator.nlp.hidden_text import hides_text
 from rubricator.nlp.module_data import toml_of
 
 UNCERTAIN, NEGATED = "?", "¬"  # marks, never part of a word
-NEGATION_REACH = 5  # words after a word that negates alone
+NEGATION_REACH = 5  # how many words a single word negates
 
 
 @hides_text()
 class Scope(NamedTuple):
-    """text[start:end] is uncertain or negated, as its mark says."""
+    """text[start:end] is uncertain or negated. mark: UNCERTAIN or NEGATED."""
 
     start: int
     end: int
@@ -23,9 +23,9 @@ class Scope(NamedTuple):
 
 
 def assertion_scopes(text: str) -> Iterator[Scope]:
-    """From each phrase that negates, or makes uncertain, to the end of its clause (after NegEx, Chapman et al. 2001).
+    """The scope of each trigger: from the end of the trigger to the end of its clause (NegEx, Chapman et al. 2001).
 
-    The uncertain scopes come first, each kind from left to right. Scopes may overlap.
+    Uncertain scopes come first, then negated ones, each from left to right. Scopes may overlap.
     """
     triggers, clause_end = _scope_rules()
     ends = [match.start() for match in clause_end.finditer(text)] + [len(text)]

@@ -1,4 +1,4 @@
-"""What counts as a letter and as a word, and lists of words."""
+"""Patterns for letters and words, and sets of words."""
 
 import re
 
@@ -8,9 +8,9 @@ LETTER_OR_DIGIT = r"[^\W_]"
 HAS_LETTER_OR_DIGIT = re.compile(LETTER_OR_DIGIT)
 # A number with its inner marks ("81", "1.5", "12/24"), or a word with apostrophes inside ("don't").
 TOKEN = re.compile(r"\d+(?:[.,:/]\d+)*|\w+(?:['’]\w+)*")
-HAS_WORD = re.compile(LETTER + "{2}")  # a word of two letters: a number or a lone letter says nothing
+HAS_WORD = re.compile(LETTER + "{2}")  # a number or a single letter is not a word
 
 
 def word_set(listing: str) -> frozenset[str]:
-    """The words of a list that is written with blanks between them."""
+    """The set of the words of a string, which are separated by blanks."""
     return frozenset(listing.split())

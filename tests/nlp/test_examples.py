@@ -186,13 +186,13 @@ def test_annotations_without_units_or_labels_say_what_is_expected(
         annotated_examples(batches(("n", "n", "Rest.", None)), file, lexicon=lexicon)
     assert (
         str(raised.value)
-        == f"{file}, line 3: 'units' is expected, as [[start, end, 0 or 1], …] in whole numbers"
+        == f"{file}, line 3: 'units' must be a list [[start, end, 0 or 1], …] of whole numbers"
     )
 
 
 def test_a_note_that_is_annotated_twice_is_an_error(tmp_path: Path, lexicon: Lexicon) -> None:
     (tmp_path / "gold.jsonl").write_text('{"note_id": "n", "units": [[0, 4, 1]]}\n' * 2)
-    with pytest.raises(ExampleError, match=r"line 2: note n stands on another line too"):
+    with pytest.raises(ExampleError, match=r"line 2: note n has another line too"):
         annotated_examples(batches(("n", "n", "Rest.", None)), tmp_path / "gold.jsonl", lexicon=lexicon)
 
 

@@ -190,7 +190,7 @@ def test_notes_that_cannot_be_used_are_dead_letters_and_the_rest_is_read(tmp_pat
     notes, letters = read(path)
     assert [note["note_id"] for note in notes] == ["a", "7"]
     assert {letter.file for letter in letters} == {str(path)}
-    no_id = "the note id is missing, or is no string or integer of up to 512 characters"
+    no_id = "the note id is missing, or not a string or integer of up to 512 characters"
     assert [(letter.row, letter.note_id, letter.reason) for letter in letters] == [
         (2, None, "not valid JSON"),
         (3, None, "not a JSON object"),
@@ -198,12 +198,12 @@ def test_notes_that_cannot_be_used_are_dead_letters_and_the_rest_is_read(tmp_pat
         (6, "d", "the text is invalid UTF-8"),
         (7, "e", "the text is empty"),
         (8, "f", "the text is empty"),
-        (9, "g", "the text is no string but list"),
-        (10, "a", "the note id stands for an earlier note already"),
+        (9, "g", "the text is not a string but list"),
+        (10, "a", "an earlier note has the same note id"),
         (11, None, no_id),
         (12, None, no_id),
         (13, None, no_id),
-        (14, "h", "the codes are no list of strings"),
+        (14, "h", "the codes are not a list of strings"),
         (16, None, "not valid JSON"),
     ]
 
@@ -227,7 +227,7 @@ def test_broken_csv_rows_are_dead_letters(tmp_path: Path) -> None:
     assert [(letter.row, letter.note_id, letter.reason) for letter in letters] == [
         (2, None, "4 fields, but the header has 3"),
         (3, "d", "the text is invalid UTF-8"),
-        (5, "g", "the codes are no list of strings"),
+        (5, "g", "the codes are not a list of strings"),
     ]
 
 
@@ -314,7 +314,7 @@ def test_lists_with_nothing_but_nulls_say_nothing_of_codes(tmp_path: Path) -> No
 
 
 def test_codes_that_became_numbers_are_refused(tmp_path: Path) -> None:
-    why = "codes must be strings, for as numbers 003.1 and 3.10 both lose what they were"
+    why = "write codes as strings: as numbers, 003.1 and 3.10 are both 3.1"
     for number, codes in enumerate(([3.1], [250], 3.1, "[3.1, 250.0]")):
         path = write_json_lines(tmp_path / f"{number}.jsonl", [{"id": "1", "text": CANARY, "codes": codes}])
         assert refusal(path) == f"{path}, row 1: codes are numbers; {why}"
@@ -372,12 +372,12 @@ def test_evidence_comes_back_from_a_note_table(tmp_path: Path) -> None:
         ([{"code": "J45", "start": 8, "end": 15}], "outside the text"),
         ([{"code": "J45", "spans": [[-1, 3]]}], "outside the text"),
         ([{"code": "J45", "start": 5, "end": 2}], "outside the text"),
-        ([{"code": 45, "start": 0, "end": 6}], "no list of objects"),
-        ([{"code": "J45", "start": 0}], "no list of objects"),
-        ([{"code": "J45", "spans": [[0, "6"]]}], "no list of objects"),
-        ([{"code": "J45", "spans": 3}], "no list of objects"),
-        (CANARY, "no list of objects"),
-        ({"code": "J45"}, "no list of objects"),
+        ([{"code": 45, "start": 0, "end": 6}], "not a list of objects"),
+        ([{"code": "J45", "start": 0}], "not a list of objects"),
+        ([{"code": "J45", "spans": [[0, "6"]]}], "not a list of objects"),
+        ([{"code": "J45", "spans": 3}], "not a list of objects"),
+        (CANARY, "not a list of objects"),
+        ({"code": "J45"}, "not a list of objects"),
     ],
 )
 def test_evidence_that_cannot_be_used_is_a_dead_letter(tmp_path: Path, evidence: object, reason: str) -> None:
@@ -446,7 +446,7 @@ def test_a_missing_column_is_an_error_that_lists_the_columns(tmp_path: Path, suf
 def test_a_table_without_header_does_not_show_its_first_note(tmp_path: Path) -> None:
     for first in (f'n17,"The patient {CANARY} came in walking."', f"17,{CANARY}", f'n17,"{CANARY}\nb"'):
         (tmp_path / "n.csv").write_text(f"{first}\n")
-        assert "has the file a header line?" in refusal(tmp_path / "n.csv")
+        assert "does the file have a header line?" in refusal(tmp_path / "n.csv")
 
 
 def test_fields_that_the_first_lines_leave_out_are_found_later(tmp_path: Path) -> None:
@@ -507,7 +507,7 @@ def test_a_duplicate_id_in_another_file_is_a_dead_letter(tmp_path: Path) -> None
         write_json_lines(tmp_path / f"{name}.jsonl", [{"id": "1", "text": f"{CANARY} {name}"}])
     notes, letters = read(tmp_path)
     assert [note["text"] for note in notes] == [f"{CANARY} x"]
-    reason = "the note id stands for an earlier note already"
+    reason = "an earlier note has the same note id"
     assert letters == [DeadLetter(str(tmp_path / "y.jsonl"), 1, "1", reason)]
 
 
@@ -538,7 +538,7 @@ def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
     assert "is UTF-16; convert it to UTF-8" in refusal(wide)
     latin = tmp_path / "latin.csv"
     latin.write_bytes(f"id,text,patiënt\n1,{CANARY},2\n".encode("latin-1"))
-    assert "its first line is no CSV header in UTF-8" in refusal(latin)
+    assert "its first line is not a CSV header in UTF-8" in refusal(latin)
 
 
 def test_sources_without_notes_are_refused(tmp_path: Path) -> None:

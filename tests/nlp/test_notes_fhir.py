@@ -454,8 +454,8 @@ def test_documents_that_cannot_be_used_are_dead_letters(tmp_path: Path) -> None:
         ("DocumentReference/shape", invalid),
         ("DocumentReference/bare", invalid),
         (None, invalid),
-        ("DocumentReference/ok", "the note id stands for an earlier note already"),
-        ("DocumentReference/o", "no DocumentReference, as the file's other lines are"),
+        ("DocumentReference/ok", "an earlier note has the same note id"),
+        ("DocumentReference/o", "not a DocumentReference, unlike the file's first line"),
         (None, "not valid JSON"),
     ]
 
@@ -493,5 +493,5 @@ def test_what_is_no_export_of_notes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NoteFormatError, match="column options are for tables only"):
         NoteReader(tmp_path, NoteSettings(text_column="text"), on_dead_letter=print)
     (tmp_path / "table.jsonl").write_text('{"id": "1", "text": "x"}\n')
-    with pytest.raises(NoteFormatError, match=r"table\.jsonl: is no FHIR"):
+    with pytest.raises(NoteFormatError, match=r"table\.jsonl: is not FHIR"):
         read(tmp_path)

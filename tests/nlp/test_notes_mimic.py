@@ -142,7 +142,7 @@ def test_tables_that_are_not_as_documented_are_refused(tmp_path: Path) -> None:
     with pytest.raises(NoteFormatError, match="no column seq_num, icd9_code; columns are hadm_id, code"):
         read(tmp_path)
     write(tmp_path, {"DIAGNOSES_ICD.csv.gz": DIAGNOSES_3})
-    with pytest.raises(NoteFormatError, match="stands there twice"):
+    with pytest.raises(NoteFormatError, match="is there twice"):
         read(tmp_path)
     with pytest.raises(NoteFormatError, match="column options are for tables only"):
         NoteReader(tmp_path / "NOTEEVENTS.csv", NoteSettings(text_column="TEXT"), on_dead_letter=print)
