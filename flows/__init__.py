@@ -1,4 +1,4 @@
-"""What runs, and in which order: Prefect flows and the command line. No text or model logic."""
+"""The workflows: Prefect flows and the command line. Text is processed in `nlp`, models are in `models`."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -18,11 +18,11 @@ import typer.main
 
 from rubricator.nlp.errors import RubricatorError
 
-_LOG = logging.getLogger("rubricator.flows.cli")  # also where this file is the program
+_LOG = logging.getLogger("rubricator.flows.cli")  # not __name__, which is __main__ if this file is run
 
 
 class ExitCode(IntEnum):
-    """What the exit status of a command says."""
+    """The exit status of a command."""
 
     DONE = 0
     FAULT = 1
@@ -46,10 +46,10 @@ _MEANINGS = {
 
 @dataclass(frozen=True)
 class Command:
-    """A command whose step is imported when it is called. step: its module and function.
+    """A command. Its step is imported only when the command is called.
 
-    what: its help. note: the end of its help. is_flow: it runs as a Prefect flow unless the user does not want that.
-    has_json: its result has `to_json`.
+    step: MODULE:FUNCTION. what: its help. note: the end of its help. is_flow: it runs as a Prefect flow, unless
+    --no-prefect is given. has_json: its result has `to_json`.
     """
 
     step: str
@@ -74,7 +74,7 @@ class Command:
         if self.is_flow:
             switches.append(
                 switch(
-                    "no_prefect", "--no-prefect", what="Call the same function without a Prefect flow run."
+                    "no_prefect", "--no-prefect", what="Run without Prefect: call the same function directly."
                 )
             )
         alone = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
@@ -96,7 +96,7 @@ COMMANDS = {  # in the order of the help
     ),
     "extract": Command(
         "rubricator.flows.extract:extract",
-        "Find the headed sections and the sentences of notes, labelled by the section they stand under.",
+        "Find the headed sections of notes, and their sentences, labelled by the section that they stand in.",
         "rubricator extract notes/ --out tables --lexicon our-headings.toml",
         is_flow=True,
     ),
@@ -108,7 +108,7 @@ COMMANDS = {  # in the order of the help
     ),
     "settings": Command(
         "rubricator.flows.settings:settings",
-        "List the settings of a classifier, with what they are by default for each task.",
+        "List the settings of a classifier, with their defaults for each task.",
         "rubricator settings cnn",
     ),
     "evaluate": Command(
@@ -129,7 +129,7 @@ COMMANDS = {  # in the order of the help
     ),
     "promote": Command(
         "rubricator.flows.promote:promote",
-        "Make a challenger the champion, only if it is not worse on the notes both were held out from.",
+        "Make a challenger the champion, if it is not worse on notes that are out-of-fold for both.",
         "rubricator promote icd-codes --version 3",
         is_flow=True,
         note=f"The exit status is {ExitCode.REFUSED.value} where the gate refuses.",
@@ -149,7 +149,7 @@ COMMANDS = {  # in the order of the help
 
 
 class _Commands(typer.core.TyperGroup):
-    """The commands of the table. The help of all needs no step; a command that is called is made then."""
+    """The commands of COMMANDS. The list of commands imports no step; the command that is called imports its own."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
@@ -168,7 +168,9 @@ app = typer.Typer(
 
 
 for _name, _command in COMMANDS.items():
-    app.command(_name, help=_command.what)(lambda: None)  # what the help of all shows
+    app.command(_name, help=_command.what)(
+        lambda: None
+    )  # for the list of commands; `resolve_command` makes the real one
 
 
 @app.callback(invoke_without_command=True)
@@ -179,7 +181,7 @@ def root(
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="With --version.", hidden=True)] = False,
 ) -> None:
-    """What is there beside the commands."""
+    """The options of the program itself, without a command."""
     if version:
         sys.stdout.write("\n".join(_versions(verbose=verbose)) + "\n")
         raise typer.Exit
@@ -188,7 +190,7 @@ def root(
 
 
 def main() -> None:
-    """Run the command line. Our own errors end in one message, without a traceback (`ExitCode`)."""
+    """Run the command line. A RubricatorError is shown as one message, without a traceback (see `ExitCode`)."""
     try:
         app()
     except RubricatorError as error:
@@ -199,7 +201,7 @@ def main() -> None:
 
 
 def _run(step: Callable[..., Any], given: dict[str, Any], *, is_flow: bool) -> None:
-    """Run a step on what was typed, and show what it returns."""
+    """Run a step with the options that were given, and show its result."""
     from rubricator.flows.parameters.flat import flat
     from rubricator.flows.promote import PromotionRefusedError
     from rubricator.flows.run import guarded, run
@@ -210,7 +212,9 @@ def _run(step: Callable[..., Any], given: dict[str, Any], *, is_flow: bool) -> N
     _set_up_log(verbose=verbose, quiet=quiet)
     use_prefect, started = is_flow and not no_prefect, time.monotonic()
     if use_prefect and not quiet and "PREFECT_API_URL" not in os.environ:
-        _to_stderr("[dim]starting Prefect for this run (20 s the first time; --no-prefect does without)[/]")
+        _to_stderr(
+            "[dim]starting Prefect for this run (20 s the first time; --no-prefect runs without it)[/]"
+        )
     try:
         if is_flow:
             result = run(step, home=given.pop("home", None), use_prefect=use_prefect, **given)
@@ -228,7 +232,7 @@ def _run(step: Callable[..., Any], given: dict[str, Any], *, is_flow: bool) -> N
 def _set_up_log(*, verbose: bool, quiet: bool) -> None:
     from rubricator.flows.progress import Progress
 
-    own = logging.getLogger("rubricator")  # not the root: Prefect logs there what the user is told anyway
+    own = logging.getLogger("rubricator")  # not the root: Prefect logs there what the user sees anyway
     own.setLevel(logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING)
     if not own.handlers:
         handler = logging.StreamHandler()

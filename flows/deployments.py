@@ -1,4 +1,4 @@
-"""The flows that deployments name as their entry point: the only module that imports Prefect when it is imported."""
+"""The flows that Prefect deployments name as entry points. Only this module imports Prefect at import time."""
 
 from rubricator.flows.extract import extract
 from rubricator.flows.predict import predict

@@ -49,7 +49,7 @@ PORTION = 500  # texts that are predicted at once
 class Evaluated:
     """Every figure, of all examples and of each stratum of the annotations.
 
-    failed_notes: each with the name of the exception.
+    failed_notes: the name of the exception that a note raised, by note_id.
     """
 
     model: str
@@ -80,7 +80,7 @@ class Evaluated:
 
 
 class EvaluateSettings(StepSettings):
-    """What a model is scored on, and how sure the figures are."""
+    """What a model is scored on, and how intervals are drawn."""
 
     annotations: PathName | None = Field(
         default=None,
@@ -92,7 +92,7 @@ class EvaluateSettings(StepSettings):
 
 
 class NoUnitsError(RubricatorError):
-    """Annotated units, for a model that assigns labels to whole notes."""
+    """Annotated units cannot score the model: it labels whole notes, or has several labels."""
 
 
 def evaluate(
@@ -105,10 +105,10 @@ def evaluate(
 ) -> Evaluated:
     """Score a model, at the thresholds it was registered with.
 
-    A model of sentences is scored on the gold units of `annotations`; without them on the headed sections of the notes:
-    positive are the sentences of the categories that were positive in its training, negative those of every other
-    known category; sections that mix both are left out. A model of codes is scored on the codes of the notes: a code
-    that it does not know counts as missed.
+    A model of sentences is scored on the gold units of `annotations`. Without annotations it is scored on the headed
+    sections of the notes. Sentences of the categories that were positive in its training are positive. Sentences of
+    every other known category are negative. Sections that mix both are left out. A model of codes is scored on the
+    codes of the notes: a code that it does not know counts as missed.
     Raises NoteFormatError, ExampleError, NoUnitsError, ReportError, RegistryError.
     """
     opened = open_home(home)
@@ -143,21 +143,21 @@ def evaluate(
 
 
 def _check_units(model: str, trained: "TrainedModel") -> None:
-    """Raises NoUnitsError where annotated units say nothing of the model's labels."""
+    """Raises NoUnitsError where annotated units cannot score the model."""
     if task_named(trained.task).unit == "note":
         raise NoUnitsError(
-            f"{model} gives labels to whole notes, and annotated units are for models of sentences: without them it "
-            "is scored on the labels of the notes"
+            f"{model} gives labels to whole notes, and annotated units are for models of sentences: leave them out, "
+            "and it is scored on the labels of the notes"
         )
     if len(trained.labels) > 1:
         raise NoUnitsError(
-            f"{model} has {len(trained.labels)} labels, and annotated units say of one label whether it is there: "
-            "without them it is scored on what its task learns from"
+            f"{model} has {len(trained.labels)} labels, and annotated units are for models of one label: leave them "
+            "out, and it is scored on the labels of its task"
         )
 
 
 def _examples(trained: "TrainedModel", notes: CountedNotes, settings: EvaluateSettings) -> "Examples":
-    """What the model is scored on: the annotated units, or what its task says."""
+    """What the model is scored on: the annotated units, or the examples of its task."""
     from rubricator.nlp.builders.annotations import annotated_examples
     from rubricator.nlp.lexicon.lexicon import Lexicon
     from rubricator.nlp.weak_labels import WeakLabelSettings

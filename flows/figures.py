@@ -1,4 +1,4 @@
-"""What training and evaluation share: notes read with progress and counted losses, and their tables of figures."""
+"""What training and evaluation share: reading notes with progress and counts of unused ones; tables of figures."""
 
 import os
 from collections import Counter
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     from rubricator.nlp.readers.files import DeadLetter
     from rubricator.nlp.readers.tables import NoteSettings
 
-FAILED_SHOWN = 10  # ids of notes; a report has them all
-OF_SEVERAL_LABELS = ("macro_", "map", "exact_match")  # say nothing new where there is one label
+FAILED_SHOWN = 10  # ids of failed notes in the summary; a report lists all
+OF_SEVERAL_LABELS = ("macro_", "map", "exact_match")  # redundant where there is one label
 
 
 class ReportError(RubricatorError):
-    """A file for figures that cannot be written."""
+    """The report file cannot be written."""
 
 
 def check_report(report: str | None) -> None:
-    """Called before the work that the figures are of. Raises ReportError where the file could not be written."""
+    """Check before the work starts that the report can be written. Raises ReportError."""
     if not report:
         return
     file = Path(report).absolute()
     if not file.parent.is_dir():
         problem = f"there is no folder {file.parent}; make it first"
     elif file.is_dir():
-        problem = "is a folder; give a file in it"
+        problem = "it is a folder; give a file in it"
     elif not os.access(file.parent, os.W_OK):
         problem = f"the folder {file.parent} is not writable; give a file in another one"
     else:
@@ -43,10 +43,10 @@ def check_report(report: str | None) -> None:
 
 
 class CountedNotes:
-    """The batches of a NoteReader, shown by a progress bar.
+    """The batches of a NoteReader, with a progress bar.
 
-    dead_letters: how many notes were not used, by reason. failed_notes: those on which the work raised, each with the
-    name of the exception.
+    dead_letters: how many notes were not used, by reason. failed_notes: the name of the exception that a note raised,
+    by note_id.
     """
 
     def __init__(self, notes: str, columns: "NoteSettings", progress: Progress) -> None:
@@ -65,14 +65,14 @@ class CountedNotes:
             yield batch
 
     def failed(self, note_id: str, error: BaseException) -> None:
-        """A note is left out, as the work on it raised; the message may quote it. Raises what is no failure."""
+        """Count a note that raised an exception, without the message, which may quote it. Re-raises an interrupt."""
         if is_interrupt(error):
             raise error
         self.failed_notes[note_id] = type(error).__name__
         self.dead_letters[f"failed: {type(error).__name__}"] += 1
 
     def compared(self, done: int, count: int) -> None:
-        """Shows how many notes are compared."""
+        """Show how many notes were compared for near duplicates."""
         self._progress.show(done / count, f"{done:,} of {count:,} notes compared for near duplicates")
 
     def _count(self, dead_letter: "DeadLetter") -> None:
@@ -80,7 +80,7 @@ class CountedNotes:
 
 
 def figures_table(title: str, evaluations: Mapping[str, "Evaluation"]) -> "Table":
-    """A row per figure; a column per evaluation, with its 95 % interval."""
+    """One row per figure, one column per evaluation, with 95 % intervals."""
     from rich.table import Table
 
     columns = [{row[0]: row[1:] for row in scores.rows()} for scores in evaluations.values()]
@@ -100,7 +100,7 @@ def figures_table(title: str, evaluations: Mapping[str, "Evaluation"]) -> "Table
 
 
 def buckets_table(evaluation: "Evaluation") -> "Table":
-    """A row for the labels of each number of positives in training."""
+    """One row per bucket of labels: those with a similar number of positives in training."""
     from rich.table import Table
 
     names = ("micro_f1", "macro_f1", "recall_at_15")
@@ -117,7 +117,7 @@ def buckets_table(evaluation: "Evaluation") -> "Table":
 def counts_line(
     counts: Mapping[str, int], dead_letters: Mapping[str, int], failed_notes: Collection[str] = ()
 ) -> str:
-    """What was read, what could not be used and why, and the ids of notes on which the work raised."""
+    """What was read, what could not be used and why, and the ids of notes that raised an exception."""
     line = "read: " + ", ".join(f"{count:,} {what}" for what, count in counts.items())
     if dead_letters:
         line += "; not used: " + ", ".join(f"{count:,} ({reason})" for reason, count in dead_letters.items())

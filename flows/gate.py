@@ -1,4 +1,4 @@
-"""The gate of promotion: whether a challenger is good enough, by what it and the champion were held out from."""
+"""The gate of promotion: compare a challenger with the champion by their out-of-fold decisions."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,7 +12,9 @@ from rubricator.models.scores.bootstrap import paired_bootstrap
 from rubricator.models.scores.out_of_fold import OutOfFoldTable, changed_rows
 
 FEWEST_GROUPS = 20  # a bootstrap over fewer says little
-MOST_CHANGED = 0.1  # share of common examples whose true labels may have changed in between
+MOST_CHANGED = (
+    0.1  # share of common examples whose true labels may have changed since the champion was trained
+)
 
 
 class Verdict(NamedTuple):
@@ -23,20 +25,21 @@ class Verdict(NamedTuple):
 
 
 def judge(challenger: OutOfFoldTable, champion: OutOfFoldTable | None, *, margin: float = 0.01) -> Verdict:
-    """Judge a challenger by micro-F1 of the decisions of cross-validation.
+    """Judge a challenger by the micro-F1 of its out-of-fold decisions.
 
-    It must beat every rule that does not read the text (the same labels for all examples). Where there is a
-    champion, both are scored on the examples that both were held out from. Not worse means: the 95 % interval
-    of the paired difference, challenger minus champion, bootstrapped over the challenger's groups, lies above
-    -margin; or the difference is not negative.
+    It must beat every rule that gives the same labels to all examples. If there is a champion, the challenger must not
+    be worse on the examples that are out-of-fold for both. Not worse means: the 95 % interval of the paired difference,
+    challenger minus champion, bootstrapped over the challenger's groups, lies above -margin; or the difference is not
+    negative.
     """
     own, blind = _micro_f1(challenger.targets, challenger.decisions), _blind_f1(challenger.targets)
     if own <= blind:
         return Verdict(
-            False, f"micro-F1 {own:.3f} does not beat {blind:.3f}, that of the best labels given to all alike"
+            False,
+            f"micro-F1 {own:.3f} does not beat {blind:.3f}, which the same labels for all examples reach",
         )
     if champion is None:
-        reason = f"first champion; micro-F1 {own:.3f} (the best labels given to all alike: {blind:.3f})"
+        reason = f"first champion; micro-F1 {own:.3f} (the same labels for all examples: {blind:.3f})"
         return Verdict(True, reason)
     common = _Common.of(challenger, champion)
     obstacle = common.obstacle()
@@ -45,9 +48,10 @@ def judge(challenger: OutOfFoldTable, champion: OutOfFoldTable | None, *, margin
 
 @dataclass(frozen=True)
 class _Common:
-    """The examples that both models were held out from. ours, theirs: their rows in the two tables, in one order.
+    """The examples that are out-of-fold for both models.
 
-    changed: those whose true labels, of the labels that both know, differ between the tables.
+    ours, theirs: their rows in the challenger's and in the champion's table, in the same order. changed: whether the
+    true labels of an example differ between the tables, among the labels that both models know.
     """
 
     challenger: OutOfFoldTable
@@ -78,15 +82,13 @@ class _Common:
         return _Common(self.challenger, self.champion, self.ours[kept], self.theirs[kept], self.changed[kept])
 
     def obstacle(self) -> str:
-        """Why the two cannot be compared; nothing where they can."""
+        """Why the two cannot be compared; empty if they can."""
         if not len(self.ours):
-            return (
-                "it has no held-out example and label in common with the champion: train both on common notes"
-            )
+            return "it has no held-out example or no label in common with the champion: train both on common notes"
         if self.changed.mean() > MOST_CHANGED:
             return (
                 f"the true labels of {self.changed.sum()} of {len(self.changed)} common examples changed since the "
-                "champion was trained, so the two do not aim at the same; compare them with `rubricator evaluate`"
+                "champion was trained, so their figures do not compare; score both with `rubricator evaluate`"
             )
         number = len(np.unique(self.without_changed().groups))
         if number < FEWEST_GROUPS:
@@ -94,7 +96,7 @@ class _Common:
         return ""
 
     def compared(self, margin: float) -> Verdict:
-        """By the paired bootstrap, on the labels of both; one that a model does not know is missed by it."""
+        """Compare by paired bootstrap, on all labels of both. A label that a model does not know counts as missed."""
         ours, theirs = self.challenger, self.champion
         labels = sorted(set(ours.labels) | set(theirs.labels))
         truth = on_labels(ours.targets[self.ours], ours.labels, labels) + on_labels(

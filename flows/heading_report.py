@@ -1,4 +1,4 @@
-"""The report on the headings of a site: what was found in all notes of an `extract`, and what the lexicon lacks."""
+"""The report on the headings of a site: counts over the notes of an `extract`, and headings that the lexicon lacks."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,14 +7,14 @@ from rubricator.flows.jobs.job import read_manifest
 from rubricator.nlp.hidden_text import hides_text
 from rubricator.nlp.lexicon.lexicon import UNKNOWN, Lexicon, normalise
 
-FEWEST_PATIENTS = 5  # a heading in the notes of fewer patients may be a name: it is not shown
+FEWEST_PATIENTS = 5  # a heading in the notes of fewer patients may be a person's name: it is not shown
 MOST_UNKNOWN = 300  # headings in the report
 
 
 @hides_text()
 @dataclass(frozen=True, kw_only=True)
 class UnknownHeading:
-    """A heading that the lexicon lacks, normalised."""
+    """A heading that the lexicon lacks, normalised. sections, patients: how many have it."""
 
     heading: str
     sections: int
@@ -23,7 +23,10 @@ class UnknownHeading:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadingReport:
-    """What was found in all notes of a folder: counts by category, by label, by reason."""
+    """Counts over all notes of a folder.
+
+    sections, notes_with: by category. sentences: by weak label. rejected: headings that were not taken, by reason.
+    """
 
     notes: int
     notes_without_headings: int
@@ -35,9 +38,9 @@ class HeadingReport:
 
 
 def report_headings(out: Path, lexicon: Lexicon) -> HeadingReport:
-    """The report on all notes in the folder of an `extract`, which was made with this lexicon.
+    """The report on all notes in the folder of an `extract`.
 
-    Raises JobError where it is no such folder.
+    lexicon: the one that `extract` used. Raises JobError where the folder is not that of a job.
     """
     manifest = read_manifest(out)
     figures: dict[str, int] = manifest["figures"]
@@ -60,9 +63,10 @@ def report_headings(out: Path, lexicon: Lexicon) -> HeadingReport:
 
 
 def _unknown_headings(out: Path, files: list[str], lexicon: Lexicon) -> list[UnknownHeading]:
-    """Headings that the lexicon lacks, of enough patients to be no name, the most frequent first.
+    """Headings that the lexicon lacks and that notes of FEWEST_PATIENTS or more have, the most frequent first.
 
-    Not those that the user's files name, whatever refused them: to name them once more would change nothing.
+    Headings that the user's own files name are left out, even if a rule rejected them: adding them again would change
+    nothing.
     """
     import polars as pl
 

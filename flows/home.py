@@ -14,7 +14,7 @@ from rubricator.nlp.errors import RubricatorError
 
 EXPERIMENT = "rubricator"
 
-# Nothing leaves the machine, nothing is unpickled, no error quotes a row: not a matter of choice.
+# Nothing leaves the machine, nothing is unpickled, no error quotes a row. The user cannot change this.
 _ALWAYS = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -38,12 +38,12 @@ class HomeError(RubricatorError):
 
 
 def open_home(path: Path | str | None = None) -> "Home":
-    """Make the state folder and point MLflow and Prefect at it, for this process and its children.
+    """Create the state folder, and make MLflow and Prefect use it, in this process and its children.
 
     path: the folder; None means the environment's RUBRICATOR_HOME, else ./.rubricator. A server that
     MLFLOW_TRACKING_URI or PREFECT_API_URL names is used instead of the embedded database. Takes milliseconds
     and may be called again. New files of this process are readable by their owner only (umask 077).
-    Raises HomeError where the folder cannot be made or written into.
+    Raises HomeError where the folder cannot be created or written into.
     """
     os.umask(0o077)
     before = os.environ.get("RUBRICATOR_HOME")
@@ -60,7 +60,7 @@ def open_home(path: Path | str | None = None) -> "Home":
     os.environ.update(_ALWAYS)
     for name, value in _UNLESS_SET.items():
         os.environ.setdefault(name, value)
-    # what an earlier home (of this process or its parent) put into the environment is no choice of the user
+    # a value that an earlier home (of this process or its parent) set is not a choice of the user: it is replaced
     inherited = Home(Path(before)).variables() if before else {}
     for name, value in home.variables().items():
         if os.environ.get(name, inherited.get(name)) == inherited.get(name):
@@ -80,19 +80,18 @@ class Home:
         return self.path / "artifacts"
 
     def variables(self) -> dict[str, str]:
-        """What the embedded databases need in the environment, where the user set nothing else."""
+        """The environment variables of the embedded databases; none of Prefect if PREFECT_API_URL names a server."""
         own = {"MLFLOW_TRACKING_URI": f"sqlite:///{self.path}/mlflow.db"}
-        if not os.environ.get(
-            "PREFECT_API_URL"
-        ):  # the login to a server is in the user's own Prefect profile
+        # with PREFECT_HOME set, Prefect would not find the login to the server in the user's own profile
+        if not os.environ.get("PREFECT_API_URL"):
             own |= {"PREFECT_HOME": str(self.path / "prefect"), "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true"}
         return own
 
     def init_mlflow(self) -> None:
-        """Create MLflow's database and the experiment, once: call it before anything runs in parallel.
+        """Create MLflow's database and the experiment, once. Call it before anything runs in parallel.
 
-        Artifacts go to this home, except where an MLflow server (http) keeps its own: several machines should
-        therefore share a database through such a server.
+        Artifacts go to this home, or to an MLflow server (http) where one is named. Several machines that share a
+        database should therefore use such a server.
         """
         uri = os.environ["MLFLOW_TRACKING_URI"]
         experiment = os.environ["MLFLOW_EXPERIMENT_NAME"]
@@ -107,7 +106,7 @@ class Home:
                     client.create_experiment(experiment, artifact_location=place)
 
     def init_prefect(self) -> None:
-        """Start the embedded Prefect server, which makes its database once (about 15 s); nothing where one is set."""
+        """Start the embedded Prefect server, if no server is set. The first start creates its database (about 15 s)."""
         from rubricator.flows import prefect_adapter
 
         if prefect_adapter.server_url():
@@ -121,7 +120,7 @@ class Home:
 
     @contextmanager
     def _once(self, what: str, state: list[str], file: Path | None) -> Iterator[bool]:
-        """Hold the lock of `what`; True until a body has ended well with this state, or if its file is gone."""
+        """Hold the lock of `what`. True: the body has never succeeded with this state, or the file is gone."""
         done = self.path / f"{what}.ready"
         digest = hashlib.sha256("\n".join(state).encode()).hexdigest()  # a URI may hold a password
         with (self.path / f"{what}.lock").open("w") as lock:

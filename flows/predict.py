@@ -1,4 +1,4 @@
-"""Predict: notes and a registered model in; labelled units with probability, decision and evidence out."""
+"""Predict: apply a registered model to notes, and write labels with probability, decision and evidence."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +22,14 @@ from rubricator.nlp.readers.tables import NoteSettings
 
 
 class PredictSettings(StepSettings):
-    """Which predictions are written, and what sections are found with."""
+    """Which predictions are written, and with which lexicon sections are found."""
 
     top_k: int | None = Field(default=None, ge=1, description="Keep the N best labels of a unit.")
     min_probability: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="Leave out rows under it; 0 keeps all. By default the decision threshold.",
+        description="Leave out rows with a lower probability; 0 keeps all. By default rejected ones are left out.",
     )
     lexicon: LexiconFiles = ()
 
@@ -44,10 +44,11 @@ def predict(
     job: JobSettings = JobSettings(),
     home: Home = None,
 ) -> "Predicted":
-    """Apply a model to all notes that the folder `out` does not hold yet; an alias is looked up once.
+    """Apply a model to all notes that the folder `out` does not hold yet.
 
-    Offsets are as those of `extract`. Another version of the same model may go on in the same folder.
-    Raises RegistryError, NoteFormatError, LexiconError, JobError (with its kinds) and SafeError.
+    An alias such as champion is looked up once, at the start. Offsets are those of `extract`. Another version of the
+    same model may go on in the same folder. Raises RegistryError, NoteFormatError, LexiconError, JobError (also its
+    subclasses) and SafeError.
     """
     open_home(home).init_mlflow()
     from rubricator.flows.jobs.engines import choose_engine
@@ -80,7 +81,7 @@ def predict(
 
 @dataclass(frozen=True, kw_only=True)
 class Predicted(JobResult):
-    """What one run did, and with which model. by_other_versions: notes of the folder done by other versions."""
+    """The result of one run. model: NAME/VERSION. by_other_versions: how many notes each other version did before."""
 
     model: str
     by_other_versions: dict[str, int]

@@ -1,7 +1,7 @@
-"""What Rubricator takes from inside Prefect, in one place: its embedded server, its settings and its context.
+"""All uses of Prefect's internals, in one place: its embedded server, its settings and its run context.
 
-Everything else that is used of Prefect is public: flows, tasks, task runners, deployments. SEEN_WITH names the versions
-that this file was written beside; `tests/flows/test_prefect_adapter.py` looks whether what it needs is still there.
+All other code uses only the public names of Prefect: flows, tasks, task runners, deployments. TESTED_VERSIONS lists the
+versions that this file was tried with. `tests/flows/test_prefect_adapter.py` checks that what it needs still exists.
 """
 
 import os
@@ -14,18 +14,18 @@ from typing import Any
 
 from rubricator.models.processes import with_parent
 
-SEEN_WITH = ("3.8.8",)
+TESTED_VERSIONS = ("3.8.8",)
 
 
 def version() -> str:
-    """Of the Prefect that is installed."""
+    """The version of the installed Prefect."""
     import prefect
 
     return str(prefect.__version__)
 
 
 def server_url() -> str | None:
-    """The server that Prefect's settings name, None for the embedded one."""
+    """The API URL in Prefect's settings; None means the embedded server."""
     from prefect.settings import PREFECT_API_URL
 
     url: str | None = PREFECT_API_URL.value()
@@ -33,7 +33,7 @@ def server_url() -> str | None:
 
 
 def database_url() -> str:
-    """The database of the embedded server."""
+    """The connection URL of the embedded server's database."""
     from prefect.settings import get_current_settings
 
     database = get_current_settings().server.database.connection_url
@@ -41,10 +41,11 @@ def database_url() -> str:
 
 
 def start_embedded_server() -> None:
-    """Start it, which makes its database or brings it up to date; flows of this process then use it.
+    """Start the embedded server for the flows of this process. The server creates its database, or migrates it.
 
-    It is a process group of its own: Ctrl-C in a terminal goes to the whole group, and the flow has to tell the server
-    that it was interrupted. It ends with this process, also where that is killed. Called again it does nothing.
+    The server has a process group of its own. Otherwise Ctrl-C in a terminal would also end the server, and the flow
+    could not report to it that it was interrupted. The server ends with this process, even if this process is killed.
+    A second call does nothing.
     """
     from prefect.server.api import server
 
@@ -60,11 +61,11 @@ def start_embedded_server() -> None:
 
 
 @contextmanager
-def settings_of_a_run() -> Iterator[None]:
-    """The settings of a flow that this process runs itself."""
+def flow_settings() -> Iterator[None]:
+    """Prefect's settings for a flow that runs in this process."""
     from prefect import settings
 
-    # the heartbeat thread costs a second at the end of each flow, and nobody watches this one from outside
+    # the heartbeat thread costs a second at the end of each flow, and no other process waits for its signs of life
     updates: dict[Any, Any] = {settings.PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
     if not settings.PREFECT_API_URL.value():
         # Prefect may have been imported before open_home set the environment
@@ -78,7 +79,7 @@ def settings_of_a_run() -> Iterator[None]:
 
 @contextmanager
 def server_at(url: str) -> Iterator[None]:
-    """Prefect talks to the server of this URL."""
+    """Use the Prefect server of this URL."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     with temporary_settings({PREFECT_API_URL: url}):
@@ -86,7 +87,7 @@ def server_at(url: str) -> Iterator[None]:
 
 
 def in_flow() -> bool:
-    """Is this code part of a flow run? Does not import Prefect."""
+    """Whether this code runs in a Prefect flow. Does not import Prefect."""
     if "prefect" not in sys.modules:
         return False
     from prefect.context import FlowRunContext
@@ -95,7 +96,7 @@ def in_flow() -> bool:
 
 
 def url_in_flow() -> str:
-    """The server that the flow run at hand talks to, also where it is the embedded one."""
+    """The API URL of the server of the current flow run, also of an embedded server."""
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:

@@ -1,4 +1,4 @@
-"""How far a job is, on standard error: a bar on a terminal, a line now and then elsewhere."""
+"""The progress of a job, on standard error: a bar on a terminal, else a line every ten seconds."""
 
 import threading
 import time
@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Self
 
-BAR_AFTER = 2.0  # seconds: what takes less needs no bar
+BAR_AFTER = 2.0  # seconds; a shorter job needs no bar
 LINE_EVERY = 10.0
 
 
 class Progress:
-    """Shown from the first `show` after two seconds on; on what is no terminal a line every ten seconds.
+    """A bar that appears after two seconds, or a line every ten seconds where standard error is no terminal.
 
-    is_shown: of all jobs of this process; False shows nothing.
+    is_shown: False hides the progress of all jobs of this process.
     """
 
     is_shown: ClassVar[bool] = True
@@ -53,13 +53,13 @@ class Progress:
             self.bar.stop()
 
     def show(self, fraction: float, done: str) -> None:
-        """fraction: 0 to 1. done: what is done so far, in words."""
+        """fraction: 0 to 1. done: what is done so far, as text."""
         self.fraction, self.done = fraction, done
         self._show(fraction, done)
 
     @contextmanager
     def watching(self, more: Callable[[], str]) -> Iterator[None]:
-        """While the body runs, show once a second what `more` says behind what is done."""
+        """While the body runs, show the text of `more` after what is done, once a second."""
         ended = threading.Event()
 
         def watch() -> None:

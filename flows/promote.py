@@ -1,4 +1,4 @@
-"""Let a challenger become champion, if it is not worse on what both models were held out from."""
+"""Promote a challenger to champion, if it is not worse on the examples that are out-of-fold for both models."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ from rubricator.nlp.errors import RubricatorError
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """Whether a version may be champion, and why. champion: the version it was compared with, if any."""
+    """Whether a version may be champion, and why. champion: the version that it was compared with, if any."""
 
     name: str
     version: str
@@ -32,7 +32,7 @@ class Promotion:
 
 
 class PromotionRefusedError(RubricatorError):
-    """The champion stays; says why. promotion: the decision, None for the champion itself."""
+    """The version is not promoted; says why. promotion: the decision, None if it is the champion already."""
 
     def __init__(self, message: str, promotion: Promotion | None = None) -> None:
         super().__init__(message)
@@ -42,16 +42,14 @@ class PromotionRefusedError(RubricatorError):
 def promote(
     name: Annotated[Name, Field(description="Registry name.")],
     *,
-    version: Annotated[int, Field(ge=1, description="The version that is to be champion.")],
+    version: Annotated[int, Field(ge=1, description="The version to promote.")],
     home: Home = None,
-    margin: Annotated[
-        float, Field(ge=0, description="Loss of micro-F1 that still counts as not worse.")
-    ] = 0.01,
+    margin: Annotated[float, Field(ge=0, description="The loss of micro-F1 that is still accepted.")] = 0.01,
 ) -> Promotion:
-    """Make a version the champion, and the champion until now previous-champion, if `judge` lets it.
+    """Make a version the champion of its name, if the gate accepts it (`flows.gate.judge`).
 
-    The decision is kept in the tag rubricator.promotion of the version, whatever it is. Raises
-    PromotionRefusedError with the reason.
+    The former champion gets the alias previous-champion. The decision is kept in the tag rubricator.promotion of the
+    version, also when it is a refusal. Raises PromotionRefusedError with the reason, and RegistryError.
     """
     open_home(home).init_mlflow()
     from rubricator.flows.gate import judge

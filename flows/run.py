@@ -1,8 +1,8 @@
-"""One way to run a step: as a Prefect flow, or by calling it.
+"""Run a step: as a Prefect flow, or by a plain call.
 
-A step is a plain function (`extract`, `train`, …) that opens its home itself. Its flat form (`flows.parameters`) takes
-paths, names and numbers. `run` runs it now; `as_flow` makes the flow that a deployment names. Either way an exception
-leaves a step without note text: Prefect writes exceptions to its database, to its log and to files.
+A step is a plain function (`extract`, `train`, …) that opens its home itself. Its flat form (`flows.parameters.flat`)
+takes paths, names and numbers. `run` runs it now; `as_flow` makes the flow that a deployment names. In both cases the
+exceptions of a step hold no note text, because Prefect writes exceptions to its database, to its log and to files.
 """
 
 import functools
@@ -25,7 +25,7 @@ R = TypeVar("R")
 
 
 class SafeError(RubricatorError):
-    """A step failed on an exception whose message may quote a note: says where and the exception's type."""
+    """A step failed with an exception whose message may quote a note. Holds only its place and its type."""
 
 
 def run(
@@ -38,16 +38,17 @@ def run(
 ) -> R:
     """Run the step: as a Prefect flow, or directly and without importing Prefect.
 
-    parameters: of the step's flat form. Raises what the step raised, made safe: see `guarded`; and ParameterError.
+    parameters: those of the step's flat form. Raises ParameterError, and what the step raises, without note text (see
+    `guarded`).
     """
     opened = guarded(open_home)(home)
     if not use_prefect:
         return flat(guarded(step))(home=home, **parameters)
-    # this caller sees the exception itself; the server's log keeps it too
+    # the console need not show an exception: the caller gets it, and the server's log keeps it
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     from rubricator.flows import prefect_adapter
 
-    with prefect_adapter.settings_of_a_run():
+    with prefect_adapter.flow_settings():
         opened.init_prefect()
         result: R = as_flow(step, task_runner=task_runner)(home=home, **parameters)
     return result
@@ -77,10 +78,11 @@ def as_flow(
 
 
 def guarded(step: Callable[P, R]) -> Callable[P, R]:
-    """The step, raising only exceptions without note text.
+    """The step, wrapped so that its exceptions hold no note text.
 
-    A RubricatorError keeps its message; an OSError keeps its cause and path, and all others only their place
-    and type, in a SafeError. None keeps the exceptions that led to it. What `is_interrupt` passes as it is.
+    A RubricatorError keeps its message. Every other exception becomes a SafeError with its place and type; that of an
+    OSError also has the reason and the path. Chained exceptions are dropped. An interrupt passes unchanged (see
+    `is_interrupt`).
     """
 
     @functools.wraps(step)
@@ -97,9 +99,9 @@ def guarded(step: Callable[P, R]) -> Callable[P, R]:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Is it a wish to stop (Ctrl-C, exit, a run that is cancelled) and no failure?
+    """Whether it is a request to stop (Ctrl-C, exit, a run that is cancelled), and not a failure.
 
-    A failure need not be an Exception: the panic of a library in Rust is none.
+    A failure need not be an Exception: the panic of a Rust library is only a BaseException.
     """
     if isinstance(error, Exception):
         return False
@@ -112,7 +114,7 @@ def _safe(error: BaseException) -> RubricatorError:
     if isinstance(error, RubricatorError):
         error.__cause__ = error.__context__ = None
         return error.with_traceback(None)
-    frames = traceback.extract_tb(error.__traceback__)[1:]  # without the guard's own
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # without the frame of `safe`
     ours = [frame for frame in frames if _is_ours(Path(frame.filename))] or frames
     where = f"{Path(ours[-1].filename).name}:{ours[-1].lineno} in {ours[-1].name}"
     if ours[-1] is not frames[-1]:

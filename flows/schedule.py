@@ -32,7 +32,7 @@ from rubricator.flows import prefect_adapter
 from rubricator.flows.extract import extract
 from rubricator.flows.home import Home, open_home
 from rubricator.flows.parameters import options
-from rubricator.flows.parameters.flat import ParameterError, checked, flat, pass_over_removed, removed_from
+from rubricator.flows.parameters.flat import ParameterError, checked, flat, removed_from, warn_of_removed
 from rubricator.flows.parameters.options import IsPath, PathName, marks
 from rubricator.flows.predict import predict
 from rubricator.flows.train import train
@@ -93,11 +93,11 @@ class Job(BaseModel):
                 )
                 raise ValueError(f"{error}; the parameters are {known}") from None
             if "home" in parameters:
-                raise ValueError("the home is that of `rubricator schedule --home`")
+                raise ValueError("a job has no home of its own: give it to `rubricator schedule --home`")
             try:
                 for name, value in parameters.items():
                     checked(name, value, signature.parameters[name].annotation, as_json=True)
-                pass_over_removed(step, parameters)
+                warn_of_removed(step, parameters)
             except ParameterError as error:
                 raise ValueError(str(error)) from None
         return parameters
@@ -128,7 +128,7 @@ class Schedule(BaseModel):
     @classmethod
     def _names_differ(cls, jobs: list[Job]) -> list[Job]:
         if twice := [name for name, count in Counter(job.name for job in jobs).items() if count > 1]:
-            raise ValueError(f"two jobs have the name {twice[0]!r}")
+            raise ValueError(f"two jobs have the name {twice[0]!r}; give each job its own name")
         return jobs
 
 
@@ -180,7 +180,7 @@ def read_schedule(path: Path) -> Schedule:
 
 
 def deployments(schedule: Schedule, home: Home) -> "list[RunnerDeployment]":
-    """A Prefect deployment for each job; a run that would overlap the last one of its job is cancelled."""
+    """A Prefect deployment for each job. A run is cancelled if the previous run of its job has not ended."""
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
     from prefect.schedules import Cron
     from prefect.types.entrypoint import EntrypointType
@@ -219,7 +219,7 @@ def _absolute(step: Callable[..., Any], parameters: dict[str, Any], folder: Path
 
 @contextmanager
 def _server(home: Home) -> Iterator[str]:
-    """The URL of the server in PREFECT_API_URL, else of one of our own, on this machine only, that ends with us."""
+    """The URL of the server in PREFECT_API_URL. Else start one for this machine only, and end it at the end."""
     if url := os.environ.get("PREFECT_API_URL"):
         yield url
         return
@@ -243,7 +243,7 @@ def _server(home: Home) -> Iterator[str]:
 
 @contextmanager
 def _one_start_at_a_time() -> Iterator[None]:
-    """A port that is free is another's, where two look for one before a server has taken it."""
+    """Let one schedule at a time look for a port and start a server: two at once could choose the same free port."""
     with (Path(tempfile.gettempdir()) / f"rubricator-{os.getuid()}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

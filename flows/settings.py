@@ -1,4 +1,4 @@
-"""Settings of a classifier, named and set one by one: `encoder=minilm`, `features.min_groups=3`."""
+"""Settings of a classifier as KEY=VALUE, such as `encoder=minilm` or `features.min_groups=3`, and a list of them."""
 
 import json
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def classifier_settings(classifier: str, task: str, assignments: Sequence[str]) -> BaseModel:
-    """The classifier's defaults for the task, with each KEY=VALUE put in their place.
+    """The classifier's default settings for the task, with the assignments applied.
 
-    VALUE: JSON; what is none is a string. Raises SettingError that lists the settings there are, and
-    UnknownClassifierError.
+    assignments: KEY=VALUE each. A VALUE is read as JSON; one that is not JSON is a string. Raises SettingError, which
+    lists the settings there are, and UnknownClassifierError.
     """
     from rubricator.models.classifier_settings import SettingError, settings_with
 
@@ -33,7 +33,7 @@ def classifier_settings(classifier: str, task: str, assignments: Sequence[str]) 
 
 @dataclass(frozen=True)
 class ListedSettings:
-    """Every setting of a classifier. defaults: of each task, by setting; descriptions: by setting."""
+    """Every setting of a classifier. defaults: by task, then by setting. descriptions: by setting."""
 
     classifier: str
     defaults: dict[str, dict[str, Any]]
@@ -66,12 +66,14 @@ class ListedSettings:
 
 
 def settings(
-    classifier: Annotated[Name, Field(description="Its name, as for --model of `rubricator train`.")],
+    classifier: Annotated[
+        Name, Field(description="Name of the classifier, as for --model of `rubricator train`.")
+    ],
     *,
     task: Annotated[
         str | None,
         OneOf(tuple(TASKS)),
-        Field(description="Only the defaults for this task; by default for all."),
+        Field(description="Show the defaults for this task only; by default for all tasks."),
     ] = None,
 ) -> ListedSettings:
     """Every setting of a classifier, with its description and its defaults. Raises UnknownClassifierError."""

@@ -1,4 +1,4 @@
-"""A registered model, and one note with what models found in it, a line each: in a notebook, say."""
+"""Load a model, or show one note with its predictions, in one line each; for notebooks, for example."""
 
 import html
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from rubricator.flows.home import open_home
 from rubricator.flows.report.report import MarkedNote, ReportData, mark_note, render
 from rubricator.models.prediction import MadeBy, Predictor
 from rubricator.models.registry import registry
-from rubricator.nlp.shortcuts import finder_of
+from rubricator.nlp.shortcuts import section_finder
 
 if TYPE_CHECKING:
     from rubricator.models.trained_model import TrainedModel
@@ -21,10 +21,11 @@ _HEIGHT = 480  # pixels of the frame in a notebook
 
 
 def load_model(model: str | Path, *, home: str | Path | None = None) -> "TrainedModel":
-    """A registered model or a folder, loaded.
+    """Load a registered model, or a model from a folder.
 
-    model: NAME (its champion), NAME@ALIAS, NAME/VERSION, an MLflow URI or a folder ("./plan-model", or a Path). home:
-    the state folder, for a registered one. Raises RegistryError that lists what there is, and UntrustedModelError.
+    model: NAME (its champion), NAME@ALIAS, NAME/VERSION, an MLflow URI or a folder ("./plan-model", or a Path).
+    home: the state folder, for a registered model. Raises RegistryError, which lists the models there are, and
+    UntrustedModelError.
     """
     if isinstance(model, Path):
         return registry.load(registry.resolve(str(model.absolute())))
@@ -35,7 +36,7 @@ def load_model(model: str | Path, *, home: str | Path | None = None) -> "Trained
 
 @dataclass(frozen=True)
 class ShownNote:
-    """A note with its sections and what models found in it. A notebook shows the marked text; `repr` shows none."""
+    """A note with its sections and predictions. A notebook shows the marked text; `repr` shows no text."""
 
     note: MarkedNote
 
@@ -49,11 +50,11 @@ class ShownNote:
 
 
 def show_note(text: str, *models: "TrainedModel", lexicon: Sequence[str | Path] = ()) -> ShownNote:
-    """The note with its sections marked and, of each model, the predictions and their evidence.
+    """Mark the sections of a note, and the predictions of each model with their evidence.
 
-    models: of sentences or of notes.
+    models: models of sentences or of whole notes. lexicon: TOML files with further headings.
     """
-    finder = finder_of(lexicon)
+    finder = section_finder(lexicon)
     notes = pa.table({"note_id": ["note"], "text": [text]})
     found: dict[str, list[dict[str, Any]]] = {}
     for model in models:

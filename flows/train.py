@@ -37,15 +37,16 @@ if TYPE_CHECKING:
 
 
 class TrainSettings(StepSettings):
-    """What is learnt from, by which classifier, and how it is measured."""
+    """The training examples, the classifier, and how it is measured."""
 
     model: Name = Field(
         default="svm",
-        description="svm, cnn, transformer, ensemble, stacked (plan) or mentions (codes).",
+        description="svm, cnn, transformer, ensemble, stacked (plan) or mentions (codes); the baselines majority or "
+        "keywords (plan).",
     )
     setting: Annotated[tuple[Name, ...], Metavar("KEY=VALUE")] = Field(
         default=(),
-        description="A setting of the classifier, encoder=minilm say; may be given several times. "
+        description="A setting of the classifier, such as encoder=minilm; may be given several times. "
         "`rubricator settings` lists them.",
     )
     name: Name | None = Field(
@@ -57,10 +58,10 @@ class TrainSettings(StepSettings):
     folds: int = Field(default=10, ge=2, description="Folds of the cross-validation, by patient.")
     exclude: PathName | None = Field(
         default=None,
-        description="JSON lines with a note_id each: notes to leave out, with near duplicates.",
+        description="JSON lines file with a note_id in each line: leave out these notes and their near duplicates.",
     )
     bootstrap: Bootstrap = 1000
-    seed: int = Field(default=0, description="Of folds and resamples.")
+    seed: int = Field(default=0, description="Random seed of the folds and of the bootstrap.")
     report: Report = None
     positive: Annotated[Positive, OnlyFor("positive")] = None
     lexicon: Annotated[LexiconFiles, OnlyFor("lexicon")] = ()
@@ -75,9 +76,10 @@ class TrainSettings(StepSettings):
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training run came to. evaluation: of the folds by group; beside: micro-F1 of other ways to split.
+    """The result of a training run.
 
-    failed_notes: each with the name of the exception.
+    evaluation: of the cross-validation by group. beside: micro-F1 of other ways to split, by way. failed_notes: the
+    name of the exception that a note raised, by note_id.
     """
 
     name: str
@@ -110,14 +112,14 @@ class Trained:
         return Group(
             counts_line(self.counts, self.dead_letters, self.failed_notes),
             table,
-            f"micro-F1 beside it: {beside}",
+            f"micro-F1 of other splits: {beside}",
         )
 
 
 @removed(
     "denoise",
     harmless="none",
-    because="for it lowered F1 on the annotated notes (0.845 without it; 0.826 and 0.833 with it)",
+    because="because it lowered F1 on the annotated notes (0.845 without it; 0.826 and 0.833 with it)",
 )
 def train(
     task: Annotated[
@@ -133,9 +135,9 @@ def train(
 ) -> Trained:
     """Train and cross-validate a classifier, and register it with the alias `challenger`.
 
-    A training that was killed goes on where it stopped, with classifiers that keep checkpoints. Raises NoteFormatError,
-    ExampleError, FoldError, SettingError, ReportError, RegistryError, JobIsRunningError where another process trains
-    the same, and EnsembleError for an ensemble that is not better than its best member.
+    A training that was killed goes on from its last checkpoint, if its classifier keeps checkpoints. Raises
+    NoteFormatError, ExampleError, FoldError, SettingError, ReportError and RegistryError; JobIsRunningError where
+    another process runs the same training; EnsembleError for an ensemble that is not better than its best member.
     """
     opened = open_home(home)
     check_report(settings.report)

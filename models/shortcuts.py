@@ -15,7 +15,7 @@ from rubricator.models.trained_model import TrainedModel
 from rubricator.models.training import train_model
 from rubricator.nlp.builders.label_source import LabelSource
 from rubricator.nlp.readers.notes import NoteSettings
-from rubricator.nlp.shortcuts import finder_of, read_notes
+from rubricator.nlp.shortcuts import read_notes, section_finder
 from rubricator.nlp.tasks import task_named
 from rubricator.nlp.weak_labels import WeakLabelSettings
 
@@ -48,7 +48,7 @@ def fit_model(
     found = task_named(task)
     source = LabelSource(
         weak_labels=WeakLabelSettings(),
-        lexicon=finder_of(lexicon).lexicon,
+        lexicon=section_finder(lexicon).lexicon,
         top_labels=top_labels,
     )
     examples = found.examples(read_notes(notes, columns).to_batches(), source)
@@ -75,7 +75,7 @@ def predict_notes(
     """
     predictor = Predictor(
         model,
-        finder_of(lexicon),
+        section_finder(lexicon),
         made_by=MadeBy(model.classifier_name, model.fingerprint[:12]),
         top_k=top_k,
         min_probability=min_probability,
@@ -99,7 +99,7 @@ def evaluate_model(
     task = task_named(model.task)
     source = LabelSource(
         weak_labels=WeakLabelSettings.model_validate(model.settings.get("weak_labels", {})),
-        lexicon=finder_of(lexicon).lexicon,
+        lexicon=section_finder(lexicon).lexicon,
     )
     examples = task.examples(read_notes(notes, columns).to_batches(), task.scored_on(source))
     probabilities = model.predict_proba(examples.texts, contexts=examples.contexts)

@@ -75,11 +75,11 @@ class Examples:
 
         test: boolean (n,), true for test examples.
         """
-        learnt, tested = self.take(np.flatnonzero(~test)), self.take(np.flatnonzero(test))
+        train, held_out = self.take(np.flatnonzero(~test)), self.take(np.flatnonzero(test))
         if self.auxiliary:
-            apart = ~np.isin(self.auxiliary.groups, tested.groups)
-            learnt = replace(learnt, auxiliary=self.auxiliary.take(np.flatnonzero(apart)))
-        return learnt, replace(tested, auxiliary=None)
+            apart = ~np.isin(self.auxiliary.groups, held_out.groups)
+            train = replace(train, auxiliary=self.auxiliary.take(np.flatnonzero(apart)))
+        return train, replace(held_out, auxiliary=None)
 
     def with_auxiliary(self) -> "Examples":
         """These and the auxiliary examples together."""

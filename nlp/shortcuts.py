@@ -29,7 +29,7 @@ def find_sections(text: str, *, lexicon: Sequence[str | Path] = ()) -> list[Sect
     >>> [section.category for section in find_sections("Plan:\\nStart aspirin.")]
     ['plan']
     """
-    return finder_of(lexicon).find(text)
+    return section_finder(lexicon).find(text)
 
 
 def split_sentences(text: str, *, lexicon: Sequence[str | Path] = ()) -> list[tuple[int, int]]:
@@ -41,7 +41,7 @@ def split_sentences(text: str, *, lexicon: Sequence[str | Path] = ()) -> list[tu
     >>> [text[start:end] for start, end in split_sentences(text)]
     ['Start aspirin.', 'Return in two weeks.']
     """
-    return [(unit.start, unit.end) for unit in units_of("sentence", "", text, finder_of(lexicon).find)]
+    return [(unit.start, unit.end) for unit in units_of("sentence", "", text, section_finder(lexicon).find)]
 
 
 def read_notes(notes: "str | Path | NotesInMemory", columns: NoteSettings = NoteSettings()) -> pa.Table:
@@ -67,7 +67,7 @@ def read_notes(notes: "str | Path | NotesInMemory", columns: NoteSettings = Note
     return table
 
 
-def finder_of(lexicon: Sequence[str | Path]) -> SectionFinder:
+def section_finder(lexicon: Sequence[str | Path]) -> SectionFinder:
     """The section finder with the built-in headings and those of these TOML files.
 
     The files are read at each call, because they may have been edited. Without files there is one finder for all calls.

@@ -10,7 +10,6 @@ import gzip
 import json
 import os
 import re
-import select
 import shlex
 import shutil
 import signal
@@ -24,6 +23,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 import pytest
+from shell import STEP, Shell
 
 from rubricator.flows.demo.synthetic import read_gold, write_synthetic_notes
 
@@ -34,7 +34,6 @@ PAGES = [*FIRST, *sorted({*DOCS.rglob("*.md"), ROOT / "CONTRIBUTING.md", ROOT / 
 MADE = {"contributing.md", "changelog.md"}  # by docs/build_site.py, as is most of the reference
 SERVES = ("rubricator schedule", "mlflow ui")  # until they are stopped
 MOST_NOT_RUN = 12
-STEP = 600  # seconds that one command may take
 BLOCK = re.compile(
     r"^(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S
 )
@@ -175,65 +174,6 @@ def environment(folder: Path, made_home: Path) -> dict[str, str]:
     own = ("RUBRICATOR", "MLFLOW", "PREFECT")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     return kept | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-
-
-SHELL = """
-import json, os, shlex, sys, traceback
-
-sys.path.insert(0, "")
-os.set_inheritable(int(sys.argv[1]), False)  # or a worker would hold it open
-replies = os.fdopen(int(sys.argv[1]), "w")
-names = {}
-for line in sys.stdin:
-    page, language, text = json.loads(line)
-    status = 0
-    try:
-        if language == "python":
-            exec(compile(text, page, "exec"), names.setdefault(page, {"__name__": page}))
-        else:
-            from rubricator.flows.cli import main
-
-            sys.argv = shlex.split(text)
-            main()
-    except SystemExit as ended:
-        status = ended.code or 0
-    except BaseException:
-        traceback.print_exc()
-        status = 1
-    print(json.dumps(status), file=replies, flush=True)
-"""
-
-
-class Shell:
-    """A process in the folder that runs commands and examples, one after the other."""
-
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self.folder, self.environment = folder, environment
-        self.log = folder / "shell.log"
-        self.replies, writes = os.pipe()
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", SHELL, str(writes)],
-                **{"stdin": subprocess.PIPE, "stdout": log, "stderr": log, "text": True},
-                **{"pass_fds": [writes], "cwd": folder, "env": environment | {"PYTHONUNBUFFERED": "1"}},
-            )
-        os.close(writes)
-
-    def run(self, page: str, language: str, text: str) -> None:
-        said = self.log.stat().st_size
-        assert self.process.stdin
-        self.process.stdin.write(json.dumps([page, language, text]) + "\n")
-        self.process.stdin.flush()
-        ready, _, _ = select.select([self.replies], [], [], STEP)
-        status = os.read(self.replies, 100).strip() if ready else b"it did not end"
-        output = self.log.read_bytes()[said:].decode(errors="replace")
-        assert status == b"0", f"{page}\n{text}\n{status!r}\n{output}"
-
-    def close(self) -> None:
-        assert self.process.stdin
-        self.process.stdin.close()
-        self.process.wait(60)
-        os.close(self.replies)
 
 
 @pytest.fixture(scope="module")

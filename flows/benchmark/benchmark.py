@@ -1,4 +1,4 @@
-"""Benchmark: every model on every corpus that is there, one process a row, and one report of all that was measured."""
+"""Benchmark: measure every model on every corpus that is there, one process per row, and write one report."""
 
 import os
 import time
@@ -16,22 +16,24 @@ if TYPE_CHECKING:
 
 
 Data = Annotated[
-    PathName | None, Field(description="Folder of the corpora; one that is not there is left out.")
+    PathName | None, Field(description="Folder of the corpora. A corpus that is missing is left out.")
 ]
 Out = Annotated[
     PathName,
-    Field(description="Folder of the report and of every result. Run again, it goes on where it stopped."),
+    Field(
+        description="Folder for the report and every result. The same command, run again, goes on where it stopped."
+    ),
 ]
 
 
 class BenchmarkSettings(StepSettings):
-    """Which rows are measured, and where the corpora of MIMIC are."""
+    """Which rows are measured, and where MIMIC is."""
 
     only: Annotated[tuple[Name, ...], Commas()] = Field(
-        default=(), description="Protocols, by how their names start, with commas: plan,cmc. By default all."
+        default=(), description="Prefixes of protocol names, with commas: plan,cmc. By default all protocols."
     )
     models: Annotated[tuple[Name, ...], Commas()] = Field(
-        default=(), description="Models, by how their names start, with commas: svm,cnn. By default all."
+        default=(), description="Prefixes of model names, with commas: svm,cnn. By default all models."
     )
     quick: bool = Field(
         default=False,
@@ -41,13 +43,13 @@ class BenchmarkSettings(StepSettings):
     mimic4: PathName | None = Field(default=None, description="Folder with the tables of MIMIC-IV.")
     splits: PathName | None = Field(
         default=None,
-        description="Folder with the public split files of MIMIC; without it parts are drawn anew.",
+        description="Folder with the public split files of MIMIC; by default the split is drawn at random.",
     )
 
 
 @dataclass(frozen=True)
 class Benchmarked:
-    """What the report holds. failed: reason by row. left: rows that were not chosen and have not been measured."""
+    """Counts of the report. failed: reason by row. left: number of rows that have not been measured."""
 
     report: Path
     measured: int
@@ -73,8 +75,8 @@ def benchmark(
 ) -> Benchmarked:
     """Measure the rows of benchmark.toml on the corpora in a folder, and write report.md and report.html into `out`.
 
-    A row that was measured with the same settings on the same data is not measured again; one that fails is a line of
-    the report, which has the protocols whose corpora are given.
+    A row is one model on one protocol. A row that was measured with the same settings on the same data is not measured
+    again. A row that fails is a line of the report. The report shows the protocols whose corpora are given.
     Raises BenchmarkError where there is nothing to measure.
     """
     from rich.console import Console
@@ -98,7 +100,9 @@ def benchmark(
         sums = sums_of(paths, settings.splits)
         asked = [row for row in rows if (row.protocol.name, row.model.name) in chosen]
         if not asked:
-            raise BenchmarkError(f"{data or 'what was given'} holds no corpus that the rows chosen need")
+            raise BenchmarkError(
+                f"{data or 'what was given'} holds no corpus that the chosen rows need: see benchmark.toml"
+            )
         try:
             measure(asked, sums, console)
         finally:

@@ -26,7 +26,7 @@ _SUFFIXES = (".jsonl.gz", ".jsonl", ".jsonl.zst", ".parquet")  # of a corpus in 
 
 
 def corpora(data: str | None, settings: "BenchmarkSettings", table: Table) -> dict[str, str]:
-    """The file of each corpus that is there, and the folders that were given. Raises BenchmarkError."""
+    """The path of each corpus that is there. Raises BenchmarkError for a folder that is not there."""
     given = {"mimic3": settings.mimic3, "mimic4": settings.mimic4}
     found = {name: path for name, path in given.items() if path}
     for path in filter(None, (data, *found.values())):
@@ -59,13 +59,13 @@ def rows_of(table: Table, paths: Mapping[str, str], folder: Path, settings: "Ben
 
 
 def left_out(table: Table, paths: Mapping[str, str]) -> dict[str, list[str]]:
-    """The corpora that are not there, by protocol; those of MIMIC are left out without a word."""
+    """The missing corpora, by protocol. Protocols on MIMIC are not named."""
     missing = {each.name: sorted(each.corpora - paths.keys()) for each in table.protocols if not each.mimic}
     return {protocol: names for protocol, names in missing.items() if names}
 
 
 def sums_of(paths: Mapping[str, str], splits: str | None) -> dict[str, str]:
-    """What tells whether the data changed, by corpus."""
+    """A checksum of each corpus, which shows whether the data changed."""
     sums = {name: _sum(path) for name, path in paths.items()}
     if splits:
         lists = sorted(path for form in SPLIT_FILES for path in Path(splits).rglob(form))
@@ -74,7 +74,7 @@ def sums_of(paths: Mapping[str, str], splits: str | None) -> dict[str, str]:
 
 
 def _sum(path: str) -> str:
-    """sha256 of a file; of a folder of tables, which are large, of their names and sizes."""
+    """The sha256 of a file. For a folder of tables, which are large: of their names and sizes."""
     if Path(path).is_file():
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -83,7 +83,7 @@ def _sum(path: str) -> str:
 
 
 def measure(rows: list[Row], sums: dict[str, str], console: "Console") -> None:
-    """Each row that has no result yet, or failed before, in a process of its own."""
+    """Measure each row that has no result yet, or failed before, in a process of its own."""
     results = {row.key: row.result(sums) for row in rows}
     pending = [row for row in rows if (results[row.key] or {"failure": ""}).keys() & {"failure"}]
     expected = {row.key: row.seconds() for row in pending}
@@ -94,7 +94,7 @@ def measure(rows: list[Row], sums: dict[str, str], console: "Console") -> None:
     spent = due = 0.0
     with Progress("benchmark") as progress:
         for number, row in enumerate(pending):
-            rate = spent / due if due else 1.0  # of this machine, by the rows that it has measured
+            rate = spent / due if due else 1.0  # of this machine, from the rows measured so far
             left = sum(expected[each.key] for each in pending[number:]) * rate
             start = time.monotonic()
             process = _start(row, sums)
@@ -128,7 +128,7 @@ def _start(row: Row, sums: dict[str, str]) -> multiprocessing.process.BaseProces
 
 def _died(row: Row, sums: dict[str, str], code: int | None) -> dict[str, str]:
     """The process left no result: it was killed."""
-    why = f"its process ended with {code}" + (": out of memory?" if code == -9 else "")
+    why = f"its process ended with exit code {code}" + (": out of memory?" if code == -9 else "")
     result = {"digest": row.digest(sums), "key": row.key, "failure": why}
     row.folder.mkdir(parents=True, exist_ok=True)
     write_text(row.folder / "figures.json", json.dumps(result))
@@ -136,7 +136,7 @@ def _died(row: Row, sums: dict[str, str], code: int | None) -> dict[str, str]:
 
 
 def report(out: Path, rows: list[Row], sums: dict[str, str], quick: bool) -> dict[str, str]:
-    """Write the report of all results there are; the rows that failed, with their reasons."""
+    """Write the report of all results there are. Returns the reason of each row that failed."""
     results = {row.key: result for row in rows if (result := row.result(sums))}
     write_benchmark_report(out, rows, results, is_quick=quick)
     return {key: result["failure"] for key, result in results.items() if "failure" in result}

@@ -1,4 +1,4 @@
-"""The report of the benchmark, as HTML and as Markdown: a part for each protocol, never two corpora in one table."""
+"""The report of the benchmark, as HTML and as Markdown. Each protocol has a part; a table never mixes corpora."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _MAIN = {
     "plan": {"micro_f1": "F1", "micro_auprc": "AUPRC"},
     "codes": {"micro_f1": "micro-F1", "macro_f1": "macro-F1", "micro_auroc": "micro-AUROC", "map": "MAP"},
 }
-_FURTHER = {
+_SECONDARY = {
     "plan": {"micro_precision": "precision", "micro_recall": "recall", "micro_auroc": "AUROC", "ece": "ECE"},
     "codes": {
         "micro_precision": "precision, micro",
@@ -41,14 +41,14 @@ _FURTHER = {
 _BUCKET_FIGURES = {"micro_f1": "micro-F1", "macro_f1": "macro-F1", "recall_at_15": "recall at 15"}
 _CONVENTIONS = (
     "Intervals are 95 %, bootstrapped over patients and near duplicates. micro: over all entries. macro-F1: mean over "
-    "all codes; one that is neither there nor predicted counts as 0. MAP: over notes with a code, all codes ranked. "
+    "all codes; a code that is neither true nor predicted counts as 0. MAP: over notes with a code, all codes ranked. "
     "Probabilities are calibrated and thresholds tuned on out-of-fold predictions of the training part, for all models "
-    "alike. Figures of different parts are of different data and do not compare, nor do they with figures of papers "
-    "on other data."
+    "alike. Figures of different parts are of different data, and do not compare. Nor do they compare with figures of "
+    "papers on other data."
 )
 _MIXED = (
-    "The rows were not all made with the same source, libraries and machine: see the end. To measure one anew, remove "
-    "its folder in runs."
+    "The rows were not all made with the same source, libraries and machine: see the end. To measure a row again, "
+    "remove its folder in runs."
 )
 
 Result = Mapping[str, Any]
@@ -130,7 +130,7 @@ def _part(plots: Path, protocol: Protocol, models: Mapping[str, _Measured]) -> P
     trained_on = next(iter(models.values())).result["trained_on"]
     counts = ", ".join(_counted(count, what) for what, count in trained_on.items())
     rule = next(iter(models.values())).result["rule"]
-    text = f"{protocol.text} {rule} Learnt from: {counts}."
+    text = f"{protocol.text} {rule} Trained on: {counts}."
     return Part(title=protocol.title, text=text, tables=tables, plots=drawn)
 
 
@@ -152,7 +152,7 @@ def _memory_part(protocol: Protocol, models: Mapping[str, _Measured]) -> Part:
             for name, measured in models.items()
             for forward in [measured.result["forward"]]
         ],
-        remark="Of the whole process. Before: Python and its libraries.",
+        remark="Memory of the whole process. Before: Python and its libraries.",
     )
     return Part(title=protocol.title, text=protocol.text, tables=[table])
 
@@ -176,14 +176,15 @@ def _main_table(title: str, task: str, models: Mapping[str, Any]) -> Table:
 def _further_table(title: str, task: str, models: Mapping[str, Any]) -> Table:
     names = {
         name: shown
-        for name, shown in _FURTHER[task].items()
+        for name, shown in _SECONDARY[task].items()
         if any(name in found["metrics"] for found in models.values())
     }
     return Table(
         title=f"{title}: further figures",
         columns=["model", *names.values()],
         rows=[
-            [model, *(_told(found["metrics"].get(name)) for name in names)] for model, found in models.items()
+            [model, *(_with_interval(found["metrics"].get(name)) for name in names)]
+            for model, found in models.items()
         ],
         is_wide=True,
     )
@@ -230,7 +231,7 @@ def _paired_table(title: str, test: str, models: Mapping[str, _Measured]) -> lis
             found = paired_bootstrap(
                 csr_matrix(b.targets), a.decisions, b.decisions, b.groups, bootstrap=measured.row.bootstrap
             )
-            verdict = "better" if found.low > 0 else "worse" if found.high < 0 else "not told apart"
+            verdict = "better" if found.low > 0 else "worse" if found.high < 0 else "no clear difference"
             rows.append(
                 [
                     name,
@@ -252,10 +253,10 @@ def _paired_table(title: str, test: str, models: Mapping[str, _Measured]) -> lis
                 "difference",
                 "95 % interval",
                 "share of resamples worse",
-                "so it is",
+                "verdict",
             ],
             rows=rows,
-            remark="Paired bootstrap over groups (Berg-Kirkpatrick et al. 2012), uncorrected for their number.",
+            remark="Paired bootstrap over groups (Berg-Kirkpatrick et al. 2012), no correction for multiple tests.",
         )
     ]
 
@@ -338,7 +339,7 @@ def _cost_table(models: Mapping[str, _Measured]) -> Table:
         ],
         remark="Training: one model of all training examples, calibration included. Peak memory: of the process, with "
         "Python, the data, training and prediction. Folds are worked on by one process a core. A training that was "
-        "killed and went on has no time.",
+        "killed and resumed has no time.",
         is_wide=True,
     )
 
@@ -387,7 +388,7 @@ def _not_measured(rows: Sequence[Row], results: Mapping[str, Result], left: Sequ
 
 
 def _made_with(rows: Mapping[str, list[str]]) -> list[Part]:
-    """rows: their keys, by what they were made with."""
+    """rows: their keys, by the machine, source and libraries that they were measured with."""
     if len(rows) < 2:
         return []
     made = [[with_what, ", ".join(keys)] for with_what, keys in rows.items()]
@@ -399,7 +400,7 @@ def _interval(estimate: Mapping[str, float] | None) -> Cell:
     return None if estimate is None else Interval(estimate["value"], estimate["low"], estimate["high"])
 
 
-def _told(estimate: Mapping[str, float] | None) -> Cell:
+def _with_interval(estimate: Mapping[str, float] | None) -> Cell:
     if estimate is None:
         return None
     return f"{estimate['value']:.3f} ({estimate['low']:.3f}-{estimate['high']:.3f})"

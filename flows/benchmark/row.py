@@ -1,4 +1,4 @@
-"""One row of the benchmark, in a process of its own: train, predict, score, and what that costs.
+"""One row of the benchmark, in a process of its own: train, predict, score, and measure the cost.
 
 A result is figures.json and an .npz of predictions for each test set: ids, labels, probabilities. No text.
 """
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from rubricator.flows.benchmark.table import Mimic, Model, Row, TestSet
 from rubricator.flows.jobs.files import write_text
-from rubricator.flows.jobs.worker import leave_stopping_to_parent
+from rubricator.flows.jobs.worker import ignore_interrupts
 from rubricator.flows.run import guarded
 from rubricator.nlp.errors import RubricatorError
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from rubricator.nlp.examples import Examples
     from rubricator.nlp.readers.notes import NoteReader
 
-QUICK_GROUPS, QUICK_FOLDS = 150, 3  # what a smoke run is content with
+QUICK_GROUPS, QUICK_FOLDS = 150, 3  # size of a smoke run
 ENSEMBLE_FOLDS = 10  # of the training part, where the protocol has a test set
 MEMORY_TEXTS, MEMORY_TOKENS, MEMORY_LABELS = 8, 2500, 8900  # batch and length of TransICD, codes of MIMIC-III
 _LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "transformers")
@@ -61,7 +61,7 @@ class Scored:
     decisions: "csr_matrix"
 
     def save(self, path: Path) -> None:
-        """Write as .npz; the sparse matrices as column numbers and ends of rows."""
+        """Write as .npz; sparse matrices as column numbers and row ends (CSR)."""
         import numpy as np
 
         arrays = dict(vars(self))
@@ -94,10 +94,10 @@ _SPARSE = ("targets", "decisions")
 
 
 def run_row(row: Row, digest: str) -> None:
-    """Measure a row and write its result, or why there is none. For a process of its own: it closes its output."""
-    leave_stopping_to_parent()
+    """Measure a row, and write its result or why it failed. Needs a process of its own: it silences its output."""
+    ignore_interrupts()
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)  # libraries warn and show progress here, and might quote
+    os.dup2(nowhere, 1)  # libraries warn and show progress here, and might quote notes
     os.dup2(nowhere, 2)
     os.umask(0o077)
     os.environ["HF_HUB_OFFLINE"] = "1"
@@ -123,11 +123,13 @@ def run_row(row: Row, digest: str) -> None:
     write_text(row.folder / "figures.json", json.dumps(result, indent=1))
     from joblib.externals.loky import get_reusable_executor
 
-    get_reusable_executor().shutdown(kill_workers=True)  # this process would wait for idle ones: five minutes
+    get_reusable_executor().shutdown(
+        kill_workers=True
+    )  # else idle workers keep this process alive for five minutes
 
 
 def made_with() -> str:
-    """The machine, the source and the libraries of this process, for people."""
+    """The machine, the source and the libraries of this process, as text."""
     from rubricator import models, nlp
 
     source = hashlib.sha256()
@@ -148,10 +150,10 @@ def made_with() -> str:
 
 
 def measure(row: Row, checkpoints: Path) -> dict[str, Any]:
-    """All figures of a row as JSON types; its predictions are in its folder afterwards.
+    """Measure a row: write its predictions into its folder, and return its figures as JSON types.
 
-    checkpoints: the folder for those of its networks. Raises RubricatorError where the data, the settings or a library
-    that is missing do not let the row be.
+    checkpoints: folder for the checkpoints of its networks. Raises RubricatorError for data or settings that cannot be
+    used, or a library that is missing.
     """
     protocol, task = row.protocol, "plan" if row.protocol.task == "plan" else "codes"
     settings = _settings(row, row.model, task)
@@ -192,7 +194,7 @@ def _settings(row: Row, model: Model, task: str) -> "BaseModel":
 def _learning(
     row: Row, train: "Examples", task: str, folds: int, checkpoints: Path
 ) -> "tuple[Callable[..., TrainedModel], Callable[..., CrossValidation]]":
-    """What fits the row's model to examples, and what cross-validates it; members of an ensemble learn here."""
+    """The functions that fit and cross-validate the row's model. The members of an ensemble are trained here."""
     from rubricator.models.ensemble.classifier import EnsembleSettings, Member
     from rubricator.models.ensemble.training import cross_validate_ensemble, train_ensemble
     from rubricator.models.training import cross_validate, train_model
@@ -217,7 +219,7 @@ def _learning(
 
 
 def _examples(row: Row) -> tuple["Examples", dict[str, "Examples"], str]:
-    """What is learnt from, the test sets by name, and how they were chosen where the protocol leaves it open."""
+    """The training examples, the test sets by name, and how parts and codes of MIMIC were chosen (else empty)."""
     rule = ""
     if row.protocol.mimic:
         train, tests, rule = _mimic_examples(row, row.protocol.mimic)
@@ -295,7 +297,7 @@ def _few(examples: "Examples") -> "Examples":
 
 
 def _predicted(model: "TrainedModel", train: "Examples", test: "Examples", *, keep: bool) -> Scored:
-    """keep: score on the labels of training only; else one that the model does not know is missed where it stands."""
+    """keep: score on the labels of training only. Else a label that the model does not know counts as missed."""
     from rubricator.models.entries import on_labels
 
     labels = train.labels if keep else sorted({*train.labels, *test.labels})
@@ -390,7 +392,7 @@ def _cost(model: "TrainedModel", train: "Examples") -> dict[str, Any]:
         model.save(folder)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         loaded = TrainedModel.load(folder)
-    loaded.predict_proba(texts[:8], contexts=contexts and contexts[:8])  # what is set up once
+    loaded.predict_proba(texts[:8], contexts=contexts and contexts[:8])  # warm up
     start = time.monotonic()
     loaded.predict_proba(texts, contexts=contexts)
     seconds = time.monotonic() - start
@@ -416,7 +418,7 @@ def made_up_notes(notes: int = _TIMED_NOTES, words: int = _TIMED_WORDS) -> list[
 
 
 def _forward_cost(row: Row, settings: "BaseModel") -> dict[str, Any]:
-    """Memory and time of one forward pass at full size, of a network that was not trained."""
+    """Memory and time of one forward pass of an untrained network, at full size."""
     from rubricator.models.neural.forward_pass import untrained_forward
 
     texts = made_up_notes(MEMORY_TEXTS, MEMORY_TOKENS)
@@ -433,5 +435,5 @@ def _forward_cost(row: Row, settings: "BaseModel") -> dict[str, Any]:
 
 
 def _peak_megabytes() -> float:
-    """The most memory that this process has held so far."""
+    """The peak memory of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,4 +1,4 @@
-"""The rows of the benchmark: which model is measured on which protocol, and where its result lies."""
+"""The rows of the benchmark: which model is measured on which protocol, and where the result is stored."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ TABLE = Path(__file__).with_name("benchmark.toml")
 
 
 class BenchmarkError(RubricatorError):
-    """A choice that leaves nothing to measure; says what there is."""
+    """The chosen rows or the given data leave nothing to measure."""
 
 
 class _Entry(BaseModel):
@@ -28,7 +28,7 @@ class _Entry(BaseModel):
 
 
 class TestSet(_Entry):
-    """Notes that are scored; annotations: the corpus of gold units into their texts."""
+    """Notes that are scored. annotations: the corpus of gold units, with offsets into these notes."""
 
     name: str
     corpus: str
@@ -36,14 +36,14 @@ class TestSet(_Entry):
 
 
 class Mimic(_Entry):
-    """Which codes of which release; the parts are those of nlp/readers/mimic_splits.py."""
+    """Which codes of which release. nlp/readers/mimic_splits.py makes the training and test parts."""
 
     release: Literal["MIMIC-III", "MIMIC-IV"]
     icd: Literal[9, 10] = 9
 
 
 class Protocol(_Entry):
-    """What is learnt from and what is scored: see benchmark.toml."""
+    """Training data and test data: see benchmark.toml."""
 
     name: str
     title: str
@@ -92,7 +92,7 @@ class Model(_Entry):
 
 
 class Row(_Entry):
-    """One model on one protocol, and the files that it reads: all that its process is told."""
+    """One model on one protocol, and the files that it reads: everything that its process needs."""
 
     protocol: Protocol
     model: Model
@@ -105,7 +105,7 @@ class Row(_Entry):
 
     @property
     def key(self) -> str:
-        """Its name for people, and its folder."""
+        """PROTOCOL/MODEL: its name in reports, and its folder."""
         return f"{self.protocol.name}/{self.model.name.replace(' ', '-')}"
 
     @property
@@ -113,7 +113,7 @@ class Row(_Entry):
         return self.out / "runs" / self.key
 
     def digest(self, sums: dict[str, str]) -> str:
-        """sha256 over all that its figures depend on: release, settings, and sums of its files."""
+        """sha256 over all that its figures depend on: version, settings, and checksums of its files."""
         model, *members = (
             each.model_dump(mode="json", exclude={"about", "against", "protocols", "seconds", "members"})
             for each in (self.model, *self.members)
@@ -131,7 +131,7 @@ class Row(_Entry):
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def seconds(self) -> float:
-        """About how long it takes, on two cores."""
+        """The estimated time on two cores."""
         of_megabyte = self.model.seconds[self.protocol.task]
         if not self.protocol.train:
             return 8 + of_megabyte
@@ -140,7 +140,7 @@ class Row(_Entry):
         return 8 + fits * megabytes * of_megabyte * (0.1 if self.quick else 1)
 
     def result(self, sums: dict[str, str]) -> dict[str, Any] | None:
-        """Its figures, or why it failed; None where it has not been measured as it now is."""
+        """Its figures, or why it failed. None if it was not measured with its present settings and data."""
         try:
             found = json.loads((self.folder / "figures.json").read_bytes())
         except (OSError, ValueError):
@@ -171,9 +171,9 @@ class Table(_Entry):
         return cls.model_validate(tomllib.loads(TABLE.read_text(encoding="utf-8")))
 
     def choose(self, only: Sequence[str], models: Sequence[str]) -> set[tuple[str, str]]:
-        """(protocol, model) names, of those whose name starts with one of these; nothing given means all.
+        """The (protocol, model) names of the chosen rows. Raises BenchmarkError for a prefix of no name.
 
-        Raises BenchmarkError for a start of no name.
+        only, models: prefixes of the names of protocols and models; none means all.
         """
         protocol_names = _starting("protocol", only, [protocol.name for protocol in self.protocols])
         model_names = _starting("model", models, [model.name for model in self.models])

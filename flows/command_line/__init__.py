@@ -1,1 +1,1 @@
-"""What the command line adds to steps: options made from their parameters, and hints that name options."""
+"""What the command line adds to steps: options made from their parameters, and hints on which option mends an error."""

@@ -21,9 +21,10 @@ _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 def command_of(
     step: Callable[..., Any], run: Run, switches: Sequence[inspect.Parameter]
 ) -> Callable[..., None]:
-    """A function that Typer makes a command of: its options are the parameters of the step's flat form.
+    """A function for Typer to make a command from. Its options are the parameters of the step's flat form.
 
-    run: called with what was typed, by name; what was not is left to the step. switches: of the command alone.
+    run: called with the options that were given, by name; the step has defaults for the others. switches: further
+    options, which are no parameters of the step.
     """
     hidden = removed_from(step)
     typed = inspect.signature(flat(step)).parameters
@@ -42,7 +43,7 @@ def command_of(
 
 
 def switch(name: str, *typed: str, what: str) -> inspect.Parameter:
-    """A switch of the command line alone. what: its help."""
+    """An option without a value, which is no parameter of a step. what: its help."""
     about = typer.Option(*typed, help=what, rich_help_panel="Output")
     return inspect.Parameter(name, _KEYWORD, default=False, annotation=Annotated[bool, about])
 
@@ -66,7 +67,7 @@ def _typer_parameter(parameter: inspect.Parameter, *, is_hidden: bool) -> inspec
     if names := _first(mark.names for mark in marks(parameter.annotation, OneOf)):
         kind = Literal[tuple(names)]
     if marks(parameter.annotation, IsPath):
-        kind, about["path_type"] = Path, str  # a str stays as it was typed: Path("") is the folder at hand
+        kind, about["path_type"] = Path, str  # keep the string as typed: Path("") would be the current folder
     if parameter.kind is _KEYWORD:
         declared = [f"--{parameter.name.replace('_', '-')}"]
         info: Any = typer.Option(*declared, **about)
@@ -94,7 +95,7 @@ def _kind(annotation: Any) -> tuple[Any, bool]:
 
 
 def _value(parameter: inspect.Parameter | None, value: Any) -> Any:
-    """What was typed, as the step takes it."""
+    """The option as the step takes it: values with commas are split."""
     if parameter is None or not marks(parameter.annotation, Commas):
         return value
     return [part.strip() for each in value for part in each.split(",")]

@@ -1,21 +1,21 @@
-"""Which classifiers the demo trains, and with which settings: small ones, so that it takes minutes on two cores."""
+"""The classifiers that the demo trains, with small settings, so that it takes minutes on two cores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rubricator.nlp.errors import RubricatorError
 
-FOLDS = 2  # one a core
+FOLDS = 2  # one per core
 TASKS = {"plan": "plan sentences", "codes": "ICD-10-CM codes"}
 
 
 class ChoiceError(RubricatorError):
-    """A classifier that the demo does not have; says which it has."""
+    """The demo has no such classifier; says which ones it has."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoClassifier:
-    """A classifier, and what is set for each task in place of its own defaults, as `rubricator train --setting`."""
+    """A classifier. plan, codes: its settings for the task that are not defaults, each KEY=VALUE."""
 
     name: str
     title: str
@@ -55,14 +55,14 @@ CLASSIFIERS = (
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The classifiers to train, in this order. left_out: why others are not among them, by their titles."""
+    """The classifiers to train, in this order. left_out: the reason for each one that is left out, by title."""
 
     classifiers: tuple[DemoClassifier, ...]
     left_out: dict[str, str]
 
 
 def choose(names: Sequence[str]) -> Choice:
-    """The classifiers of these names; of no names, all whose libraries are installed.
+    """The classifiers of these names; without names, all whose libraries are installed.
 
     Raises ChoiceError, and MissingLibraryError for one that is named and whose libraries are not installed.
     """

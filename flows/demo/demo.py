@@ -1,6 +1,6 @@
-"""The whole pipeline on a synthetic corpus: what a user would type, one command after the other, then a report.
+"""The whole pipeline on a synthetic corpus: the commands of a user, one after the other, then a report.
 
-As the corpus is synthetic, everything that should be found is known: the demo also says how much of it was.
+The gold of synthetic notes is known: the demo also says how much of it was found.
 """
 
 import os
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Demo:
-    """Where the results of a demo are, and what to say about them. commands: what each shows, and what to type."""
+    """The results of a demo, and where they are. commands: (what it shows, the command)."""
 
     report: Path
     results: Results
@@ -65,7 +65,7 @@ class Demo:
 
     def _unseen(self) -> list[str]:
         gold = self.comparison
-        lines = ["The champions on unseen synthetic notes, against what is known of them:"]
+        lines = ["The champions on unseen synthetic notes, against their gold:"]
         lines += [
             f"  {what:40} P {score.precision:.2f}  R {score.recall:.2f}  F1 {score.f1:.2f}"
             for what, score in gold.scores().items()
@@ -87,14 +87,14 @@ def demo(
             description="Classifiers, with commas: svm,cnn,transformer. By default all whose libraries are installed."
         ),
     ] = None,
-    seed: Annotated[int, Field(description="Another seed, another corpus.")] = 0,
+    seed: Annotated[int, Field(description="Random seed of the corpus and of training.")] = 0,
     home: Home = None,
 ) -> Demo:
-    """Generate, extract, train and promote each classifier, predict, report; all lies in `demo` under the home.
+    """Generate notes, extract, train and promote each classifier, predict, and write a report.
 
-    notes: size of the synthetic corpus to train on; a quarter as many are unseen. An earlier demo's folder is
-    replaced, its models stay in the registry. Raises ChoiceError, and MissingLibraryError where a classifier is named
-    whose libraries are not installed.
+    All files are in the folder `demo` of the home. notes: size of the synthetic corpus to train on; a quarter as many,
+    at least 30, are unseen. The folder of an earlier demo is replaced; its models stay in the registry. Raises
+    ChoiceError, and MissingLibraryError where a classifier is named whose libraries are not installed.
     """
     opened = open_home(home)
     choice = choose([name.strip() for name in (models or "").split(",") if name.strip()])
@@ -113,7 +113,7 @@ def demo(
 
 
 def _reported(steps: Steps, corpus: SyntheticCorpus, report: Path, choice: Choice, results: Results) -> Demo:
-    """Compare with what is known, and write the report."""
+    """Compare with the gold, and write the report."""
     seen_notes, new_notes = _read(corpus.notes), _read(corpus.new_notes)
     gold = read_gold(corpus.gold)
     predicted = {task: by_note(_rows(job.out / "predictions")) for task, job in results.predicted.items()}
@@ -139,7 +139,7 @@ def _reported(steps: Steps, corpus: SyntheticCorpus, report: Path, choice: Choic
 def _commands(
     steps: Steps, corpus: SyntheticCorpus, results: Results, marked: Sequence[MarkedNote]
 ) -> list[tuple[str, str]]:
-    """What to run next; each command can be copied."""
+    """What to run next, as (what it shows, a command to copy)."""
     tracking = os.environ["MLFLOW_TRACKING_URI"]
     server = tracking if tracking.startswith("http") else ""
     commands = [("MLflow UI", server or command("mlflow", "ui", "--backend-store-uri", tracking))]

@@ -1,4 +1,4 @@
-"""Predictions of synthetic notes against what is known of these notes."""
+"""Compare predictions on synthetic notes with the gold of these notes."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,12 +12,12 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How many of the known things were found, and how many of the found ones are known."""
+    """Counts of predicted and gold items, for precision and recall."""
 
-    found: int  # predicted
-    right: int  # of these, known
-    known: int
-    recalled: int  # known ones that were found
+    found: int  # predicted items
+    right: int  # predicted items that are in the gold
+    known: int  # gold items
+    recalled: int  # gold items that were predicted
 
     @property
     def precision(self) -> float:
@@ -35,7 +35,7 @@ class Score:
 
 @dataclass(frozen=True)
 class GoldComparison:
-    """Predictions on unseen synthetic notes against what is known of them."""
+    """Scores of predictions on unseen synthetic notes against their gold."""
 
     plan_unheaded: Score
     plan_headed: Score
@@ -44,7 +44,7 @@ class GoldComparison:
     not_to_be_coded: dict[str, tuple[int, int]]  # negated, family, hypothetical: (mentioned, yet predicted)
 
     def scores(self) -> dict[str, Score]:
-        """Those of predictions, by what was predicted."""
+        """The scores of sentences and codes, by what was predicted."""
         return {
             "plan sentences, notes without headings": self.plan_unheaded,
             "plan sentences, notes with headings": self.plan_headed,
@@ -57,7 +57,8 @@ def compare_with_gold(
 ) -> GoldComparison:
     """Score the positive rows of two predictions tables, by note_id, on the notes of `gold`.
 
-    A sentence is right where over half of it is known to be plan, and a known one is found in the same way.
+    A predicted sentence is right if over half of it lies in gold plan sentences. A gold sentence is found if over half
+    of it lies in predicted ones.
     """
     plan: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
     coded: Counter[str] = Counter()

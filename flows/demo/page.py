@@ -1,4 +1,4 @@
-"""The report of the demo. It says of each part that the notes are synthetic."""
+"""The report of the demo. Every part says that the notes are synthetic."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -51,7 +51,7 @@ _OF_SEVERAL_LABELS = {
 @hides_text()
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """What the report is made of. corpora: notes by what they are for; predicted: positive rows by task and note_id."""
+    """What the report is made of. corpora: notes by their use. predicted: positive rows by task and note_id."""
 
     steps: Steps
     results: Results
@@ -67,8 +67,8 @@ def demo_page(shown: Shown, marked: Sequence[MarkedNote], commands: Sequence[tup
     """Everything that the report shows."""
     return ReportData(
         title="Rubricator on a synthetic corpus",
-        subtitle="Every note is synthetic: a seeded generator made it up, and it is about nobody. What should be found "
-        "is known, so this page also shows how much of it was. No figure here says anything about real notes.",
+        subtitle="Every note is synthetic: a seeded generator made it up, and it is about nobody. The gold is known, "
+        "so this page also shows how much of it was found. No figure here says anything about real notes.",
         facts=_facts(shown),
         notes=marked,
         notes_text="The first unseen synthetic notes with headings, without, and with lost line breaks. The models "
@@ -87,7 +87,7 @@ def demo_page(shown: Shown, marked: Sequence[MarkedNote], commands: Sequence[tup
 def marked_notes(
     notes: Sequence[Row], gold: Mapping[str, Gold], predicted: Mapping[str, Mapping[str, list[Row]]]
 ) -> list[MarkedNote]:
-    """Of each kind of note the first that has something of everything to show."""
+    """The first note of each kind that has several plan sentences and codes, and a mention not to be coded."""
     from rubricator.nlp.sections.finder import SectionFinder
 
     rich = [
@@ -148,8 +148,8 @@ def _classifiers_part(results: Results, choice: Choice) -> Part:
     left_out = "".join(f" The {title} is left out: {why}." for title, why in choice.left_out.items())
     return Part(
         title="The classifiers side by side",
-        text="Cross-validated on the synthetic notes: no patient, and no near-duplicate of a note, stands on both "
-        "sides of a fold. Intervals: bootstrap over these groups. The settings of the networks are small, and they "
+        text="Cross-validated on the synthetic notes: the notes of a patient, and near duplicates, are in "
+        "one fold. Intervals: bootstrap over these groups. The settings of the networks are small, and they "
         "learn from few notes, so that the demo ends within minutes: their order here says nothing about their order "
         "on your notes, with their default settings." + left_out,
         tables=tables,
@@ -209,9 +209,9 @@ def _comparison_plot(title: str, candidates: Sequence[Candidate]) -> Plot:
 
 def _gold_part(gold: GoldComparison) -> Part:
     return Part(
-        title="Unseen notes against what is known",
-        text="The champions predict synthetic notes of other patients. The plan model learnt from headings alone; here "
-        "it is scored on sentences that no heading announces.",
+        title="Unseen notes against their gold",
+        text="The champions predict synthetic notes of other patients. The plan model learnt from weak labels; "
+        "here it is also scored on sentences that no heading announces.",
         tables=[
             Table(
                 title="Predictions of unseen synthetic notes",
@@ -236,7 +236,7 @@ def _gold_part(gold: GoldComparison) -> Part:
 
 
 def _champions_part(results: Results) -> Part:
-    """How the champions are calibrated, and what a random split would have said of them."""
+    """How the champions are calibrated, and their micro-F1 by a random split."""
     rows, plots = [], []
     for task, candidates in results.candidates.items():
         for candidate in candidates:
@@ -255,12 +255,12 @@ def _champions_part(results: Results) -> Part:
     if not rows:
         return Part(
             title="The champions",
-            text="The champions are of an earlier demo: the gate let no model of this one pass.",
+            text="The champions are of an earlier demo: the gate accepted no model of this one.",
         )
     return Part(
         title="The champions",
-        text="The score of a random split of the synthetic notes stands beside that of a split by group, so that the "
-        "gap is seen.",
+        text="The table shows the scores of a split by group and of a random split of the synthetic notes. A random "
+        "split is too optimistic.",
         tables=[Table(title="Micro-F1 by split", columns=["champion", "split", "micro-F1"], rows=rows)],
         plots=plots,
     )

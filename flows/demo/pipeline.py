@@ -30,7 +30,7 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """Of each step, by task where there are two. champions: the version that predicts."""
+    """The results of the steps; by task, if a step runs for each task. champions: the version that predicts."""
 
     extracted: "Extracted"
     candidates: Mapping[str, list[Candidate]]
@@ -39,14 +39,14 @@ class Results:
 
 
 def model_name(task: str) -> str:
-    """What models of the demo are registered as: nobody is to take them for models of real notes."""
+    """The registry name of a model of the demo. It says that this is no model of real notes."""
     return f"synthetic-{task}"
 
 
 def run_pipeline(
     steps: Steps, corpus: SyntheticCorpus, folder: Path, classifiers: tuple[DemoClassifier, ...], seed: int
 ) -> Results:
-    """Run it, with everything that it writes beside the registry in the folder."""
+    """Run all steps. What they write goes into the folder, except models, which go into the registry."""
     from rubricator.flows.extract import extract
     from rubricator.flows.predict import predict
 
@@ -70,7 +70,7 @@ def run_pipeline(
 
 
 def _candidate(steps: Steps, task: str, notes: Path, classifier: DemoClassifier, seed: int) -> Candidate:
-    """Train, register, and let the gate decide."""
+    """Train, register, and promote if the gate accepts it."""
     from rubricator.flows.promote import PromotionRefusedError, promote
     from rubricator.flows.train import train
 
@@ -88,7 +88,7 @@ def _candidate(steps: Steps, task: str, notes: Path, classifier: DemoClassifier,
     )
     seconds = steps.done[-1].seconds
     try:
-        what = f"Ask the gate whether {name} version {trained.version} becomes the champion"
+        what = f"Promote {name} version {trained.version}, if the gate accepts it"
         reason, is_accepted = steps.step(what, promote, name, version=int(trained.version)).reason, True
     except PromotionRefusedError as refused:
         reason, is_accepted = refused.promotion.reason if refused.promotion else str(refused), False
@@ -105,7 +105,7 @@ def _candidate(steps: Steps, task: str, notes: Path, classifier: DemoClassifier,
 
 
 def _champion(task: str, otherwise: str) -> str:
-    """The version that the gate let through last, maybe in an earlier demo; where it let none, another one."""
+    """The version of the champion, maybe of an earlier demo; `otherwise` if there is no champion."""
     from rubricator.models.registry import registry
 
     champion = registry.champion_of(model_name(task))

@@ -14,16 +14,16 @@ R = TypeVar("R")
 
 
 class Done(NamedTuple):
-    """A step that was taken."""
+    """A step that was run."""
 
     what: str
-    command: str  # nothing where no command does the same
+    command: str  # empty where no command does the same
     seconds: float
 
 
 @dataclass
 class Steps:
-    """Runs steps in one home. typed_home: what a command needs in order to use that home."""
+    """Runs steps in one home. typed_home: the options with which a command uses that home."""
 
     home: str
     typed_home: list[str]
@@ -37,11 +37,11 @@ class Steps:
 
     @property
     def seconds(self) -> float:
-        """Since the first step."""
+        """The time since the start."""
         return time.monotonic() - self.began
 
     def take(self, what: str, work: Callable[[], R], command: str = "") -> R:
-        """Do the work, and say what is done and how long it took."""
+        """Do the work, and print what it is and how long it took."""
         began = time.monotonic()
         self.say(f"[bold]{what}[/]" + (f"\n  [dim]{command}[/]" if command else ""))
         try:
@@ -71,7 +71,7 @@ def command(program: str, *words: str) -> str:
 
 
 def short(path: Path) -> str:
-    """From the working folder, where the path lies in it."""
+    """The path, relative to the working folder if it lies in it."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 

@@ -1,7 +1,7 @@
 """A synthetic corpus: made-up notes with known plan sentences, code evidence and mentions not to be coded.
 
-Every sentence comes from the grammar in synthetic.toml; nobody in it is real, and ids and the first line of
-each note say so. A seed gives the same notes on every machine and Python version: the generator draws from
+Every sentence comes from the grammar in synthetic.toml. No person in it is real; the ids and the first line
+of each note say so. A seed gives the same notes on every machine and Python version: the generator draws from
 `random.Random(text).random()` only, the part of the random module that Python promises to keep.
 """
 
@@ -28,7 +28,7 @@ LETTERHEAD = "Synthetic General Hospital. Made-up note about nobody.\n\n"
 
 @dataclass(frozen=True, slots=True)
 class GoldMention:
-    """A condition named at text[start:end]; `why_not` tells why it must not be coded (None: it must)."""
+    """A condition named at text[start:end]. why_not: why it must not be coded; None if it must be coded."""
 
     code: str
     start: int
@@ -38,7 +38,7 @@ class GoldMention:
 
 @dataclass(frozen=True, slots=True)
 class Gold:
-    """What is known of a synthetic note: its plan sentences as (start, end), and every condition it names."""
+    """The gold of a synthetic note: its plan sentences as (start, end), and every condition that it names."""
 
     note_id: str
     style: str  # of its headings; "unheaded" has none
@@ -107,7 +107,7 @@ def _gzipped_text(path: Path) -> io.TextIOWrapper:
 
 
 def read_gold(path: Path) -> dict[str, Gold]:
-    """Gold of each note by note_id, as `write_synthetic_notes` left it."""
+    """The gold of each note, by note_id, from the file of `write_synthetic_notes`."""
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     return {
@@ -441,7 +441,7 @@ class _Writer:
     # -- sections --
 
     def bodies(self, note_type: str, earlier: dict[str, str]) -> dict[str, str]:
-        """Body of each section by category; where an earlier note is given most are copied forward."""
+        """Body of each section, by category. earlier: bodies of an earlier note; most of them are copied."""
         told: dict[str, str] = {}
         for name in _grammar().note_types[note_type]["sections"]:
             category = name.removesuffix("?")
@@ -556,7 +556,7 @@ class _Writer:
         return _Draft(note_type, style, self.written_on, LETTERHEAD + text + "\n")
 
     def letters(self, bodies: dict[str, str]) -> str:
-        """Sections folded into S, O, A and P."""
+        """The sections merged into S, O, A and P."""
         homes = {"vital_signs": "O", "physical_exam": "O", "results": "O", "assessment": "A", "plan": "P"}
         folded: dict[str, list[str]] = {letter: [] for letter in "SOAP"}
         for category, body in bodies.items():

@@ -13,13 +13,14 @@ from rubricator.flows.jobs.worker import LocalProcesses, work_on_shard
 
 
 class NoFlowError(JobError):
-    """An engine that works within a Prefect flow only."""
+    """The engine works only in a Prefect flow."""
 
 
 def choose_engine(name: str, workers: int | None) -> Engine:
-    """The engine "local" or "dask" with so many workers, by default one a core.
+    """The engine "local" or "dask". workers: number of worker processes; None means one per core.
 
-    In a Prefect flow every shard is a task of it. Raises NoFlowError for "dask" elsewhere, and JobError for others.
+    In a Prefect flow, every shard is a task of the flow. Raises NoFlowError for "dask" outside a flow, and JobError
+    for an unknown engine.
     """
     workers = workers or len(os.sched_getaffinity(0))
     match name, prefect_adapter.in_flow():
@@ -31,17 +32,17 @@ def choose_engine(name: str, workers: int | None) -> Engine:
             return PrefectDask(workers)
         case "dask", False:
             raise NoFlowError(
-                "the engine dask gets its shards as tasks of a Prefect flow, and this is none: run it as one"
+                "the engine dask works only in a Prefect flow: run this step as a flow, or choose the engine local"
             )
     raise JobError(f"there is no engine '{name}': choose local or dask")
 
 
 @dataclass(frozen=True)
 class PrefectProcesses:
-    """Every shard is a task of the flow, which waits for a worker process of this program.
+    """Every shard is a task of the flow. The task waits for a worker process of this machine.
 
-    Not Prefect's own process pool: its workers import Prefect (a second and 100 MB each), and it hangs for good
-    when one of them is killed.
+    Prefect's own process pool is not used: its workers import Prefect (a second and 100 MB each), and it hangs for
+    good when one of them is killed.
     """
 
     workers: int
@@ -58,7 +59,7 @@ class PrefectProcesses:
                 done: ShardDone = submit_to_process(step, work, number).result()
                 return done
 
-            # the ledger knows what is done: no result is stored, none is looked up
+            # the ledger knows what is done: Prefect need not store or look up results
             task = Task(shard, task_run_name="shard-{number}", cache_policy=NO_CACHE, persist_result=False)
             with ThreadPoolTaskRunner[ShardDone](self.workers) as runner:
 
@@ -72,8 +73,8 @@ class PrefectProcesses:
 class PrefectDask:
     """Every shard is a task of the flow, done by a Dask worker.
 
-    The scheduler is the one of Dask's own setting (DASK_SCHEDULER_ADDRESS), else one on this machine. Workers
-    elsewhere must have Rubricator, see the job's folder under the same path, and reach the Prefect server.
+    The scheduler is that of DASK_SCHEDULER_ADDRESS, a setting of Dask, else one on this machine. Workers on other
+    machines need Rubricator, the job's folder under the same path, and access to the Prefect server.
     """
 
     workers: int
@@ -100,9 +101,9 @@ class PrefectDask:
             persist_result=False,
         )
         with (
-            # every worker would start a server of its own where the flow has an embedded one
+            # else every worker starts a server of its own, if the flow has an embedded one
             prefect_adapter.server_at(prefect_adapter.url_in_flow()),
-            # the job itself finds the note that kills its worker
+            # no retries by Dask: the job itself finds the note that kills its worker
             dask.config.set({"distributed.scheduler.allowed-failures": 0}),
             DaskTaskRunner(address=address, cluster_kwargs=None if address else cluster) as runner,
         ):

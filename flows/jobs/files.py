@@ -1,4 +1,4 @@
-"""Files that survive a crash: whole or not there at all, and one process at a time in a folder."""
+"""Files that survive a crash: each is complete or absent; and locks: one process at a time uses a folder."""
 
 import fcntl
 import hashlib
@@ -11,11 +11,11 @@ from rubricator.flows.jobs.ledger import JobError
 
 
 class JobIsRunningError(JobError):
-    """Another process writes into the same folder."""
+    """Another process uses the same folder."""
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file so that it is the new one or the old one, whole, whatever happens."""
+    """Write a file atomically: after a crash it is the complete new one or the complete old one."""
     new = path.with_name(f".{path.name}.new")
     with new.open("w", encoding="utf-8") as file:
         file.write(text)
@@ -29,7 +29,7 @@ def write_text(path: Path, text: str) -> None:
 def locked(
     folder: Path, *, what: str = "job is writing into", instead: str = ", or choose another folder"
 ) -> Iterator[None]:
-    """Hold the folder for this process alone. Raises JobIsRunningError where another one does."""
+    """Lock the folder for this process. Raises JobIsRunningError if another process has locked it."""
     with (folder / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -39,7 +39,7 @@ def locked(
 
 
 def sync_folder(folder: Path) -> None:
-    """New names in the folder survive a crash of the machine."""
+    """Make new file names in the folder survive a crash of the machine."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -48,5 +48,14 @@ def sync_folder(folder: Path) -> None:
 
 
 def sha256_by_name(files: Sequence[str]) -> dict[str, str]:
-    """sha256 of each file by its name: tables of an edited lexicon are tables of another one."""
-    return {Path(file).name: hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files}
+    """The sha256 of each file, by file name: an edited lexicon counts as another setting.
+
+    Of files with the same name in several folders, the later ones have a number after it.
+    """
+    sums: dict[str, str] = {}
+    for number, file in enumerate(files, 1):
+        name = Path(file).name
+        sums[f"{name} ({number})" if name in sums else name] = hashlib.sha256(
+            Path(file).read_bytes()
+        ).hexdigest()
+    return sums

@@ -1,4 +1,4 @@
-"""The parent's side of a job: read notes, have shards done by workers, and record what is done (see the package)."""
+"""What the parent process of a job does: read notes, give shards to workers, record what is done (see the package)."""
 
 import errno
 import hashlib
@@ -26,9 +26,8 @@ from rubricator.flows.progress import Progress
 from rubricator.nlp.readers.files import DeadLetter
 
 _LOG = logging.getLogger(__name__)
-KILLS_UNTIL_GIVING_UP = (
-    25  # in a row; the note of a shard that kills its worker is found after log2(notes) kills
-)
+# in a row; the note that kills its worker is found after log2(notes of its shard) kills
+KILLS_UNTIL_GIVING_UP = 25
 KILLED = "its worker process was killed, most likely for want of memory"
 MANIFEST_EVERY = 5.0  # seconds
 
@@ -38,7 +37,7 @@ class OutFolderError(JobError):
 
 
 class WorkerKilledError(JobError):
-    """Worker processes keep being killed, most likely for want of memory."""
+    """Worker processes keep being killed, most likely because memory runs out."""
 
 
 def run_job(
@@ -52,8 +51,8 @@ def run_job(
 ) -> JobResult:
     """Do the step on every note that `out` does not hold yet.
 
-    read: opens the notes, given what to call with each dead letter. source: the notes as the user named them.
-    shard_size: notes a shard; by default shards grow until one is some 15 s of work.
+    read: opens the notes; its argument is to be called with each dead letter. source: the notes as the user named them.
+    shard_size: notes per shard; by default shards grow until one takes about 15 s.
     Raises OutFolderError, JobIsRunningError, SettingsChangedError, WorkerKilledError, SafeError; what is done stays
     done.
     """
@@ -139,10 +138,10 @@ class _Job:
         )
 
     def do_all(self, progress: Progress) -> None:
-        """Do all shards; those that kill their worker are halved until the note that does it is alone."""
+        """Do all shards. A shard that kills its worker is halved, until the note that does so is alone in one."""
         in_flight, shards = 2 * self.engine.workers, iter(self.cutter)
         kills = 0
-        # they are tried again, and what is known of them is no sign that the machine cannot do the others
+        # notes that killed a worker before are tried again; their kills do not show that the machine lacks memory
         killers = {letter["note_id"] for letter in self.ledger.dead_letters() if letter["reason"] == KILLED}
         lost = self.work_through(shards, in_flight, progress)
         while lost:  # a worker was killed: one shard at a time now, so that it is known which one did it
@@ -153,8 +152,8 @@ class _Job:
                 kills += not killers.issuperset(shard.note_ids)
                 if kills > KILLS_UNTIL_GIVING_UP:
                     raise WorkerKilledError(
-                        f"worker processes were killed {kills} times in a row, most likely for want of memory, "
-                        f"at last on shard {shard.number}, {_named(shard)}. What is done stays done: run again "
+                        f"worker processes were killed {kills} times in a row, most likely because memory ran "
+                        f"out, at last on shard {shard.number}, {_named(shard)}. What is done stays done: run again "
                         "with fewer workers or smaller shards"
                     )
                 lost += self.smaller(shard)
@@ -165,7 +164,7 @@ class _Job:
         """Do shards, at most `in_flight` at once; returns those in flight when a worker was killed."""
         following = next(shards, None)
         if following is None:
-            return []  # no process is started for nothing
+            return []  # do not start processes for nothing
         finished: SimpleQueue[int] = SimpleQueue()
         running: dict[int, tuple[Shard, Submitted]] = {}
         with self.engine.start() as submit:
@@ -180,7 +179,7 @@ class _Job:
                     shard, future = running[number]
                     done = future.result()
                 except Exception as error:
-                    # KilledWorker is Dask's word for it
+                    # Dask raises KilledWorker
                     if not isinstance(error, BrokenExecutor) and type(error).__name__ != "KilledWorker":
                         raise
                     lost = [shard for shard, _ in running.values()]
@@ -215,7 +214,7 @@ class _Job:
             self.write_manifest("running")
 
     def smaller(self, shard: Shard) -> list[Shard]:
-        """A shard that kills its worker, in two; a single note is a dead letter."""
+        """The two halves of a shard that killed its worker; a single note becomes a dead letter instead."""
         if len(shard.note_ids) > 1:
             return self.cutter.halves(shard)
         self.fail(shard.note_ids[0], KILLED)
@@ -245,7 +244,7 @@ class _Job:
 
 
 def _named(shard: Shard) -> str:
-    """Its notes, by the ids of the first and the last."""
+    """The notes of a shard, named by the first and the last id."""
     first, *others = shard.note_ids
     return f"the notes {first!r} to {others[-1]!r}" if others else f"the note {first!r}"
 

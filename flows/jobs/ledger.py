@@ -55,7 +55,7 @@ class FailedNote(NamedTuple):
 
 
 class ShardDone(NamedTuple):
-    """What a worker says of a shard: counts, ids and names of exceptions, never text."""
+    """What a worker reports of a shard: counts, ids and names of exceptions, never text."""
 
     rows: Figures  # by table
     figures: Figures
@@ -95,12 +95,12 @@ class Ledger:
         return self._last_number
 
     def digests(self, note_ids: list[str]) -> dict[str, bytes]:
-        """Those of these notes that are done, with the digests of their texts."""
+        """The digests of the texts of those notes that are done, by note_id."""
         query = "SELECT note_id, digest FROM notes WHERE note_id IN (SELECT value FROM json_each(?))"
         return dict(self._db.execute(query, (json.dumps(note_ids),)).fetchall())
 
     def record(self, shard: Shard, done: ShardDone, *, sizes: Figures, made_by: dict[str, str]) -> None:
-        """A shard is done, with all its notes but the failed. sizes: of its files in bytes, by table."""
+        """Record a shard as done, with its notes except the failed ones. sizes: of its files in bytes, by table."""
         failed = {note.note_id for note in done.failed}
         values = (
             *(shard.number, len(shard.note_ids) - len(failed), json.dumps(done.rows), json.dumps(sizes)),
@@ -117,11 +117,11 @@ class Ledger:
             self._write_dead_letters()
 
     def add_dead_letter(self, letter: DeadLetter) -> None:
-        """This note is not done. Every run tries it again; however often it fails, it is one dead letter."""
+        """Record a note as not done. Every run tries it again; repeated failures for one reason are one dead letter."""
         self._new_dead_letters.append(letter)
 
     def finish(self, files: list[str]) -> None:
-        """All notes of these files were met: earlier dead letters that were not met again were mended."""
+        """All notes of these files were read: remove dead letters of earlier runs that did not occur again."""
         with self._transaction():
             self._write_dead_letters()
             self._db.executemany(
@@ -129,7 +129,7 @@ class Ledger:
             )
 
     def dead_letters(self) -> list[dict[str, Any]]:
-        """Every dead letter of the folder, those of this run last added included."""
+        """Every dead letter of the folder, also those of this run."""
         with self._transaction():
             self._write_dead_letters()
         rows = self._db.execute(

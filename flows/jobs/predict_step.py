@@ -52,7 +52,7 @@ class PredictStep:
         return PredictWork(self.predictor())
 
     def predictor(self) -> Predictor:
-        """The model, loaded."""
+        """Load the model."""
         return Predictor(
             registry.load(self.model),
             SectionFinder(Lexicon.load(*map(Path, self.lexicon))),
@@ -64,7 +64,7 @@ class PredictStep:
 
 @dataclass(frozen=True)
 class PredictWork:
-    """A loaded model at work on the notes of a shard."""
+    """A loaded model, which predicts the notes of a shard."""
 
     predictor: Predictor
 

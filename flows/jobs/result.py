@@ -1,4 +1,4 @@
-"""What one run of a job did."""
+"""The result of one run of a job."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,10 +20,10 @@ class JobResult:
     out: Path
     notes: int  # done in this run
     skipped: int  # done before
-    dead_letters: int  # of the folder: not readable, or failed
+    dead_letters: int  # in the folder, of all runs: not readable, or failed
     rows: Figures  # written in this run, by table
     seconds: float
-    composed: int  # notes of this run whose composed text is kept
+    composed: int  # notes of this run in the table composed_notes
 
     def __str__(self) -> str:
         if self.notes:

@@ -1,4 +1,4 @@
-"""Notes cut into shards: how large one is, which notes are done already, and the files that a shard travels in."""
+"""Notes cut into shards: how large a shard is, which notes are done already, and the files of a shard."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ import pyarrow as pa
 from rubricator.flows.jobs.ledger import Ledger, Shard
 from rubricator.nlp.readers.notes import NOTES_SCHEMA
 
-SHARD_SECONDS = 15.0  # of work: a Prefect task of less costs more in the server than it is worth
+SHARD_SECONDS = 15.0  # of work: for a shorter one, the overhead of a Prefect task is too large
 SMALLEST_SHARD = 250_000  # bytes of text, about 80 notes
 LARGEST_SHARD = 48_000_000  # bytes of text; bounds the memory of a worker
 
@@ -31,7 +31,7 @@ class Notes(Protocol):
 class ShardCutter:
     """Cuts the notes that are not done yet into shards, and writes the notes of each into the work folder.
 
-    size: notes a shard; where it is None, shards grow until one is SHARD_SECONDS of work. fail: called with the id of a
+    size: notes per shard; where it is None, shards grow until one takes SHARD_SECONDS. fail: called with the id of a
     note that cannot be done, and why.
     """
 
@@ -65,7 +65,7 @@ class ShardCutter:
             yield self._close(shard, batches)
 
     def halves(self, shard: Shard) -> list[Shard]:
-        """A shard of several notes as two, which replace it."""
+        """Split a shard of several notes into two, which replace it."""
         middle, spool = len(shard.note_ids) // 2, spool_path(self.work, shard.number)
         pieces = []
         with pa.memory_map(str(spool)) as file:
@@ -104,7 +104,7 @@ class ShardCutter:
             else:
                 self.fail(
                     note_id,
-                    "its id was done before with another text: to do all notes anew, take another folder",
+                    "a note of this id was done before, with another text: to do all notes anew, choose another folder",
                 )
         return (
             batch if len(fresh) == len(note_ids) else batch.take(pa.array(fresh, pa.int64())),
@@ -125,7 +125,7 @@ def spool_path(work: Path, number: int) -> Path:
 
 
 def made_path(work: Path, number: int, table: str) -> Path:
-    """The file that a worker writes of a shard's table."""
+    """The file that a worker writes for one table of a shard."""
     return work / f"shard-{number:05d}.{table}.parquet"
 
 

@@ -1,4 +1,4 @@
-"""What a job is made of: the work on a shard, and where workers are started."""
+"""The parts of a job that vary: the work on a shard, and the engine that starts workers."""
 
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import AbstractContextManager
@@ -13,7 +13,7 @@ from rubricator.nlp.hidden_text import hides_text
 
 @hides_text("figures")
 class ShardTables(NamedTuple):
-    """What a step makes of some notes: a table for each schema, and figures that add up over shards."""
+    """The result of a step for some notes: a table for each schema, and counts that add up over shards."""
 
     tables: dict[str, pa.Table]
     figures: Figures
@@ -27,18 +27,18 @@ class Step(Hashable, Protocol):
 
     @property
     def schemas(self) -> Mapping[str, pa.Schema]:
-        """The tables that it makes."""
+        """The schemas of the tables that it makes, by table."""
 
     @property
     def settings(self) -> dict[str, Any]:
-        """JSON-able. Tables made with other settings never share a folder."""
+        """Its settings as JSON types. Tables made with different settings never share a folder."""
 
     @property
     def made_by(self) -> dict[str, str]:
-        """What may differ between the shards of a folder: the version of the model."""
+        """What may differ between the shards of a folder, such as the version of the model."""
 
     def prepare(self) -> Callable[[pa.Table], ShardTables]:
-        """Load what the work needs, once a process. The work takes a table of NOTES_SCHEMA."""
+        """Load what the work needs, once per process. Gives the work: a function of a table of NOTES_SCHEMA."""
 
 
 class Submitted(Protocol):
@@ -53,10 +53,10 @@ Submit = Callable[[Step, Path, int], Submitted]
 
 
 class Engine(Protocol):
-    """Where shards are worked on."""
+    """Where workers run."""
 
     @property
     def workers(self) -> int: ...
 
     def start(self) -> AbstractContextManager[Submit]:
-        """Start workers; what it gives calls `work_on_shard` in one of them."""
+        """Start workers. The context gives a function that calls `work_on_shard` in one of them."""

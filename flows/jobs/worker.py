@@ -1,4 +1,4 @@
-"""The workers' side of a job: do the notes of one shard, in a process of this program."""
+"""What a worker process does: the notes of one shard."""
 
 import multiprocessing
 import os
@@ -26,10 +26,10 @@ from rubricator.models.processes import end_with_parent
 
 @guarded
 def work_on_shard(step: Step, work: Path, number: int) -> ShardDone:
-    """Do the notes of `shard-N.arrow` in the folder `work`, and write `shard-N.TABLE.parquet` of each table.
+    """Process the notes of `shard-N.arrow` in the folder `work`, and write `shard-N.TABLE.parquet` for each table.
 
-    Composed notes are a table of their own, where there are any. A note on which the work raises is left out, and
-    told of by the name of the exception. Raises only exceptions without note text.
+    Composed notes, if any, are a table of their own. A note that raises an exception is left out, and reported by the
+    name of the exception. Raises only exceptions without note text.
     """
     started = time.perf_counter()
     process = _prepared(step)
@@ -63,7 +63,7 @@ def _prepared(step: Step) -> Callable[[pa.Table], ShardTables]:
 def _process(
     process: Callable[[pa.Table], ShardTables], notes: pa.Table
 ) -> tuple[list[ShardTables], list[FailedNote]]:
-    """All notes at once; where that raises, each half alone, down to the notes that cannot be done."""
+    """Process all notes at once. If that raises, process each half alone, down to the notes that fail."""
     if not notes.num_rows:
         return [], []
     try:
@@ -89,7 +89,7 @@ def _composed(notes: pa.Table, failed: list[FailedNote]) -> pa.Table:
 
 @dataclass(frozen=True)
 class LocalProcesses:
-    """Worker processes of this program, with nothing in between."""
+    """Worker processes of this machine, without Prefect or Dask."""
 
     workers: int
 
@@ -97,14 +97,14 @@ class LocalProcesses:
     def start(self) -> Iterator[Submit]:
         # spawn: a fork of a process with threads (polars, pyarrow, Prefect) can hang
         spawn = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(self.workers, mp_context=spawn, initializer=leave_stopping_to_parent)
+        pool = ProcessPoolExecutor(self.workers, mp_context=spawn, initializer=ignore_interrupts)
         try:
             yield lambda step, work, number: pool.submit(work_on_shard, step, work, number)
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def leave_stopping_to_parent() -> None:
-    """Called first in a worker process: Ctrl-C is its parent's affair, and it ends with a killed parent."""
+def ignore_interrupts() -> None:
+    """Called first in a worker process: leave Ctrl-C to its parent, and end the process if its parent is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()

@@ -1,1 +1,1 @@
-"""Parameters of steps: how they are declared, and the flat form in which they are named from outside."""
+"""Parameters of steps: their declaration, and the flat form that the command line, schedules and Prefect use."""

@@ -1,8 +1,8 @@
-"""The flat form of a step: each setting a parameter of its own, as the command line, schedules and Prefect name them.
+"""The flat form of a step, for the command line, schedules and Prefect: each setting is a parameter of its own.
 
 A step takes its settings as objects: `train(task, notes, settings=TrainSettings(folds=5))`. Its flat form takes their
 fields: `flat(train)(task, notes, folds=5)`. The signature of the flat form is made from that of the step, so that a
-setting is written once, with its type, its default and its description.
+setting is declared once, with its type, its default and its description.
 """
 
 import functools
@@ -23,7 +23,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _LOG = logging.getLogger(__name__)
 _EMPTY, _KEYWORD = inspect.Parameter.empty, inspect.Parameter.KEYWORD_ONLY
-_MESSAGES = {  # in place of those of pydantic, by its type of error
+_MESSAGES = {  # clearer than those of pydantic, by pydantic's type of error
     "string_pattern_mismatch": "it is empty; give a name, or leave it out",
     "string_too_short": "it is empty; give a name, or leave it out",
     "tuple_type": "a list of strings is expected",
@@ -31,7 +31,7 @@ _MESSAGES = {  # in place of those of pydantic, by its type of error
 
 
 class ParameterError(RubricatorError):
-    """A parameter that a step does not have, or a value that it cannot take. argument: its name."""
+    """A parameter that a step does not have, or a value that it cannot take. argument: name of the parameter."""
 
     def __init__(self, message: str, argument: str = "") -> None:
         super().__init__(message)
@@ -40,16 +40,16 @@ class ParameterError(RubricatorError):
 
 @dataclass(frozen=True)
 class Removed:
-    """A parameter of an earlier version. harmless: the value that changed nothing, and is still taken."""
+    """A parameter of an earlier version. harmless: the value that had no effect; it is still accepted."""
 
     harmless: str
     because: str
 
 
 def removed(name: str, *, harmless: str, because: str) -> Callable[[F], F]:
-    """The flat form of the step still takes this parameter: its harmless value with a warning, no other.
+    """Decorator: the step's flat form accepts the harmless value of a removed parameter, with a warning, and no other.
 
-    because: why it was removed, as the end of a sentence.
+    because: why it was removed, as the end of a sentence ("because …").
     """
 
     def decorated(step: F) -> F:
@@ -61,18 +61,20 @@ def removed(name: str, *, harmless: str, because: str) -> Callable[[F], F]:
 
 def removed_from(step: Callable[..., Any]) -> Mapping[str, Removed]:
     """The parameters of earlier versions that the step's flat form still takes."""
-    gone: Mapping[str, Removed] = getattr(step, "__removed__", {})  # also of what wraps the step
+    gone: Mapping[str, Removed] = getattr(
+        step, "__removed__", {}
+    )  # functools.wraps gives it to a wrapper too
     return gone
 
 
-def pass_over_removed(step: Callable[..., Any], given: Mapping[str, Any]) -> None:
-    """Warn of parameters of earlier versions. Raises ParameterError for one whose value would change something."""
+def warn_of_removed(step: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    """Warn of removed parameters. Raises ParameterError for one with another value than the harmless one."""
     for name, was in removed_from(step).items():
         value = given.get(name)
         if value is not None and value != was.harmless:
             raise ParameterError(f"{name} was removed, {was.because}", name)
         if value is not None:
-            _LOG.warning("%s was removed and is passed over: %s", name, was.because)
+            _LOG.warning("%s was removed, %s; it is ignored", name, was.because)
 
 
 def flat(step: Callable[..., R]) -> Callable[..., R]:
@@ -97,7 +99,7 @@ def flat(step: Callable[..., R]) -> Callable[..., R]:
     @functools.wraps(step)
     def flattened(*args: Any, **kwargs: Any) -> R:
         given = _given(step.__name__, signature, args, kwargs)
-        pass_over_removed(step, given)
+        warn_of_removed(step, given)
         return step(**{name: value for each in own for name, value in _as_own(each, given).items()})
 
     vars(flattened).update(__signature__=signature, __flat__=True)
@@ -106,9 +108,9 @@ def flat(step: Callable[..., R]) -> Callable[..., R]:
 
 
 def checked(name: str, value: Any, annotation: Any, *, as_json: bool = False) -> Any:
-    """The value as the annotation has it. as_json: of the very types that JSON has, and no others turned into them.
+    """The value, validated and converted to the type of the annotation. Raises ParameterError.
 
-    Raises ParameterError.
+    as_json: strict; the value must have the JSON type of the annotation ("5" is no number).
     """
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(annotation)
@@ -122,7 +124,7 @@ def checked(name: str, value: Any, annotation: Any, *, as_json: bool = False) ->
 
 
 def _flattened(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:
-    """The parameter, or the fields of its settings class, which must have a default for all of them."""
+    """The parameter itself, or the fields of its settings class as parameters."""
     kind = _settings_class(parameter)
     if kind is None:
         yield parameter
@@ -160,7 +162,7 @@ def _panel(kind: type[BaseModel]) -> list[Panel]:
 def _given(
     step: str, signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> dict[str, Any]:
-    """The parameters of a call by name, those that were given, checked."""
+    """The parameters that were given in a call, by name, validated."""
     known = signature.parameters
     if unknown := next((name for name in kwargs if name not in known), None):
         raise ParameterError(f"{step} has no parameter {unknown!r}{did_you_mean(unknown, known)}", unknown)
@@ -174,7 +176,7 @@ def _given(
 
 
 def _as_own(parameter: inspect.Parameter, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameter of the step, by its name, from those of the flat form; nothing where its default does."""
+    """The parameter of the step, made from those of the flat form; empty where its default is enough."""
     name = parameter.name
     kind = _settings_class(parameter)
     if kind is None:

@@ -1,4 +1,4 @@
-"""What is said once of a step's parameters: the marks on their types, and the parameters that several steps have.
+"""Declarations for the parameters of steps: marks in `Annotated` types, and parameters that several steps have.
 
 The command line, the schedule and Prefect read the types, descriptions and marks from the steps and their settings.
 """
@@ -13,44 +13,44 @@ T = TypeVar("T")
 
 
 class IsPath:
-    """A file or folder; in a schedule it is relative to the schedule's file."""
+    """Marks a file or folder. In a schedule it is relative to the schedule's file."""
 
 
 class Commas:
-    """Several values that may be typed with commas between them."""
+    """Marks several values that may be given with commas between them."""
 
 
 @dataclass(frozen=True)
 class OneOf:
-    """The only values there are."""
+    """The values that are allowed."""
 
     names: Sequence[str]
 
 
 @dataclass(frozen=True)
 class Metavar:
-    """What stands for the value in the help of the command line."""
+    """The placeholder of the value in the help of the command line."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Under which title the help of the command line shows the parameter."""
+    """The title under which the help of the command line shows the parameter."""
 
     title: str
 
 
 @dataclass(frozen=True)
 class OnlyFor:
-    """The parameter is for the tasks that name this option of theirs; others pass it over."""
+    """The parameter is for tasks that have this option (`Task.options`); other tasks ignore it."""
 
     option: str
 
 
 @dataclass(frozen=True)
 class Without:
-    """Fields of a settings class that are no parameters of the step."""
+    """Fields of a settings class that are not parameters of the step."""
 
     fields: tuple[str, ...]
 
@@ -76,7 +76,8 @@ Model = Annotated[
     Name, Field(description="NAME (its champion), NAME@ALIAS, NAME/VERSION, an MLflow URI or ./FOLDER.")
 ]
 Out = Annotated[
-    PathName, Field(description="Folder of the tables. The same command again goes on where it stopped.")
+    PathName,
+    Field(description="Folder for the tables. The same command, run again, goes on where it stopped."),
 ]
 Home = Annotated[
     PathName | None,
@@ -87,7 +88,7 @@ Home = Annotated[
 
 
 class StepSettings(BaseModel):
-    """Settings of a step: frozen, and without room for what it does not have."""
+    """Settings of a step: frozen; an unknown field is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -103,17 +104,18 @@ Positive = Annotated[
         "hold plans."
     ),
 ]
-Bootstrap = Annotated[int, Field(ge=0, description="Resamples of each interval.")]
+Bootstrap = Annotated[int, Field(ge=0, description="Bootstrap resamples of each interval; 0 makes none.")]
 Report = Annotated[PathName | None, Field(description="JSON file for every figure.")]
 
 
 class JobSettings(StepSettings):
     """How a job is spread over workers."""
 
-    workers: int | None = Field(default=None, ge=1, description="Worker processes; by default one a core.")
+    workers: int | None = Field(default=None, ge=1, description="Worker processes; by default one per core.")
     shard_size: int | None = Field(
-        default=None, ge=1, description="Notes a shard; by default as many as are 15 seconds of work."
+        default=None, ge=1, description="Notes per shard; by default as many as take 15 seconds."
     )
     engine: Literal["local", "dask"] = Field(
-        default="local", description="Processes of this machine, or a Dask cluster."
+        default="local",
+        description="Where shards are done: in processes of this machine, or on a Dask cluster.",
     )

@@ -436,9 +436,9 @@ def _underlines(under: Mapping[int, float], strongest: float) -> str:
     return ",".join(lines[:-1])
 
 
-def _below_one(told: str, one: str, below: str) -> str:
+def _below_one(rounded: str, one: str, below: str) -> str:
     """Replace a probability that rounding shows as 1: no prediction is certain."""
-    return below if told == one else told
+    return below if rounded == one else rounded
 
 
 def _figure(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Checkpoints of a training that is killed and started again: their folder, its lock, and how far networks are."""
+"""Checkpoints, from which a killed training goes on: their folder, its lock, and the progress of networks."""
 
 import hashlib
 import shutil
@@ -11,9 +11,9 @@ from rubricator.flows.jobs.files import locked
 
 @contextmanager
 def resumable(folder: Path) -> Iterator[None]:
-    """The folder for the checkpoints of one training, until the body has ended well.
+    """Make and lock the checkpoint folder of a training, and remove it when the body succeeds.
 
-    Raises JobIsRunningError where another process is at the same training.
+    Raises JobIsRunningError where another process runs the same training.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder, what="process trains the same on the same data, in", instead=""):
@@ -22,12 +22,12 @@ def resumable(folder: Path) -> Iterator[None]:
 
 
 def checkpoint_folder(checkpoints: Path, *training: str) -> Path:
-    """The folder of this training."""
+    """The checkpoint folder of one training. training: strings that identify it."""
     return checkpoints / hashlib.sha256("\n".join(training).encode()).hexdigest()[:16]
 
 
 def networks_in_training(checkpoints: Path) -> str:
-    """How far they are, in words; nothing where there is none."""
+    """The progress of the networks in training, as text; empty if there are none."""
     from rubricator.models.checkpoints import training_steps
 
     steps = [f"step {done:,} of at most {most:,}" for done, most in training_steps(checkpoints)]

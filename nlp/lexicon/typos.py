@@ -35,7 +35,7 @@ class Corrections:
         shortest = _SHORTEST if len(words) > 1 else _SHORTEST_ALONE
         return " ".join(
             word
-            if word in self._words or (len(word) < shortest and word not in _UNSWAPPED)
+            if word in self._words or (len(word) < shortest and word not in _SHORT_CORRECTIONS)
             else self._correct_word(word)
             for word in words
         )
@@ -49,8 +49,8 @@ class Corrections:
         return known
 
     def _nearest_word(self, word: str) -> str:
-        if word in _UNSWAPPED:
-            return _UNSWAPPED[word]
+        if word in _SHORT_CORRECTIONS:
+            return _SHORT_CORRECTIONS[word]
         if not word.isalpha() or word in self._real_words:
             return word
         if (plain := _undouble(word)) in self._undoubled:
@@ -80,7 +80,7 @@ _SHORTEST_ALONE = 7  # letters of a single word; a shorter one is too often anot
 _SHORTEST = 5  # letters of a word among others
 _SHORTEST_DOUBLE = 12  # letters of a word that may have two typos
 _MOST_KNOWN = 50_000
-_UNSWAPPED = {
+_SHORT_CORRECTIONS = {
     "paln": "plan",
     "plna": "plan",
     "lpan": "plan",

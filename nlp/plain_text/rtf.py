@@ -22,7 +22,7 @@ class _Format(NamedTuple):
 
     hidden: bool = False
     bold: bool = False
-    stand_ins: int = 1  # how many fallback characters follow each \u, for readers that do not know it
+    fallbacks: int = 1  # how many fallback characters follow each \u, for readers that do not know it
 
 
 class _RtfReader:
@@ -83,9 +83,9 @@ class _RtfReader:
         if word in _CHARACTERS:
             return _CHARACTERS[word]
         if word == "uc" and number:
-            self._format = self._format._replace(stand_ins=max(0, int(number)))
+            self._format = self._format._replace(fallbacks=max(0, int(number)))
         elif word == "u" and number:
-            self._to_skip = self._format.stand_ins
+            self._to_skip = self._format.fallbacks
             code = int(number) % 0x10000
             return chr(code) if not 0xD800 <= code < 0xE000 else "�"
         elif token["hex"]:

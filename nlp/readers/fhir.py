@@ -58,8 +58,8 @@ ICD_SYSTEMS = {
     "urn:oid:2.16.840.1.113883.6.103",  # ICD-9-CM diagnoses
     "urn:oid:2.16.840.1.113883.6.104",  # ICD-9-CM procedures
 }
-NOT_OF_THE_ENCOUNTER = {"problem-list-item", "health-concern"}
-NOT_TRUE = {"refuted", "entered-in-error"}
+OTHER_CATEGORIES = {"problem-list-item", "health-concern"}
+INVALID_STATUSES = {"refuted", "entered-in-error"}
 UNRANKED = 1 << 15
 
 Resource = dict[str, Any]
@@ -140,12 +140,12 @@ class FhirExport:
                 rank = diagnosis.get("rank", UNRANKED)
                 self._ranks[_reference(diagnosis.get("condition"))] = (name, rank)
             return
-        if NOT_TRUE & {*_codings(resource.get("verificationStatus")), resource.get("status")}:
+        if INVALID_STATUSES & {*_codings(resource.get("verificationStatus")), resource.get("status")}:
             return
         encounter, rank = self._ranks.get(name, ("", UNRANKED))
         encounter = _reference(resource.get("encounter")) or encounter
         categories = {code for category in _listed(resource.get("category")) for code in _codings(category)}
-        if encounter and not (name not in self._ranks and categories and categories <= NOT_OF_THE_ENCOUNTER):
+        if encounter and not (name not in self._ranks and categories and categories <= OTHER_CATEGORIES):
             codes = self._codes.setdefault(encounter, [])
             for coding in resource.get("code", {}).get("coding", []):
                 if coding.get("system") in ICD_SYSTEMS and coding.get("code"):
@@ -187,7 +187,7 @@ def _attached_text(contents: list[Resource]) -> str | None:
     for kind in READABLE:
         if kind in attachments:
             text = _decoded(attachments[kind])
-            if not _holds_a_file(text):
+            if not _is_embedded_file(text):
                 return text if kind == "text/plain" or _has_words(text) else ""
     return None
 
@@ -239,7 +239,7 @@ def _own_charset(head: bytes) -> str:
     return named[1].decode() if named else "utf-8"
 
 
-def _holds_a_file(text: str) -> bool:
+def _is_embedded_file(text: str) -> bool:
     """Whether the text is a C-CDA whose body is a file in base64, mostly a PDF, instead of XML."""
     body = text.find("nonXMLBody")
     return body >= 0 and 'representation="B64"' in text[body : body + 500]

@@ -151,7 +151,7 @@ class MimicFiles:
                 known = note_id if note_id.isdigit() else None
                 yield DeadLetter(str(path), number, known, "marked as an error (ISERROR = 1)")
                 continue
-            places = self._stays.get(stay.strip()) if _tells_the_stay(note_type, description) else None
+            places = self._stays.get(stay.strip()) if _is_discharge_summary(note_type, description) else None
             codes = None if places is None else [names[place & 0xFFFFFFFF] for place in sorted(places)]
             yield RawNote(number, note_id, patient_id, text, written_on, note_type, codes)
 
@@ -193,7 +193,7 @@ def _table(
             yield number, ["" if place is None else row[place] for place in places]
 
 
-def _tells_the_stay(note_type: str, description: str) -> bool:
+def _is_discharge_summary(note_type: str, description: str) -> bool:
     if note_type == "DS":  # MIMIC-IV; its addenda are AD
         return True
     return note_type.strip().lower() == "discharge summary" and description.strip().lower() != "addendum"

@@ -55,7 +55,7 @@ class HeadingReader:
         found = scan.found
         layout = _layout(view)
         # a line reads differently in a note that lost its line breaks or is typed in capitals
-        known = self._lines if not (layout.one_line or layout.shouting) else {}
+        known = self._lines if not (layout.one_line or layout.all_capitals) else {}
         after = 0
         for line in view.split("\n"):
             start, after = after, after + len(line) + 1
@@ -89,7 +89,7 @@ class HeadingReader:
 
     def _read_lost_lines(self, content: str, position: int, begin: int, layout: Layout, scan: _Scan) -> None:
         """The headings and closings that had a line of their own before the note lost its line breaks."""
-        if not layout.shouting:
+        if not layout.all_capitals:
             scan.found += self._inline.in_capitals(content, position, begin)
         scan.found += self._inline.in_columns(content, begin)
         scan.closings += self._inline.closings(content, begin)
@@ -98,7 +98,7 @@ class HeadingReader:
         """Reads a line alone, in a note with this layout."""
         marks: tuple[str, ...] = ()
         phrase = self._starts.before_colon(content)
-        if phrase is None or phrase.begins_mark:
+        if phrase is None or phrase.may_begin_closing:
             word = FIRST_WORD.match(content)
             if word is None:
                 marks = ("rule",) if is_rule(content) else ()
@@ -134,7 +134,7 @@ class HeadingReader:
         if phrase is None and self._starts.may_begin_heading(content, first):
             phrase = self._starts.without_colon(content, first, first_start)
         if (
-            (phrase is None or phrase.begins_mark)
+            (phrase is None or phrase.may_begin_closing)
             and width < _LONGEST_CLOSING_LINE
             and (
                 first in self._closing_words
@@ -230,7 +230,7 @@ def _as_they_count(found: list[Candidate], layout: Layout) -> list[Candidate]:
     """The candidates that remain in a note with this layout, in order."""
     if layout.one_line:
         found = _without_overlaps(found)
-    if layout.shouting:
+    if layout.all_capitals:
         found = [candidate for candidate in map(_in_plain_capitals, found) if candidate is not None]
     return found
 

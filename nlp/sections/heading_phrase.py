@@ -34,7 +34,7 @@ class HeadingPhrase:
     colon: bool
     topic: bool  # a body system or a common problem
     ends_as_heading: bool  # its last word is the last word of some heading of the lexicon
-    begins_mark: bool  # perhaps a signature, boilerplate or a page header
+    may_begin_closing: bool  # perhaps a signature, boilerplate or a page header
     guards: Guards | None  # the guards that may refuse it, by the text around it
     refused: str | None  # the reason code of a guard, for a phrase that only ends like a heading: "Meal plan"
 
@@ -92,7 +92,8 @@ class PhraseReader:
             colon=setting.colon,
             topic=category is None and self.lexicon.is_topic(text),
             ends_as_heading=text.rsplit(None, 1)[-1].lower() in self.lexicon.heading_nouns,
-            begins_mark=(category is None or (category == UNKNOWN and not caps)) and self._begins_mark(text),
+            may_begin_closing=(category is None or (category == UNKNOWN and not caps))
+            and self._begins_mark(text),
             guards=self.lexicon.guards_of(guarded, text) if guarded else None,
             refused=None if guarded else self.lexicon.refusal(text),
         )

@@ -30,7 +30,7 @@ class Layout(NamedTuple):
 
     flat: bool  # it lost its line breaks: a line holds whole sections
     one_line: bool  # it is flat, or has a single line
-    shouting: bool  # it is typed in capitals, so that capitals do not mark headings
+    all_capitals: bool  # it is typed in capitals, so that capitals do not mark headings
 
 
 class InlineHeadings:
@@ -109,7 +109,7 @@ class InlineHeadings:
                 and (match := self._lexicon.match(phrase, loose=phrase[0].isupper())) is not None
             ):
                 return self._before_colon(clause, begin, end, Named(match.category, "inline"))
-        capitals = None if layout.shouting else _CAPITALS_BEFORE.search(text, 0, end)
+        capitals = None if layout.all_capitals else _CAPITALS_BEFORE.search(text, 0, end)
         if capitals is not None:
             return self._in_capitals(clause, capitals.start(), flat=layout.flat)
         return self._titled_end(clause) if run_on else None

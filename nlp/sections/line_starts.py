@@ -101,7 +101,9 @@ class LineStarts:
         if separated is not None:
             separator = separated["separator"]
             blanks = separator.isspace() and "\t" not in separator and len(separator) < 4
-            phrase = self._weak(line[: separated.end("phrase")], separated.end(), visible=not blanks)
+            phrase = self._before_weak_separator(
+                line[: separated.end("phrase")], separated.end(), visible=not blanks
+            )
             if phrase is not None:
                 return phrase
         return whole or self._name_or_capitals(line, first)
@@ -117,11 +119,15 @@ class LineStarts:
         """A heading without a separator, which only its own form shows: "HPI 54 y/o", "PLAN Continue"."""
         named = _NAME_LEAD.match(line)
         if named is not None:
-            return self._weak(named["name"] or named["title"], named.end(), visible=True)
+            return self._before_weak_separator(named["name"] or named["title"], named.end(), visible=True)
         capitals = _CAPITALS_LEAD.match(line) if first.isupper() else None
-        return None if capitals is None else self._weak(capitals[1], capitals.end(), visible=None)
+        return (
+            None
+            if capitals is None
+            else self._before_weak_separator(capitals[1], capitals.end(), visible=None)
+        )
 
-    def _weak(self, lead: str, after: int, *, visible: bool | None) -> HeadingPhrase | None:
+    def _before_weak_separator(self, lead: str, after: int, *, visible: bool | None) -> HeadingPhrase | None:
         """Reads "PLAN - ", "Plan<tab>", "PLAN .....", "PLAN Continue". Only variants of the lexicon count there.
 
         `visible`: whether the separator is more than a few blanks; None: there is no separator.

@@ -365,7 +365,7 @@ def test_a_benchmark_that_was_killed_in_a_network_goes_on_from_its_checkpoint(
 def test_what_cannot_be_measured_is_said(data: Path, tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match="starts with 'mtsamples'; there are plan-folds"):
         run(data, tmp_path, ["mtsamples"])
-    with pytest.raises(BenchmarkError, match="holds no corpus that the rows chosen need"):
+    with pytest.raises(BenchmarkError, match="holds no corpus that the chosen rows need"):
         run(data, tmp_path, ["codiesp"])
     with pytest.raises(BenchmarkError, match="is no folder"):
         run(data / "missing", tmp_path, [])

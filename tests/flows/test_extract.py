@@ -17,6 +17,7 @@ import pytest
 from rich.console import Console
 
 from rubricator.flows.extract import Extracted, extract
+from rubricator.flows.jobs.files import sha256_by_name
 from rubricator.flows.jobs.job import read_manifest
 from rubricator.flows.jobs.ledger import SettingsChangedError
 from rubricator.flows.parameters.flat import flat
@@ -377,3 +378,13 @@ def test_note_text_is_nowhere_also_of_a_note_that_fails(
     assert "6 notes in" in said
     assert CANARY not in said
     assert files_with(CANARY, folder / "home", *failing, *(folder / engine for engine in ENGINES)) == []
+
+
+def test_lexicon_files_of_one_name_are_both_part_of_the_settings(tmp_path: Path) -> None:
+    files = [tmp_path / ward / "headings.toml" for ward in "ab"]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text(f"# {file.parent.name}")
+    before = sha256_by_name(list(map(str, files)))
+    files[0].write_text("# edited")
+    assert len(before) == 2 and sha256_by_name(list(map(str, files))) != before

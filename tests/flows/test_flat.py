@@ -92,7 +92,7 @@ def test_the_harmless_value_of_a_removed_parameter_is_taken_with_a_warning(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         assert flat(learn)("plan", denoise="none") == flat(learn)("plan")
-    assert "denoise was removed and is passed over: for it made models worse" in caplog.text
+    assert "denoise was removed, for it made models worse; it is ignored" in caplog.text
 
 
 def test_two_parameters_of_one_name_are_an_error_of_the_definition() -> None:

@@ -7,13 +7,15 @@ from rubricator.flows import prefect_adapter
 
 
 def test_what_is_taken_from_inside_prefect_is_still_there() -> None:
-    """Where this fails, read `flows/prefect_adapter.py` beside the new version, and add it to SEEN_WITH."""
+    """Where this fails, read `flows/prefect_adapter.py` beside the new version, and add it to TESTED_VERSIONS."""
     import prefect.settings
     from prefect.context import FlowRunContext
     from prefect.server.api import server
     from prefect.server.api.server import SubprocessASGIServer
 
-    what = f"seen with Prefect {', '.join(prefect_adapter.SEEN_WITH)}; this is {prefect_adapter.version()}"
+    what = (
+        f"seen with Prefect {', '.join(prefect_adapter.TESTED_VERSIONS)}; this is {prefect_adapter.version()}"
+    )
     assert "start" in vars(SubprocessASGIServer), what
     assert vars(server)["subprocess"].Popen is subprocess.Popen, f"start_embedded_server replaces it: {what}"
     assert hasattr(FlowRunContext, "get"), what

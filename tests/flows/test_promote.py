@@ -1,4 +1,4 @@
-"""A challenger becomes champion only if it is not worse on what both were held out from, and says why not."""
+"""A challenger becomes champion only if it is not worse on what is out-of-fold for both, and says why not."""
 
 import json
 import os
@@ -89,8 +89,8 @@ def test_a_label_that_only_one_model_knows_counts_as_missed_by_the_other() -> No
 def test_models_that_cannot_be_compared_are_refused_with_the_reason() -> None:
     champion = held_out(0.1)
     cases = {
-        "no held-out example and label in common": held_out(0.0, prefix="other"),
-        "no held-out example and label": replace(held_out(0.0), labels=["X1", "X2", "X3"]),
+        "no held-out example or no label in common": held_out(0.0, prefix="other"),
+        "no held-out example or no label": replace(held_out(0.0), labels=["X1", "X2", "X3"]),
         "only 10 groups": held_out(0.0, rows=slice(0, 30)),
         "changed since the champion was trained": OutOfFoldTable(
             LABELS,

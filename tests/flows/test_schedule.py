@@ -122,9 +122,11 @@ def test_a_parameter_of_version_0_1_is_passed_over_or_explained(
 ) -> None:
     train = JOB.replace('"extract"', '"train"').replace('out = "tables"', 'task = "plan", denoise = "none"')
     [job] = read(tmp_path, train)
-    assert "denoise was removed and is passed over" in caplog.text
+    assert "denoise was removed, because it lowered F1" in caplog.text
     assert job["parameters"]["denoise"] == "none", "the flow passes it over too"
-    with pytest.raises(ScheduleError, match=r"jobs\.0\.parameters: denoise was removed, for it lowered F1"):
+    with pytest.raises(
+        ScheduleError, match=r"jobs\.0\.parameters: denoise was removed, because it lowered F1"
+    ):
         read(tmp_path, train.replace('"none"', '"cleanlab"'))
 
 

@@ -184,10 +184,10 @@ def test_what_nobody_held_out_is_not_averaged(examples: Examples, words: Member,
         (
             [words, characters],
             examples.take(range(100)),
-            "cross-validated on 120 examples that are not just these 100",
+            "cross-validated on 120 examples that are not the same as these 100",
         ),
         ([words, characters], relabelled, "true labels of 1 examples changed since icd/1"),
-        ([words, older], examples, "icd/2 was registered without its held-out probabilities"),
+        ([words, older], examples, "icd/2 was registered without its out-of-fold probabilities"),
     ):
         with pytest.raises(EnsembleError, match=message):
             cross_validate_ensemble(members, given, task="codes")

