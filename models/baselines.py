@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rubricator.nlp.examples import Examples
     from rubricator.nlp.units import UnitName
 
-# What somebody would search for who wants the plans of notes; written down before any corpus was looked at.
+# What a reader would search for to find plans in notes. Written down before any corpus was looked at.
 PLAN_PHRASES = (
     r"\bplan(?:s|ned)?\b",
     r"\b(?:will|shall|going to|should)\b(?! not\b)",
@@ -41,7 +41,8 @@ class BaselineError(RubricatorError):
 
     def __init__(self, labels: Sequence[str]) -> None:
         super().__init__(
-            f"keyword rules know plan sentences only (the label {PLAN!r}), not {', '.join(labels[:5]) or 'no label'}"
+            f"the keyword rules are for plan sentences only (the label {PLAN!r}), not for "
+            f"{', '.join(labels[:5]) or 'no label'}"
         )
 
 
@@ -52,7 +53,7 @@ class MajoritySettings(BaseModel):
 
 
 class MajorityClassifier:
-    """The same for every text: the probability of a label is its share of the training texts."""
+    """The same probabilities for every text: that of a label is its share of the training texts."""
 
     def __init__(self, labels: Sequence[str], settings: MajoritySettings) -> None:
         self.labels = list(labels)
@@ -81,7 +82,7 @@ class MajorityClassifier:
     def evidence(
         self, texts: Sequence[str], labels: Sequence[Sequence[int]]
     ) -> list[list[list[EvidenceSpan]]]:
-        """None: the text is not read."""
+        """No spans: this classifier does not read the text."""
         return [[[] for _ in asked] for _, asked in zip(texts, labels, strict=True)]
 
     def save(self, folder: Path) -> None:
@@ -98,18 +99,19 @@ class MajorityClassifier:
 
 
 class KeywordSettings(BaseModel):
-    """The phrases that speak for a plan."""
+    """The phrases that plan sentences are found by."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     phrases: tuple[str, ...] = Field(
         default=PLAN_PHRASES,
-        description="Regular expressions, without regard to case; each that matches in a sentence speaks for a plan.",
+        description="Regular expressions, matched without regard to case. The more of them match in a sentence, the "
+        "higher is its probability of being a plan.",
     )
 
 
 class KeywordClassifier:
-    """Plan sentences by the phrases in them. Only calibration and threshold are learnt.
+    """Finds plan sentences by the phrases in them. Only calibration and threshold are learnt.
 
     Raises BaselineError for any label but "plan".
     """
@@ -135,7 +137,7 @@ class KeywordClassifier:
     def predict_proba(
         self, texts: Sequence[str], *, contexts: Sequence[Context] | None = None
     ) -> NDArray[np.float32]:
-        """Higher for each phrase that matches, float32 (texts, 1)."""
+        """Probabilities, float32 (texts, 1): the more phrases match, the higher."""
         del contexts
         held = [sum(bool(pattern.search(text)) for pattern in self.patterns) for text in texts]
         return np.asarray(1 - np.exp2(-0.1 - np.array(held)), np.float32).reshape(-1, 1)

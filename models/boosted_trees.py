@@ -1,4 +1,4 @@
-"""Gradient-boosted decision trees for a yes-or-no question: learnt by scikit-learn, kept as plain arrays."""
+"""Gradient-boosted decision trees for binary classification: trained by scikit-learn, kept as plain arrays."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -28,8 +28,8 @@ class BoostedTrees:
     The log-odds of a row are `base` plus the values of the leaves it falls into, one in each tree.
 
     roots: (trees,), the first node of each tree. nodes: arrays (nodes,) by name. feature, threshold: a row goes left
-    where its feature is at most the threshold. missing_left: whether it goes left where that is NaN. left, right:
-    numbers of the next nodes. leaf: whether the node has none. value: of a leaf, in log-odds.
+    where its feature is at most the threshold. missing_left: whether it goes left where the feature is NaN. left,
+    right: numbers of the child nodes. leaf: whether the node has no children. value: of a leaf, in log-odds.
     """
 
     base: float
@@ -55,7 +55,7 @@ class BoostedTrees:
             early_stopping=False,
             random_state=seed,
         )
-        # threads cost more than they give on small trees, and folds have processes
+        # on small trees threads cost more time than they save, and folds already run in parallel processes
         with threadpool_limits(1):
             fitted = untrained.fit(features, truth)
         base, trees = learnt_by_sklearn(fitted)
@@ -86,12 +86,12 @@ class BoostedTrees:
         return np.asarray(expit(score))
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """Everything, as arrays by name."""
+        """All arrays by name, to be saved."""
         return {"base": np.array([self.base]), "roots": self.roots, **self.nodes}
 
     @classmethod
     def restore(cls, tensors: dict[str, NDArray[Any]]) -> Self:
-        """Take back what tensors() gave."""
+        """The trees from what tensors() gave."""
         nodes = {name: tensors[name] for name in _ARRAYS}
         return cls(float(tensors["base"].item()), tensors["roots"], nodes)
 
@@ -101,8 +101,8 @@ def learnt_by_sklearn(
 ) -> tuple[float, list[dict[str, NDArray[Any]]]]:
     """The base, and the nodes of each tree as arrays by name; `left` and `right` count within the tree.
 
-    scikit-learn has no public way to them. This function alone reads its private attributes; the versions that they
-    were seen in are named in tests/models/test_boosted_trees.py.
+    scikit-learn does not publish them, so this function reads private attributes; no other does. The versions that
+    have these attributes are named in tests/models/test_boosted_trees.py.
     """
     names = {
         "feature": "feature_idx",

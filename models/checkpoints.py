@@ -1,4 +1,4 @@
-"""Checkpoints: classifiers that train for hours go on where a killed training stopped."""
+"""Checkpoints: a classifier that trains for hours can resume where a killed training stopped."""
 
 import json
 import os
@@ -6,14 +6,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-STEPS = "steps.json"  # beside the checkpoints of a network in training: [steps done, steps at most]
+STEPS = "steps.json"  # beside the checkpoints of a network in training: [steps done, most steps]
 
 
 @runtime_checkable
 class KeepsCheckpoints(Protocol):
     """A classifier that writes checkpoints while it is fitted.
 
-    checkpoints: the folder to write them to and to go on from, None to keep none. It is set before `fit`. It is not
+    checkpoints: the folder to write them to and to resume from, None to keep none. It is set before `fit`. It is not
     among the settings, because those become part of the model.
     """
 
@@ -21,9 +21,9 @@ class KeepsCheckpoints(Protocol):
 
 
 def training_steps(checkpoints: Path) -> list[tuple[int, int]]:
-    """(steps done, steps at most) of each network that is in training with checkpoints below this folder."""
+    """(steps done, most steps) of each network that is in training with checkpoints below this folder."""
     found = []
-    for folder, _, files in os.walk(checkpoints):  # os.walk passes over folders that go away
+    for folder, _, files in os.walk(checkpoints):  # os.walk skips folders that are removed meanwhile
         if STEPS not in files:
             continue
         with suppress(OSError, ValueError):  # the training has ended, or the file is being written

@@ -1,4 +1,4 @@
-"""What every classifier offers, and the table of their names."""
+"""The interface of every classifier, and the table of classifier names."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,13 +45,17 @@ class ContextError(RubricatorError):
 
     def __init__(self) -> None:
         super().__init__(
-            "this classifier reads the sentences around each text; the text of a whole note has none around it"
+            "this classifier reads the sentences around each text, but these texts came without contexts (a whole "
+            "note has none)"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class EvidenceSpan:
-    """text[start:end] and its share of the evidence for a label; the shares of a text and label sum up to at most 1."""
+    """The span text[start:end] and its weight.
+
+    The weight is the span's share of the evidence for a label. The weights for a text and label sum to at most 1.
+    """
 
     start: int
     end: int
@@ -60,7 +64,7 @@ class EvidenceSpan:
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """Predictions on training rows, all or some, by models that were not trained on them.
+    """Predictions for all or some of the training rows, by models that were not trained on them.
 
     Calibration and thresholds are fitted on these.
     """
@@ -69,7 +73,7 @@ class OutOfFold:
     probabilities: NDArray[np.float32]  # (rows, labels)
 
     def first(self, rows: int) -> "OutOfFold":
-        """The predictions on the first so many training rows."""
+        """The predictions for the training rows with numbers below `rows`."""
         kept = self.rows < rows
         return OutOfFold(self.rows[kept], self.probabilities[kept])
 
@@ -93,13 +97,13 @@ class TextClassifier(Protocol):
     def predict_proba(
         self, texts: Sequence[str], *, contexts: Sequence[Context] | None = None
     ) -> NDArray[np.float32]:
-        """Probabilities (texts, labels), not yet calibrated. contexts: what stands around each text."""
+        """Probabilities (texts, labels), not yet calibrated. contexts: the sentences around each text."""
         ...
 
     def evidence(
         self, texts: Sequence[str], labels: Sequence[Sequence[int]]
     ) -> list[list[list[EvidenceSpan]]]:
-        """For each text, and each label number asked for it: the spans that speak for the label, strongest first."""
+        """For each text and each requested label number: the spans that support the label, strongest first."""
         ...
 
     def save(self, folder: Path) -> None: ...
@@ -118,10 +122,10 @@ def check_classifier(name: str) -> None:
 
 
 def classifier_class(name: str) -> type[TextClassifier]:
-    """The class of this name, or at this import path of the project (`MODULE:CLASS`), which the benchmark gives.
+    """The class of a classifier, by its name or by its import path in this project (`MODULE:CLASS`).
 
-    Raises UnknownClassifierError that lists the names there are, and MissingLibraryError where it is a network and the
-    libraries of networks are not installed.
+    The benchmark gives import paths. Raises UnknownClassifierError, which lists the known names. Raises
+    MissingLibraryError where the classifier is a neural network and its libraries are not installed.
     """
     if name.startswith(f"{__package__}.") and ":" in name:
         path = name
@@ -138,6 +142,6 @@ def classifier_class(name: str) -> type[TextClassifier]:
         if missing not in NEURAL_LIBRARIES:
             raise
     raise MissingLibraryError(
-        f"the classifier {name!r} is a network and needs {missing}, which is not installed: it comes with the extra "
-        "[neural]; in the repository of Rubricator, `make install` or `pip install '.[neural]'`"
+        f"the classifier {name!r} is a neural network and needs {missing}, which is not installed; install the extra "
+        "[neural]: run `make install` or `pip install '.[neural]'` in the repository of Rubricator"
     )

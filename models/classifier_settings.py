@@ -1,4 +1,4 @@
-"""Settings of a classifier by name: its defaults for a unit of text, and others put in their place."""
+"""Settings of a classifier by name: the defaults for a unit of text, some of them replaced by given values."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -18,10 +18,11 @@ class SettingError(RubricatorError):
 
 
 def settings_with(classifier: str, unit: "UnitName", given: Mapping[str, Any]) -> BaseModel:
-    """The classifier's default settings for the unit, with the given ones in their place.
+    """The classifier's default settings for the unit, with the given values in place of the defaults.
 
-    given: by name, with dots into parts of the settings ("features.min_groups"); a part that is given as a mapping is
-    replaced as a whole. Raises SettingError that lists the settings there are, and UnknownClassifierError.
+    given: values by the name of the setting. A dot leads into a part of the settings ("features.min_groups"). A part
+    that is given as a mapping is replaced as a whole. Raises SettingError, which lists all settings, and
+    UnknownClassifierError.
     """
     defaults = classifier_class(classifier).default_settings(unit)
     chosen = defaults.model_dump()
@@ -47,7 +48,7 @@ def settings_with(classifier: str, unit: "UnitName", given: Mapping[str, Any]) -
 
 
 def listed(settings: BaseModel, within: str = "") -> Iterator[tuple[str, Any, str]]:
-    """Name, value as JSON types, and description of every setting, those of its parts after a dot."""
+    """(name, value as JSON types, description) of every setting. A setting within a part is named PART.SETTING."""
     values = settings.model_dump(mode="json")
     for name, field in type(settings).model_fields.items():
         part = getattr(settings, name)
@@ -59,4 +60,4 @@ def listed(settings: BaseModel, within: str = "") -> Iterator[tuple[str, Any, st
 
 def _listing(settings: BaseModel) -> str:
     lines = (f"  {name}={json.dumps(value)}" for name, value, _ in listed(settings))
-    return "\n".join(["its settings, as they are by default:", *lines])
+    return "\n".join(["its settings and their defaults:", *lines])

@@ -1,8 +1,8 @@
-"""Copies of training sentences in contexts of the other label: a model then reads the sentence more than its context.
+"""Copies of training sentences in contexts of the other label, so that a model relies less on the context.
 
-Under headings, plans stand among plans and findings among findings. So the context of a sentence tells its label nearly
-as well as its own words do, and a linear model learns from both. Copies in a context of the other label leave the
-decision to the sentence itself (counterfactual augmentation, Kaushik et al., arXiv 1909.12434).
+Under headings, plans stand among plans and findings among findings. So the context of a sentence predicts its label
+nearly as well as its own words do, and a linear model learns from both. In a copy, the context is that of the other
+label, and only the sentence itself predicts the label (counterfactual augmentation, Kaushik et al., arXiv 1909.12434).
 """
 
 from dataclasses import replace
@@ -20,11 +20,11 @@ _ALONE = 0.33  # share of the copies that have no context
 
 
 def with_context_copies(examples: Examples, *, seed: int = 0) -> Examples:
-    """The examples, followed by copies of some in the context of an example of the other label, or in none.
+    """The examples, followed by copies of some in the context of an example of the other label, or without context.
 
-    Only a sentence whose wording agrees with its label is copied. The context is one of the same group: a word of one
-    patient must not become a word of two. Nothing is copied where there are no contexts, or the labels are not that
-    of plans alone.
+    Only a sentence whose wording agrees with its label is copied. The context comes from the same group: otherwise a
+    word of one patient would count as a word of two. Nothing is copied where there are no contexts, or where there is
+    any label but "plan".
     """
     if examples.contexts is None or examples.labels != [PLAN]:
         return examples

@@ -1,4 +1,4 @@
-"""Entries of matrices (rows, labels): their log-odds, other orders of labels, and blocks that bound memory."""
+"""Entries (a row and a label) of matrices: their log-odds, other orders of labels, and blocks that bound memory."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ Matrix = TypeVar("Matrix", NDArray[Any], csr_matrix)
 
 
 def blocks(rows: int, columns: int, *, entries: int = MOST_AT_ONCE, least: int = 1) -> Iterator[slice]:
-    """Slices of the rows of a matrix, in order. Each has at most so many entries, but at least `least` rows."""
+    """Slices of the rows of a matrix, in order. Each has at most `entries` entries, but at least `least` rows."""
     step = max(least, entries // max(columns, 1))
     for start in range(0, rows, step):
         yield slice(start, start + step)

@@ -1,4 +1,4 @@
-"""Evidence: from the contribution of each word to a decision to spans of the text."""
+"""Evidence: turns the contribution of each word to a decision into spans of the text."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,14 +6,14 @@ from numpy.typing import NDArray
 from rubricator.models.classifier import EvidenceSpan
 
 _MOST_SPANS = 10
-# Of the strongest word's contribution. Words of less say little, and would join spans that are apart.
+# A word needs this share of the strongest word's contribution. Weaker words would join separate spans.
 _LEAST_SHARE = 0.2
 
 
 def evidence_spans(offsets: NDArray[np.int64], contributions: NDArray[np.floating]) -> list[EvidenceSpan]:
-    """Spans of neighbouring words that speak for a label, strongest first, at most ten.
+    """Spans of neighbouring words that support a label, strongest first, at most ten.
 
-    The weight of a span is its share of all contributions over 0.
+    The weight of a span is its share of the sum of all positive contributions.
 
     offsets: start and end of each word in the text (words, 2), in order. contributions: (words,).
     """

@@ -1,4 +1,4 @@
-"""Predictions of notes: a model and notes in; labelled units with probability, decision and evidence out."""
+"""Predictions for notes: a model and notes in; labelled units with probability, decision and evidence out."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 Ints = NDArray[np.int64]
 
-CHARACTERS_AT_ONCE = 1_000_000  # bounds the memory of their features
-LABELS_WITH_EVIDENCE = 50  # of a unit; finding it for every label of every unit would take most of the time
+CHARACTERS_AT_ONCE = (
+    1_000_000  # of the units that are predicted together; bounds the memory for their features
+)
+LABELS_WITH_EVIDENCE = 50  # per unit; evidence for every label of every unit would take most of the time
 
 PREDICTIONS_SCHEMA = pa.schema(
     [
@@ -46,7 +48,7 @@ PREDICTIONS_SCHEMA = pa.schema(
 
 
 class MadeBy(NamedTuple):
-    """The model that a row says it was made by."""
+    """The model that made a prediction, as each row names it."""
 
     name: str
     version: str
@@ -54,9 +56,10 @@ class MadeBy(NamedTuple):
 
 
 class Predictor:
-    """A model at work on notes.
+    """Predicts the units of notes with a model.
 
-    top_k: rows of a unit, None for all. min_probability: rows under it are left out, None for those that are rejected.
+    top_k: most rows per unit, None for all. min_probability: rows with a lower probability are left out; None leaves
+    out the rows with decision "reject".
     """
 
     def __init__(
@@ -76,7 +79,7 @@ class Predictor:
         self.about: dict[int, tuple[str | None, list[str]]] = {}
 
     def predict(self, notes: pa.Table) -> tuple[pa.Table, int]:
-        """Rows of PREDICTIONS_SCHEMA, and the number of units, of notes with columns `note_id` and `text`."""
+        """Rows of PREDICTIONS_SCHEMA for notes (columns `note_id` and `text`), and the number of their units."""
         units = [
             unit
             for note_id, text in zip(notes["note_id"].to_pylist(), notes["text"].to_pylist(), strict=True)
@@ -115,7 +118,10 @@ class Predictor:
     def evidence(
         self, units: Sequence[TextUnit], unit: Ints, label: Ints, rank: Ints
     ) -> list[list[dict[str, float]]]:
-        """The evidence of each row, as offsets into the note. Rows are in order of unit and rank."""
+        """The evidence of each row, as offsets into the note; empty for ranks beyond LABELS_WITH_EVIDENCE.
+
+        unit, label, rank: (rows,), in order of unit and rank.
+        """
         asked: dict[int, list[int]] = {}
         for row, column, place in zip(unit.tolist(), label.tolist(), rank.tolist(), strict=True):
             if place <= LABELS_WITH_EVIDENCE:
@@ -129,7 +135,7 @@ class Predictor:
         return [next(found) if place <= LABELS_WITH_EVIDENCE else [] for place in rank.tolist()]
 
     def describe(self, column: int) -> tuple[str | None, list[str]]:
-        """Description and warnings of a label, looked up once."""
+        """Description and warnings of a label; each label is looked up only once."""
         if column not in self.about:
             label, description = self.model.labels[column], self.model.descriptions[column]
             is_code = self.task.labels_are_codes

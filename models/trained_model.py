@@ -23,9 +23,10 @@ FORMAT_VERSION = 2
 class TrainedModel:
     """A fitted classifier with its calibration and thresholds. On disk it is one folder of JSON and safetensors.
 
-    descriptions: per label, None where unknown. code_system: name and release that the labels belong to, if any.
-    training_positives: of each label. settings: of the classifier and of calibration, as JSON. fingerprint: sha256 of
-    the training examples. card: the model card, as Markdown.
+    descriptions: per label, None where unknown. training_positives: number of positive training examples of each
+    label. code_system: names and releases of the code systems of the labels, None where the labels are not codes.
+    settings: of the classifier, of calibration and of the training examples, as JSON. fingerprint: sha256 of the
+    training examples. card: the model card, as Markdown.
     """
 
     task: str
@@ -46,13 +47,13 @@ class TrainedModel:
     def predict_proba(
         self, texts: Sequence[str], *, contexts: Sequence[Context] | None = None
     ) -> NDArray[np.float32]:
-        """Calibrated probabilities (n, labels).
+        """Calibrated probabilities (texts, labels).
 
-        Exactly 0 for a label that the classifier does not know, for a text without a word, and of a plan for
-        boilerplate.
+        A probability is exactly 0 for a label that the classifier does not know, and for a text without a word. The
+        probability of a plan is also exactly 0 for boilerplate.
 
-        contexts: what stands around each text, where it is a part of a note. A fragment is read together with the
-        sentence that it continues.
+        contexts: the sentences around each text, None for whole notes. A fragment of a sentence is read together with
+        the sentence that it continues.
         """
         read, around = texts, contexts
         if contexts is not None:
@@ -81,7 +82,7 @@ class TrainedModel:
     def save(self, folder: Path | str) -> None:
         """Write the model into a new or empty folder. Raises ModelFormatError where it is not empty."""
         folder = Path(folder)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # its vocabulary is of words of notes
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # private: the vocabulary has words of notes
         if any(folder.iterdir()):
             raise ModelFormatError(f"{folder} is not empty; give a new folder for the model")
         config = {
@@ -118,8 +119,8 @@ class TrainedModel:
         config = read_json(folder / "config.json")
         if config.get("format_version") != FORMAT_VERSION:
             raise ModelFormatError(
-                f"{folder} is a model of format {config.get('format_version')!r}, this version reads "
-                f"{FORMAT_VERSION}; train it again or use the version that wrote it"
+                f"{folder} has a model of format {config.get('format_version')!r}, but this version of Rubricator "
+                f"reads format {FORMAT_VERSION}; train the model again, or use the version that wrote it"
             )
         rows = read_json(folder / "labels.json")
         wrong = ""
@@ -129,8 +130,8 @@ class TrainedModel:
             wrong = ", ".join(".".join(map(str, each["loc"])) for each in error.errors())
         if wrong:
             raise ModelFormatError(
-                f"{folder} has settings that this version does not know ({wrong}); train it again or use the version "
-                "that wrote it"
+                f"{folder} has settings that this version does not know ({wrong}); train the model again, or use the "
+                "version that wrote it"
             )
         return cls(
             task=config["task"],

@@ -1,4 +1,4 @@
-"""Train a model, and cross-validate the whole of what training does, on examples of any task."""
+"""Train a model, and cross-validate the whole training, on examples of any task."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -26,11 +26,11 @@ from rubricator.nlp.icd import RELEASE, code_system, describe
 from rubricator.nlp.tasks import task_named
 
 OnFold = Callable[[int, dict[str, float]], None]  # called with the number of a fold and its figures
-_WORTH_PROCESSES = 300_000  # characters: the folds of less are done before processes have started
+_WORTH_PROCESSES = 300_000  # characters of text; with fewer, starting processes takes longer than all folds
 
 
 class Training(TypedDict):
-    """What `train_model` takes beside the examples."""
+    """The arguments of `train_model` besides the examples."""
 
     task: str
     classifier: str
@@ -42,11 +42,11 @@ class Training(TypedDict):
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """Predictions for each row by a model that was trained, calibrated and given thresholds without its fold."""
+    """Out-of-fold predictions: the model, its calibration and its thresholds were fitted without the row's fold."""
 
     probabilities: NDArray[np.float32]  # (rows, labels), calibrated
     decisions: NDArray[np.bool_]  # (rows, labels), positive: accepted or to be reviewed
-    accepted: NDArray[np.bool_]  # (rows, labels), positive without review
+    accepted: NDArray[np.bool_]  # (rows, labels), accepted without review
     folds: NDArray[np.int64]  # (rows,)
     metrics: list[dict[str, float]]  # per fold
 
@@ -87,11 +87,11 @@ def train_model(
 ) -> TrainedModel:
     """Fit the classifier, then calibration and thresholds on its out-of-fold predictions.
 
-    Auxiliary examples are learnt from too.
+    Auxiliary examples are used for training too.
 
-    settings: of the classifier, None for its defaults for the task. context_copies: learn plan sentences in other
-    contexts too (context_copies.py). checkpoints: folder for a classifier that keeps checkpoints, None to keep none.
-    Raises UnknownClassifierError, UnknownTaskError and FoldError.
+    settings: of the classifier, None for its defaults for the task. context_copies: whether to train also on copies of
+    sentences in other contexts (context_copies.py). checkpoints: folder for a classifier that keeps checkpoints, None
+    to keep none. Raises UnknownClassifierError, UnknownTaskError and FoldError.
     """
     examples = examples.with_auxiliary()
     learnt = with_context_copies(examples) if context_copies else examples
@@ -121,10 +121,11 @@ def cross_validate(
 ) -> CrossValidation:
     """Train on all folds but one and predict that one, in turn. Nothing of a fold reaches the model that predicts it.
 
-    grouped: False splits rows at random, whatever their groups; the figures are too good, and are printed beside the
-    grouped ones. on_fold: called after each fold. training: as for train_model; all folds share the checkpoints folder.
-    Folds of much text have a process a core; the result is the same. Raises FoldError under two groups, and what
-    train_model raises.
+    grouped: False splits rows at random and ignores their groups. Such figures are too optimistic; they serve only as
+    a comparison. on_fold: called after each fold. training: as for train_model; all folds share the checkpoints folder.
+
+    With much text the folds are trained in parallel, one process per core; the result is the same. Raises FoldError
+    where there are fewer than two groups, and what train_model raises.
     """
     if not grouped:
         auxiliary = examples.auxiliary and replace(
@@ -151,7 +152,7 @@ def in_folds(
 ) -> CrossValidation:
     """Score the predictions of each fold, and put them together.
 
-    fold_of: (rows,). predictions: of each fold in turn its probabilities, and the calibration that decides on them.
+    fold_of: (rows,). predictions: for each fold in turn, its probabilities and the calibration with its thresholds.
     """
     shape = examples.targets.shape
     probabilities = np.zeros(shape, np.float32)
@@ -184,10 +185,10 @@ def calibrated_model(
     settings: BaseModel,
     calibration: CalibrationSettings,
 ) -> TrainedModel:
-    """A fitted classifier with calibration and thresholds, fitted on its out-of-fold predictions of these examples."""
+    """Fit calibration and thresholds on the classifier's out-of-fold predictions for these examples."""
     out_of_fold = fitted.out_of_fold
     if out_of_fold is None:
-        raise RuntimeError(f"{classifier} kept no out-of-fold predictions to calibrate on")
+        raise RuntimeError(f"{classifier} has no out-of-fold predictions to calibrate on; fit it first")
     return TrainedModel(
         task=task,
         classifier_name=classifier,
@@ -207,7 +208,7 @@ def calibrated_model(
 
 
 def _descriptions(examples: Examples, task: str) -> list[str | None]:
-    """The names of each label, one a line, the site's own names first."""
+    """The names of each label, one per line, the site's own names first; None where there is none."""
     own = examples.label_texts()
     if not task_named(task).labels_are_codes:
         return [text or None for text in own]
@@ -220,13 +221,13 @@ def _descriptions(examples: Examples, task: str) -> list[str | None]:
 def _predict_fold(
     train: Examples, test: Examples, learn: Callable[[Examples], TrainedModel]
 ) -> tuple[NDArray[np.float32], Calibration]:
-    """Probabilities (test, labels) of a model of the other folds, and its thresholds."""
+    """Probabilities (test rows, labels) by a model that is trained on the other folds, and its thresholds."""
     model = learn(train)
     found = model.predict_proba(test.texts, contexts=test.contexts)
     return found, replace(model.calibration, dependence=None)
 
 
 def _code_systems(codes: Sequence[str]) -> str:
-    """The systems the codes are of, with the releases that described them."""
+    """The code systems of the codes, each with the release that its descriptions come from."""
     systems = sorted({system for code in codes if (system := code_system(code))})
     return ", ".join(f"{system} ({RELEASE[system]})" for system in systems)

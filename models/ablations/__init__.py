@@ -1,1 +1,1 @@
-"""What was measured and rejected: classifiers for rows of the benchmark, which are in no list of the product."""
+"""Variants that were measured and rejected: classifiers for the benchmark only, not in the table CLASSIFIERS."""

@@ -1,4 +1,4 @@
-"""Losses that lost to LDAM when they were measured.
+"""Losses that did worse than LDAM when they were measured.
 
 Pure functions of logits and 0/1 targets (batch, labels), each a scalar.
 """
@@ -11,7 +11,7 @@ from rubricator.models.neural.losses import Loss
 
 
 def focal(logits: Tensor, targets: Tensor, *, gamma: float = 2.0) -> Tensor:
-    """Cross-entropy times (1 - p)^gamma, p the probability of what is true (Lin et al. 2017)."""
+    """Cross-entropy times (1 - p)^gamma, with p the probability of the true class (Lin et al. 2017)."""
     log_p = logsigmoid(torch.where(targets > 0, logits, -logits))
     return -((1 - log_p.exp()) ** gamma * log_p).mean()
 
@@ -24,9 +24,9 @@ def asymmetric(
     gamma_negative: float = 4.0,
     shift: float = 0.05,
 ) -> Tensor:
-    """Asymmetric loss (Ridnik et al. 2021): focal with another gamma for negatives, whose probability is shifted.
+    """Asymmetric loss (Ridnik et al. 2021): focal loss with another gamma for negatives, and shifted probabilities.
 
-    A negative of a probability under `shift` costs nothing.
+    A negative with a probability below `shift` costs nothing.
     """
     p = logits.sigmoid()
     shifted = (p - shift).clamp(min=0)
@@ -38,11 +38,13 @@ def asymmetric(
 def ldr_kl(logits: Tensor, targets: Tensor, *, temperature: float = 1.0, margin: float = 0.0) -> Tensor:
     """Label-distributionally robust loss with KL regularisation, LDR-KL (Zhu, Ying, Yang 2023), for many labels.
 
-    Theirs, for one true class y out of K: max over distributions p of labels of Σ_k p_k (f_k - f_y + margin) -
-    temperature · KL(p, uniform) = temperature · log((1/K) Σ_k exp((f_k - f_y + margin) / temperature)). Here a text has
-    any number of true labels, so both sides compete with a threshold at logit 0 as one more label: the worst
-    distribution over the wrong labels that are over it, and over the true labels that are under it. With one label
-    and temperature 1 this is binary cross-entropy less log 2.
+    In the paper, for one true class y out of K, the loss is the maximum over distributions p of labels of
+    Σ_k p_k (f_k - f_y + margin) - temperature · KL(p, uniform)
+    = temperature · log((1/K) Σ_k exp((f_k - f_y + margin) / temperature)).
+
+    Here a text has any number of true labels. So a threshold at logit 0 takes the place of f_y, and is itself one more
+    label. The loss is the sum of two such maxima: over the wrong labels (logit above 0 costs) and over the true labels
+    (logit below 0 costs). With one label and temperature 1 this is binary cross-entropy minus log 2.
     """
     wrong = (logits + margin).masked_fill(targets > 0, -torch.inf)
     missed = (margin - logits).masked_fill(targets == 0, -torch.inf)

@@ -1,4 +1,4 @@
-"""The transformer with what lost to it: the defect of TransICD's published program, and other losses."""
+"""Variants of the transformer that did worse: the defect of TransICD's published program, and other losses."""
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 class PublishedTransicd(TransformerClassifier):
-    """Positions by place in the batch, as TransICD's published program has them, to measure what that costs."""
+    """Positional encodings by position in the batch, as in TransICD's published program, to measure their cost."""
 
     def small_encoder(self) -> SmallEncoder:
         return PublishedEncoder(self.tokenizer.get_vocab_size(), self.settings)
 
 
 class PublishedEncoder(SmallEncoder):
-    """It knows no word order, and reads a text otherwise in another batch."""
+    """This encoder does not see word order, and a text gets other vectors in another batch."""
 
     def positions(self, embedded: Tensor) -> Tensor:
-        """Of each string in its batch (strings, 1)."""
+        """Position of each string in its batch (strings, 1)."""
         return torch.arange(len(embedded), device=embedded.device)[:, None]
 
 
@@ -36,7 +36,7 @@ class OtherLossSettings(TransformerSettings):
 
     loss: Literal["focal", "asl", "ldr"] = Field(  # type: ignore[assignment]  # losses beside those of the product
         default="asl",
-        description="What training minimises: focal loss (focal), asymmetric loss (asl) or LDR-KL (ldr).",
+        description="Loss that training minimises: focal loss (focal), asymmetric loss (asl) or LDR-KL (ldr).",
     )
 
 
@@ -48,7 +48,7 @@ class OtherLossTransicd(TransformerClassifier):
 
     @staticmethod
     def default_settings(unit: "UnitName", /) -> OtherLossSettings:
-        """Those of the transformer, with the asymmetric loss."""
+        """The settings of the transformer, with the asymmetric loss."""
         shared = TransformerClassifier.default_settings(unit).model_dump(exclude={"loss"})
         return OtherLossSettings.model_validate(shared)
 

@@ -1,8 +1,9 @@
 """Calibrated probabilities, decision thresholds and routing, fitted on out-of-fold predictions only.
 
-Most labels have few positives, so labels share strength. Each label's Platt scaling is pulled toward the one fitted on
-all labels. Each label's threshold is pulled toward the one of all labels, the less the more positives it has. What the
-other labels of a text say of a label is learnt for all labels together (label_dependence.py).
+Most labels have few positives, so labels borrow strength from one another. The Platt scaling of a label is shrunk
+toward the scaling fitted on all labels. The threshold of a label is shrunk toward the threshold of all labels: the
+fewer positives the label has, the more. How the other labels of a text change the probability of a label is learnt on
+all labels together (label_dependence.py).
 """
 
 from collections.abc import Iterator
@@ -25,33 +26,38 @@ Ints = NDArray[np.int64]
 _ENTRIES = 1 << 19  # worked on at a time, as float64
 _HELD = 1 << 22  # entries held at a time, as float32
 _HELD_PER_TRUE = 20  # entries held for each true one, where that is more
-_FEWEST_ROWS = 64  # of a block: the associations of labels are read anew for each block
+_FEWEST_ROWS = 64  # in a block: each block reads the associations of all labels again
 _BINS = 1 << 18  # of log-odds
 _REACH = 17  # the log-odds of raw probabilities lie between -_REACH and _REACH
 
 
 class CalibrationSettings(BaseModel):
-    """How strongly labels share, and when a prediction may be accepted without review."""
+    """How strongly labels borrow from one another, and when a prediction is accepted without review."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     prior_strength: float = Field(
-        default=4.0, gt=0, description="How strongly a label's scaling is pulled toward that of all labels."
+        default=4.0,
+        gt=0,
+        description="Strength (precision of the Gaussian prior) with which the Platt scaling of a label is shrunk "
+        "toward that of all labels.",
     )
     shared_threshold_weight: float = Field(
         default=10.0,
         ge=0,
-        description="Number of positives at which a label's own threshold and that of all labels weigh the same.",
+        description="Number of positives at which the label's own threshold and the threshold of all labels weigh the "
+        "same. The larger, the closer are the thresholds of rare labels to that of all labels.",
     )
     accept_precision: float = Field(
         default=0.95,
         gt=0,
         lt=1,
-        description="Out-of-fold precision that predictions need to be accepted without review.",
+        description="Precision on out-of-fold predictions that a probability must reach to be accepted without review.",
     )
     dependence: bool = Field(
         default=True,
-        description="Whether the other labels of a text change the probability of a label, where there are several.",
+        description="Whether the probability of a label also depends on the other labels of the text. It has no effect "
+        "where there is one label.",
     )
 
 
@@ -59,12 +65,12 @@ class CalibrationSettings(BaseModel):
 class Calibration:
     """Per label: probability = sigmoid(slope · logit(raw) + offset), and two thresholds. All arrays are (labels,).
 
-    decision: the threshold of a positive. accept: the threshold of a positive without review. It is infinite where
-    precision never reaches the target, and for a label without positives, because nothing shows its precision.
-    dependence: how the probabilities of a text change one another, None for not at all.
+    decision: threshold from which on a label is positive. accept: threshold from which on a positive is accepted
+    without review. It is infinite where precision never reaches the target, and for a label without positives, whose
+    precision is unknown. dependence: how the probabilities of a text change one another, None for not at all.
 
-    A raw probability of exactly 0 says that the label is unknown: it stays 0 and is rejected. A label without
-    positives may have raw probabilities all the same. It gets the scaling and the threshold of all labels.
+    A raw probability of exactly 0 means that the label is unknown: it stays 0 and is rejected. A label without
+    positives can have raw probabilities too. It gets the scaling and the threshold of all labels.
     """
 
     slope: Array
@@ -78,10 +84,12 @@ class Calibration:
     def fit(cls, targets: csr_matrix, raw: Floats, settings: CalibrationSettings) -> Self:
         """Fit on 0/1 targets and raw probabilities, both (rows, labels), of models that were not trained on those rows.
 
-        It goes through blocks of rows or labels. Beside raw it holds the targets and the probabilities of the frequent
-        labels (`LabelDependence`). What all labels share is learnt from all entries, with two short cuts. Log-odds are
-        gathered in narrow bins, which moves the scaling by less than 1e-6. A threshold is looked for among the highest
-        probabilities, 20 for each true entry; another one could be better only where no F1 reaches 2 / 21.
+        It works in blocks of rows or of labels. Besides `raw`, it holds in memory only the targets and the
+        probabilities of the frequent labels (`LabelDependence`).
+
+        The scaling and the threshold of all labels are fitted on all entries, with two approximations. Log-odds are
+        collected in narrow bins, which moves the scaling by less than 1e-6. The threshold is searched among the
+        highest probabilities, 20 for each true entry; a lower one could be better only where no F1 reaches 2 / 21.
         """
         truth = csr_matrix(targets, dtype=bool)
         truth.eliminate_zeros()
@@ -120,7 +128,7 @@ class Calibration:
         return probabilities
 
     def decide(self, probabilities: Floats) -> NDArray[np.str_]:
-        """reject (under the decision threshold), review, or accept, for each probability (rows, labels)."""
+        """For each probability (rows, labels): "reject" (below the decision threshold), "review" or "accept"."""
         chosen = np.full(probabilities.shape, "reject")
         chosen[self.positive(probabilities)] = "review"
         chosen[self.accepted(probabilities)] = "accept"
@@ -131,7 +139,7 @@ class Calibration:
         return (probabilities >= self.decision) & (probabilities > 0)
 
     def accepted(self, probabilities: Floats) -> NDArray[np.bool_]:
-        """Which probabilities (rows, labels) are positive without review."""
+        """Which probabilities (rows, labels) are accepted without review."""
         return self.positive(probabilities) & (probabilities >= self.accept)
 
     def to_json(self) -> list[dict[str, Any]]:
@@ -165,14 +173,14 @@ class Calibration:
         )
 
     def _scaled(self, raw: Floats, labels: Ints | slice = slice(None)) -> Floats:
-        """Probabilities (rows, some), of these labels, before the labels change one another."""
+        """Scaled probabilities (rows, these labels), without the dependence between labels."""
         scaled = expit(self.slope[labels] * log_odds(raw.astype(np.float64)) + self.offset[labels])
         return np.where(raw > 0, scaled, 0).astype(np.float32)
 
     def _with_thresholds(
         self, truth: csc_matrix, raw: Floats, known: Ints, settings: CalibrationSettings
     ) -> Self:
-        """The thresholds of all labels. known: numbers of the labels that have raw probabilities."""
+        """This calibration with fitted thresholds. known: numbers of the labels that have raw probabilities."""
         own = np.full(len(self.slope), np.nan)
         highest = TopK(max(_HELD, _HELD_PER_TRUE * int(self.positives[known].sum())))
         of_true = [np.zeros(0, np.float32)]
@@ -193,7 +201,7 @@ class Calibration:
         return replace(self, decision=decision, accept=accept)
 
     def _by_label(self, raw: Floats, labels: Ints) -> Iterator[tuple[Ints, Floats]]:
-        """Some of these labels at a time, and their calibrated probabilities (some, rows)."""
+        """Blocks of these labels, each with its calibrated probabilities (labels of the block, rows)."""
         dependence, context = self.dependence, self._context(raw)
         for at in blocks(len(labels), len(raw), entries=_HELD):
             some = labels[at]
@@ -206,7 +214,7 @@ class Calibration:
             yield some, probabilities
 
     def _context(self, raw: Floats) -> LabelContext:
-        """The context of all rows; empty where labels do not change one another."""
+        """The context of all rows; without frequent labels where there is no dependence."""
         if not self.dependence:
             return LabelContext.empty(len(raw), 0)
         context = LabelContext.empty(len(raw), len(self.dependence.frequent))
@@ -217,9 +225,9 @@ class Calibration:
 
 
 def _binned(truth: csr_matrix, raw: Floats) -> tuple[Array, NDArray[np.bool_], Array]:
-    """Log-odds of all known entries in narrow bins, apart for true and false ones.
+    """Log-odds of all known entries in narrow bins, separately for true and false entries.
 
-    Gives of each bin that is not empty the mean, whether its entries are true, and their number, each (1, bins).
+    For each bin that is not empty: the mean, whether its entries are true, and their number, each (1, bins).
     """
     number, total = np.zeros((2, 2 * _BINS))
     for rows in blocks(*raw.shape, entries=_ENTRIES):
@@ -244,8 +252,8 @@ def _platt(
     """Slopes and offsets (2, labels) by Platt scaling (Platt 1999, with his smoothed targets) and a Gaussian prior.
 
     scores, truth, count: (labels, entries). count: how often an entry counts, 0 where the label is not known. prior:
-    (2, 1), the slope and the offset that those of a label are pulled toward with this strength; None for slope 1 and
-    the label's own base rate.
+    (2, 1), mean of the prior for slope and offset; None for slope 1 and the label's own base rate. strength: precision
+    of the prior.
     """
     with_label, without = (count * truth).sum(axis=1), (count * ~truth).sum(axis=1)
     wanted = np.where(truth, ((with_label + 1) / (with_label + 2))[:, None], (1 / (without + 2))[:, None])

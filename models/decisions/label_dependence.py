@@ -1,4 +1,4 @@
-"""What the labels of a text say of one another: a symptom is not coded beside the disease that explains it."""
+"""Dependence between the labels of a text: for example, a symptom is not coded beside the disease that explains it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ Ints = NDArray[np.int64]
 _FEWEST = 5  # positives of a label that has associations
 _MOST_LABELS = 2000  # the most frequent ones: the association of each pair is held in memory
 _SMOOTHING = 0.5  # added to the counts of pairs
-_CLIP = 7.0  # log-odds
-_MARGIN = 4.0  # log-odds
+_CLIP = 7.0  # log-odds are clipped to ± this
+_MARGIN = 4.0  # the margin is clipped to ± this, in log-odds
 _ENTRIES = 2_000_000  # enough to learn six coefficients from
-_ROWS = 64  # learnt from at a time
+_ROWS = 64  # whose features are made at a time
 
 
 class LabelContext(NamedTuple):
-    """What the labels of some rows say together: the context in which each of them is judged."""
+    """A summary of the probabilities of all labels in some rows: the context of each single label."""
 
     expected: Array  # (rows,) expected number of labels
     best: Array  # (rows, 2) the highest log-odds and the second highest
@@ -49,13 +49,20 @@ class LabelContext(NamedTuple):
 class LabelDependence:
     """A second logistic regression over calibrated probabilities (stacked binary relevance, Godbole & Sarawagi 2004).
 
-    All labels share its weights, so that few numbers are learnt. Its features of a label in a row:
-    its own log-odds; log of the expected number of other labels; the margin of its log-odds to the best other label;
-    the sum over other labels of probability · association, apart for positive and for negative associations.
-    The association of two labels is the log of how often they stand together against how often by chance.
+    All labels share its weights, so that few numbers are learnt. The features of a label in a row are:
 
-    pairs: how often two labels stood together (labels, labels), symmetric, a label's own number on the diagonal; only
-    of labels with enough positives. rows: how many were counted. weights: (6,), the intercept last.
+    - the log-odds of the label
+    - the log of the expected number of other labels
+    - the margin: log-odds of the label minus the highest log-odds of another label
+    - the sum over other labels of probability · association, for positive associations only
+    - the same for negative associations only
+
+    The association of two labels is the log of how often they occur together, divided by how often they would by
+    chance (pointwise mutual information).
+
+    pairs: number of training rows with both labels (labels, labels), symmetric; on the diagonal, the number of rows
+    with the label. It is 0 for labels with too few positives. rows: number of training rows. weights: (6,), the
+    intercept last.
     """
 
     pairs: csr_matrix
@@ -64,11 +71,12 @@ class LabelDependence:
 
     @classmethod
     def fit(cls, targets: csr_matrix, probabilities: Callable[[Ints], Floats]) -> Self | None:
-        """Learn from 0/1 targets (rows, labels), and out-of-fold probabilities (some, labels) of the rows asked for.
+        """Learn from 0/1 targets (rows, labels) and out-of-fold probabilities.
 
-        None where no two labels are frequent.
+        probabilities: gives the probabilities of the requested rows, (requested rows, labels). Returns None where
+        fewer than two labels are frequent, or where the known entries are all true or all false.
         """
-        from sklearn.linear_model import LogisticRegression  # takes a second, and prediction does without
+        from sklearn.linear_model import LogisticRegression  # slow to import, and prediction does not need it
 
         rows, labels = targets.shape
         positives = targets.getnnz(axis=0)
@@ -97,7 +105,10 @@ class LabelDependence:
         return cls(unfitted.pairs, rows, np.append(fitted.coef_[0], fitted.intercept_))
 
     def context(self, probabilities: Floats, labels: Ints) -> LabelContext:
-        """The context of rows. probabilities: (rows, some), of these labels, rising; that of any other label is 0."""
+        """The context of rows, from their probabilities (rows, these labels).
+
+        labels: numbers of the labels, ascending. Any other label has probability 0.
+        """
         two = probabilities if len(labels) > 1 else np.pad(probabilities, ((0, 0), (2, 0)))
         best = np.sort(np.partition(two, -2, axis=1)[:, -2:], axis=1)[:, ::-1]
         number = self._number[labels]
@@ -106,12 +117,15 @@ class LabelDependence:
         return LabelContext(probabilities.sum(axis=1, dtype=np.float64), _clipped_log_odds(best), frequent)
 
     def apply(self, probabilities: Floats, labels: Ints, context: LabelContext) -> Floats:
-        """Probabilities (rows, some), of these labels, rising, given the other labels of their rows; 0 stays 0."""
+        """Probabilities (rows, these labels), changed by the other labels of their rows; 0 stays 0.
+
+        labels: numbers of the labels, ascending.
+        """
         scores = np.tensordot(self.weights[:-1], self._features(probabilities, labels, context), 1)
         return np.where(probabilities > 0, expit(scores + self.weights[-1]), 0).astype(np.float32)
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON types; pairs by label numbers."""
+        """All fields as JSON types. A pair is [label number, label number, count]."""
         upper = triu(self.pairs).tocoo()
         return {
             "rows": self.rows,
@@ -121,7 +135,7 @@ class LabelDependence:
 
     @classmethod
     def from_json(cls, values: dict[str, Any], *, labels: int) -> Self:
-        """Read what to_json gave. labels: how many the model has."""
+        """Read what to_json gave. labels: number of labels of the model."""
         row, column, count = np.array(values["pairs"], np.int64).T
         upper = csr_matrix((count, (row, column)), shape=(labels, labels))
         pairs = csr_matrix(upper + triu(upper, 1).T)
@@ -129,19 +143,19 @@ class LabelDependence:
 
     @cached_property
     def frequent(self) -> Ints:
-        """Numbers of the frequent labels, rising."""
+        """Numbers of the frequent labels, ascending."""
         return np.flatnonzero(self.pairs.diagonal())
 
     @cached_property
     def _number(self) -> Ints:
-        """The place of each label among the frequent ones, -1 where it is none of them."""
+        """The position of each label among the frequent ones, -1 where it is not one of them."""
         number = np.full(self.pairs.shape[0], -1)
         number[self.frequent] = np.arange(len(self.frequent))
         return number
 
     @cached_property
     def _associations(self) -> tuple[Array, Array]:
-        """Of the frequent labels (frequent, frequent): the positive associations, and the negative ones; else 0."""
+        """Positive and negative associations of the frequent labels, two matrices (frequent, frequent), else 0."""
         together = self._together()
         return self._signed_associations(together, together.diagonal())
 
@@ -156,7 +170,10 @@ class LabelDependence:
         return np.maximum(association, 0), np.minimum(association, 0)
 
     def _features(self, probabilities: Floats, labels: Ints, context: LabelContext) -> Array:
-        """(5, rows, some); the last two are what the frequent labels say for and against each label."""
+        """Features (5, rows, these labels), in the order of the class docstring.
+
+        The last two are sums over the frequent labels only.
+        """
         own = probabilities.astype(np.float64)
         odds, (best, second) = _clipped_log_odds(own), context.best.T[:, :, None]
         rival = np.where(odds >= best, second, best)
@@ -174,7 +191,10 @@ class LabelDependence:
         return features
 
     def _features_of_counted(self, probabilities: Floats, counted: csr_matrix, together: Ints) -> Array:
-        """As _features, of all labels of rows that were counted: their own labels are taken out of the pairs."""
+        """As _features, for all labels of training rows; counted: their frequent labels.
+
+        The labels of a row itself are subtracted from the pair counts, so that they do not predict one another.
+        """
         labels = np.arange(probabilities.shape[1])
         features = self._features(probabilities, labels, self.context(probabilities, labels))
         for row, given in enumerate(probabilities.astype(np.float64)):

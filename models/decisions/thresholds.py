@@ -33,12 +33,12 @@ class TopK:
 def best_threshold(probabilities: Floats, true: Floats, *, floor: float = -1.0) -> float:
     """The threshold with the best F1, half way to the next lower probability.
 
-    probabilities: of all entries over the floor, sorted; a floor that is one of them is among them. true: those of the
-    true entries, at least one, in any order. An entry of probability 0 is never predicted.
+    probabilities: of all entries above the floor, and of some at the floor, sorted. true: probabilities of the true
+    entries, at least one, in any order. An entry with probability 0 is never predicted.
     """
-    # the best cut is just under a true entry: what is false between two of them only adds to what is predicted
+    # the best cut is at a true entry: between two of them, a lower cut only adds false predictions
     cuts = np.unique(true[true > max(floor, 0)])
-    if not len(cuts):  # every threshold misses all that is true
+    if not len(cuts):  # every threshold misses all true entries
         cuts = probabilities[-1:]
     predicted = len(probabilities) - np.searchsorted(probabilities, cuts)
     f1 = 2 * _at_least(true, cuts) / (predicted + len(true))
@@ -49,11 +49,11 @@ def best_threshold(probabilities: Floats, true: Floats, *, floor: float = -1.0) 
 
 
 def precise_threshold(probabilities: Floats, true: Floats, target: float) -> float:
-    """The lowest probability from which on precision is at least the target; infinite where there is none.
+    """The lowest threshold at which precision is at least the target; infinite where there is none.
 
-    probabilities, true: as in best_threshold; only the highest len(true) / target probabilities are needed, because
-    of more predictions too few can be true. Under 1 / (1 - target) predictions cannot show such a precision and do not
-    count.
+    probabilities, true: as in best_threshold. Only the highest len(true) / target probabilities are needed: more
+    predictions than that cannot reach the target. A threshold with fewer than 1 / (1 - target) predictions is not
+    considered, because so few predictions cannot show such a precision.
     """
     probabilities = probabilities[-(int(len(true) / target) + 2) :]
     cuts = np.unique(probabilities)

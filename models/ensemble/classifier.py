@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rubricator.nlp.units import UnitName
 
 Ints = NDArray[np.int64]
-_LEAST = 1e-4  # lower probabilities count as this one, so that no member can rule out a label alone
+_LEAST = 1e-4  # a lower probability counts as this one, so that a single member cannot rule out a label
 _ENTRIES = 2_000_000  # enough to learn a few weights from
 
 
@@ -42,7 +42,7 @@ class EnsembleMembersError(EnsembleError):
 
 
 class EnsembleTrainingError(EnsembleError):
-    """An ensemble that was asked to learn from examples like a single classifier."""
+    """`fit` was called on an ensemble, which does not learn from examples itself."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -51,7 +51,7 @@ class EnsembleTrainingError(EnsembleError):
 
 
 class NoGainError(EnsembleError):
-    """An ensemble that is not better than its best member, and whose setting `must_win` asks for that."""
+    """An ensemble that is not better than its best member, while the setting `must_win` is true."""
 
 
 class EnsembleSettings(BaseModel):
@@ -63,11 +63,13 @@ class EnsembleSettings(BaseModel):
         tuple[str, ...], BeforeValidator(lambda given: given.split(",") if isinstance(given, str) else given)
     ] = Field(
         default=(),
-        description="Registered models, each as NAME, NAME@ALIAS or NAME/VERSION, with commas between them.",
+        description="Registered models to average, at least two, separated by commas: each as NAME, NAME@ALIAS or "
+        "NAME/VERSION.",
     )
     must_win: bool = Field(
         default=True,
-        description="Whether the ensemble is registered only if it is better than its best member.",
+        description="Whether the ensemble is registered only if its micro-F1 is better than that of its best member "
+        "(95 % interval of the difference above 0).",
     )
 
 
@@ -80,7 +82,7 @@ class Member(NamedTuple):
 
 
 class EnsembleClassifier:
-    """The weighted mean of its members. A member gives calibrated probabilities, and counts for the labels it knows."""
+    """The weighted mean of its members' calibrated log-odds. A member counts only for the labels that it knows."""
 
     def __init__(
         self,
@@ -98,14 +100,14 @@ class EnsembleClassifier:
 
     @property
     def requirements(self) -> tuple[str, ...]:
-        """Packages that prediction by its members needs."""
+        """Packages that its members need for prediction."""
         return tuple(
             sorted({name for each in self.members for name in getattr(each.classifier, "requirements", ())})
         )
 
     @staticmethod
     def default_settings(_unit: "UnitName", /) -> EnsembleSettings:
-        """No members: they must be named."""
+        """No members; the user must name them."""
         return EnsembleSettings()
 
     def fit(self, _examples: "Examples") -> NoReturn:
@@ -130,7 +132,7 @@ class EnsembleClassifier:
     def evidence(
         self, texts: Sequence[str], labels: Sequence[Sequence[int]]
     ) -> list[list[list[EvidenceSpan]]]:
-        """For each text and asked label: the members' spans, with the weights of the members."""
+        """For each text and requested label: the spans of all members, weighted by member and merged."""
         found: list[list[list[EvidenceSpan]]] = [[[] for _ in asked] for asked in labels]
         for member, weight in zip(self.members, self.weights, strict=True):
             number = {label: own for own, label in enumerate(member.labels)}
@@ -188,10 +190,10 @@ def fit_weights(
 ) -> list[float]:
     """Weights of the members, of sum 1, by a logistic regression on their log-odds (stacking, Ting & Witten 1999).
 
-    It is fitted on the entries of these rows where all members have a vote; on some of the rows where there are many
-    entries. No weight is negative.
+    It is fitted on the entries of these rows in which all members have a vote. With many entries it is fitted on a
+    random sample of the rows. No weight is negative.
 
-    least: of each weight before they are scaled to sum 1, so that labels which only one member knows are not lost.
+    least: smallest weight, before the weights are scaled to sum 1. It keeps the labels that only one member knows.
     """
     drawn = np.random.default_rng(0).permutation(rows)[: max(1, _ENTRIES // targets.shape[1])]
     known = np.logical_and.reduce([each[drawn] > 0 for each in probabilities])
@@ -218,7 +220,7 @@ def _votes(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _merged(spans: Sequence[EvidenceSpan]) -> list[EvidenceSpan]:
-    """Spans cut where one begins or ends. The weight of a span is spread evenly over its parts."""
+    """Spans that do not overlap: each is cut where another begins or ends, and its weight is divided by length."""
     cuts = np.unique([edge for span in spans for edge in (span.start, span.end)])
     offsets = np.stack([cuts[:-1], cuts[1:]], axis=1).astype(np.int64)
     parts = np.zeros(len(offsets))

@@ -1,4 +1,4 @@
-"""Fit and judge an ensemble of registered models on their out-of-fold predictions."""
+"""Fit and evaluate an ensemble of registered models on their out-of-fold predictions."""
 
 from collections.abc import Iterator, Sequence
 
@@ -37,8 +37,8 @@ def train_ensemble(
 ) -> TrainedModel:
     """Average trained members. Weights, calibration and thresholds are fitted on their out-of-fold predictions.
 
-    Raises EnsembleMembersError under two members, and EnsembleError where they were not cross-validated on these
-    examples.
+    Raises EnsembleMembersError where there are fewer than two different members, and EnsembleError where a member was
+    not cross-validated on these examples.
     """
     held_out = _held_out(members, examples, task)
     weights = fit_weights(examples.targets, held_out, np.arange(len(examples)))
@@ -61,9 +61,10 @@ def cross_validate_ensemble(
     seed: int = 0,
     on_fold: OnFold | None = None,
 ) -> CrossValidation:
-    """Average the members' out-of-fold predictions. Weights, calibration and thresholds of a fold are of the others.
+    """Average the members' out-of-fold predictions and score each fold.
 
-    As cross_validate, but nothing is trained. Raises what train_ensemble raises.
+    Weights, calibration and thresholds for a fold are fitted on the other folds. The members are not trained again.
+    Raises what train_ensemble raises.
     """
     held_out = _held_out(members, examples, task)
     fold_of = assign_folds(examples.targets, examples.groups, folds, seed=seed)
@@ -89,7 +90,8 @@ def require_win(
 ) -> tuple[str, float]:
     """Name and micro-F1 of the best member on these examples.
 
-    Raises NoGainError where the ensemble must win and the 95 % interval of the difference is not all above 0.
+    Raises NoGainError where `must_win` is true and the 95 % interval of the difference to that member is not wholly
+    above 0.
     """
     against = {
         member.name: paired_bootstrap(
@@ -109,14 +111,15 @@ def require_win(
     if settings.must_win and difference.low <= 0:
         raise NoGainError(
             f"not registered: micro-F1 {own:.3f}, {difference.difference:+.3f} against {best} alone (95 % interval "
-            f"{difference.low:+.3f} to {difference.high:+.3f}, where all of it above 0 is asked for). It costs as much "
-            "as all its members together: use that member, or register it all the same with the setting must_win=false"
+            f"{difference.low:+.3f} to {difference.high:+.3f}; it must be wholly above 0). The ensemble costs as much "
+            "as all its members together: use that member, or register the ensemble anyway with the setting "
+            "must_win=false"
         )
     return best, own - difference.difference
 
 
 def _held_out(members: Sequence[Member], examples: Examples, task: str) -> list[NDArray[np.float32]]:
-    """The members' out-of-fold probabilities of these examples, each (rows, labels)."""
+    """The members' out-of-fold probabilities for these examples, each (rows, labels)."""
     if len({member.name for member in members}) < max(2, len(members)):
         raise EnsembleMembersError
     inputs = examples.inputs_fingerprint()
@@ -125,8 +128,8 @@ def _held_out(members: Sequence[Member], examples: Examples, task: str) -> list[
             raise EnsembleError(f"{name} was trained for {model.task}, not for {task}")
         if held_out.inputs_sha256 != inputs:
             raise EnsembleError(
-                f"{name} was cross-validated on {len(held_out.example_ids)} examples that are not just these "
-                f"{len(examples)}, so that it has no out-of-fold predictions of these; train it again on these notes"
+                f"{name} was cross-validated on {len(held_out.example_ids)} examples that are not the same as these "
+                f"{len(examples)}, so it has no out-of-fold predictions for these; train it again on these notes"
             )
         own, given = (
             on_labels(targets.tocsr(), labels, sorted({*held_out.labels} & {*examples.labels}))
@@ -147,7 +150,7 @@ def _held_out(members: Sequence[Member], examples: Examples, task: str) -> list[
 def _probabilities(member: Member) -> NDArray[np.float32]:
     if member.held_out.probabilities is None:
         raise EnsembleError(
-            f"{member.name} was registered without its held-out probabilities: by an older version, or with over "
-            f"{MOST_ENTRIES:,} of them"
+            f"{member.name} was registered without its out-of-fold probabilities: by an older version, or with more "
+            f"than {MOST_ENTRIES:,} of them; train it again, with fewer labels or examples where there are more"
         )
     return member.held_out.probabilities

@@ -16,14 +16,14 @@ _ENTRIES = 2_000_000  # enough to learn two coefficients from
 
 
 class DescriptionMatch(NamedTuple):
-    """What descriptions add to linear models."""
+    """What the descriptions of labels add to the linear models."""
 
     weights: csc_matrix  # to be added to the weights (columns, labels)
     described_only: NDArray[np.bool_]  # labels without positives that have a description
     intercept: float  # of these labels
 
     def apply(self, features: csr_matrix, out_of_fold: Floats) -> Floats:
-        """Change out-of-fold probabilities (rows, labels), in place, as the weights would."""
+        """Add the weights to the out-of-fold decisions: changes the probabilities (rows, labels) in place."""
         only = self.described_only
         for block in blocks(*out_of_fold.shape):
             decisions = np.where(only, self.intercept, log_odds(out_of_fold[block]))
@@ -35,15 +35,19 @@ class DescriptionMatch(NamedTuple):
 def match_descriptions(
     features: csr_matrix, targets: csr_matrix, out_of_fold: Floats, described: csc_matrix, *, seed: int
 ) -> DescriptionMatch:
-    """Learn how much a match of a text with the description of a label counts.
+    """Learn how much a match between a text and the description of a label counts.
 
-    The features of a description are added to the weights of its label, times a factor. Labels share the factor, so
-    that codes with few positives gain most. It is the odds ratio that a match has beside the out-of-fold decision
-    (logistic regression over all entries). A label without positives has its description alone, with the factor and
-    the odds of a label with one positive. The odds are lower where so many labels have none that they cannot all be
-    as frequent (Good 1953: in new texts, labels of one positive tell how often new ones come).
+    The features of a description, times a factor, are added to the weights of its label. All labels with positives
+    share one factor, so that codes with few positives gain most. The factor comes from a logistic regression over all
+    entries on the out-of-fold decision and the match: it is the ratio of the second coefficient to the first.
 
-    features: (rows, columns). targets, out_of_fold: (rows, labels). described: (columns, labels).
+    A label without positives has its description only. Its factor and its intercept come from a logistic regression on
+    the match alone, in which each label weighs as if it had one positive. The intercept is lowered where there are
+    more of these labels than labels with one positive: they cannot all be as frequent as those (Good 1953: the number
+    of labels with one positive estimates how often unseen labels occur).
+
+    features: (rows, columns). targets, out_of_fold: (rows, labels). described: (columns, labels), the features of the
+    descriptions.
     """
     rows, labels = out_of_fold.shape
     positives = targets.getnnz(axis=0)
@@ -66,10 +70,10 @@ def match_descriptions(
 
 
 def description_features(features: NgramFeatures, descriptions: Sequence[str], columns: int) -> csc_matrix:
-    """Features of each description (columns, labels), at unit length.
+    """Features of each description (columns, labels), scaled to unit length.
 
-    Words of many descriptions ("unspecified") count less. columns: of all features, those of the context included,
-    which descriptions do not have.
+    Words of many descriptions ("unspecified") count less. columns: number of all features, including those of the
+    context, which are 0 for descriptions.
     """
     found = features.transform(descriptions)
     commonness = np.bincount(found.indices, minlength=found.shape[1])
@@ -83,7 +87,10 @@ def description_features(features: NgramFeatures, descriptions: Sequence[str], c
 def _odds(
     truth: NDArray[np.bool_], *evidence: Floats, weights: NDArray[np.float64] | None = None
 ) -> tuple[NDArray[np.float64], float]:
-    """Coefficient of each evidence (entries,) and the intercept of a logistic regression; 0 where it is undefined."""
+    """Coefficients (one for each array of evidence) and intercept of a logistic regression on truth (entries,).
+
+    All are 0 where the truth is the same for all entries.
+    """
     from sklearn.linear_model import LogisticRegression
 
     if not truth.any() or truth.all():

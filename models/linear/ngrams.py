@@ -1,10 +1,10 @@
 """Text to sparse TF-IDF features over word and character n-grams, and back to character offsets.
 
-Every feature belongs to tokens of the text: a run of n words to its n tokens, a character n-gram to the word that it is
-cut from. So the contribution of each token to a linear decision is exact, and the contributions sum up to the decision.
+Every feature belongs to tokens of the text: a word n-gram to its n tokens, a character n-gram to the word that it is
+cut from. So the contribution of each token to a linear decision is exact, and the contributions sum to the decision.
 
 It is fast because work is done once for each distinct word and not for each token. The character n-grams of texts are
-the matrix product (texts × words) · (words × character n-grams), and runs of words are looked up as integers.
+the matrix product (texts × words) · (words × character n-grams). Word n-grams are looked up as integers.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,64 +20,74 @@ from rubricator.models.linear.tokens import MARKS, Tokens, tokenize
 Int = NDArray[np.int64]
 Float = NDArray[np.float32]
 
-_IN_NAMES = -1  # in place of the group of a text, for the names of labels
+_IN_NAMES = -1  # group number of the names of labels, which are of no patient
 
 
 class NgramSettings(BaseModel):
-    """Which features are made of a text. The kinds of features are words with their runs, and character n-grams."""
+    """Which features a text has. There are two kinds of features: word n-grams and character n-grams."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     word_ngrams: int = Field(
-        default=2, ge=1, le=5, description="Number of words in the longest run of words."
+        default=2,
+        ge=1,
+        le=5,
+        description="Number of words in the longest word n-gram; all shorter ones are used too.",
     )
     char_ngrams: tuple[int, int] = Field(
         default=(3, 5),
-        description="Number of characters in the shortest and the longest character n-gram; they are cut from a word "
-        "with the blanks around it.",
+        description="Number of characters in the shortest and in the longest character n-gram. They are cut from a "
+        "single word with a blank on either side.",
     )
     min_groups: int = Field(
         default=2,
         ge=1,
-        description="Number of groups (patients) that must have a feature; rarer ones may be names of persons and are "
-        "dropped.",
+        description="Smallest number of groups (patients) whose texts have a feature. Rarer features may be names of "
+        "persons and are dropped.",
     )
-    word_weight: float = Field(default=1.0, gt=0, description="Weight of words and runs of words.")
-    char_weight: float = Field(default=1.0, ge=0, description="Weight of character n-grams; 0 makes none.")
+    word_weight: float = Field(
+        default=1.0, gt=0, description="Factor of the word n-gram features, after they are normalised."
+    )
+    char_weight: float = Field(
+        default=1.0,
+        ge=0,
+        description="Factor of the character n-gram features, after they are normalised; 0 makes none.",
+    )
     evenness: float = Field(
         default=1.0,
         ge=0,
         le=1,
-        description="How much the length of a text is evened out: at 1 a long text weighs as much as a short one, at 0 "
-        "it weighs more by its norm.",
+        description="Strength of length normalisation. At 1 the features of every text are scaled to the same norm. At "
+        "0 they are not, so that a long text has larger features than a short one.",
     )
     assertions: bool = Field(
         default=False,
-        description="Whether a negated or uncertain word is another feature than the same word asserted.",
+        description="Whether a negated or uncertain word is a different feature from the same word asserted.",
     )
     abbreviations: bool = Field(
-        default=False, description="Whether an abbreviation is read as the words that it stands for."
+        default=False, description="Whether an abbreviation is replaced by the words that it stands for."
     )
 
     @field_validator("char_ngrams")
     @classmethod
     def _shortest_first(cls, lengths: tuple[int, int]) -> tuple[int, int]:
         if not 1 <= lengths[0] <= lengths[1]:
-            raise ValueError("char_ngrams are the shortest and the longest length, say [3, 5]")
+            raise ValueError("char_ngrams must be the shortest and the longest length, such as [3, 5]")
         return lengths
 
 
 class NgramFeatures:
-    """TF-IDF (sublinear counts, smoothed idf); words with their runs, and characters, are normalised apart.
+    """TF-IDF features (sublinear counts, smoothed idf). Word and character n-grams are normalised separately.
 
-    Column order: words, runs of 2, 3, … words, character n-grams.
+    Column order: single words, n-grams of 2, 3, … words, character n-grams.
     """
 
     def __init__(self, settings: NgramSettings) -> None:
         self.settings = settings
         self.words: dict[str, int] = {}
         self.chars: dict[str, int] = {}
-        # per length from 2: sorted keys, each made of the run without its last word and of that word
+        # For each length from 2: the sorted keys of the word n-grams. A key combines two numbers, that of the n-gram
+        # without its last word and that of the last word.
         self.runs: list[Int] = []
         self.idf: Float = np.zeros(0, np.float32)
         self.norms: Float = np.zeros(0, np.float32)  # mean norm of a text, per kind of feature
@@ -86,7 +96,7 @@ class NgramFeatures:
         """Learn the vocabulary and idf of these texts. Returns their features, float32 (texts, columns).
 
         groups: (texts,), the group (patient) of each text. names: of labels; their features are in the vocabulary,
-        however few of the texts have them.
+        however few texts have them.
         """
         settings = self.settings
         tokens = self._tokenize([*texts, *names])
@@ -125,8 +135,8 @@ class NgramFeatures:
     ) -> Iterator[tuple[Int, NDArray[np.float64]]]:
         """Contribution of each token to `features · coefficients`, text by text.
 
-        Gives of each text the offsets of its tokens (tokens, 2) and their contributions (tokens, labels), which sum up
-        to the decision without its intercept. The words of an abbreviation count as one token.
+        Yields for each text the offsets of its tokens (tokens, 2) and their contributions (tokens, labels). These sum
+        to the decision without its intercept. The words of an expanded abbreviation count as one token.
 
         coefficients: per text (columns, labels).
         """
@@ -138,7 +148,7 @@ class NgramFeatures:
         )
         features.sort_indices()
         counts.sort_indices()
-        of_one = features.data.astype(np.float64) / counts.data  # of one occurrence
+        of_one = features.data.astype(np.float64) / counts.data  # value of one occurrence of a feature
         blocks = list(self._token_features(tokens))
         grams = self._char_counts(tokens.forms, self.chars)
         offsets = np.stack([tokens.start, tokens.end], axis=1)
@@ -147,7 +157,7 @@ class NgramFeatures:
             here = slice(ends[row], ends[row + 1])
             there = slice(features.indptr[row], features.indptr[row + 1])
             columns = features.indices[there]
-            added = of_one[there, None] * weights[columns]  # by one occurrence of a feature
+            added = of_one[there, None] * weights[columns]  # contribution of one occurrence of a feature
             parts = np.zeros((ends[row + 1] - ends[row], weights.shape[1]))
             first = 0
             for length, column, size in blocks:
@@ -160,7 +170,7 @@ class NgramFeatures:
                 cut = grams[tokens.form[here]]
                 found = np.searchsorted(columns, first + cut.indices)
                 parts += csr_matrix((cut.data, found, cut.indptr), shape=(len(parts), len(columns))) @ added
-            # several words begin at one offset where they stand for an abbreviation
+            # the words of an expanded abbreviation begin at one offset
             distinct = np.flatnonzero(np.diff(offsets[here, 0], prepend=-1))
             if len(distinct) < len(parts):
                 parts = np.add.reduceat(parts, distinct)
@@ -171,12 +181,12 @@ class NgramFeatures:
         return {"words": list(self.words), "chars": list(self.chars)}
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """idf, mean norms, and the runs of words as sorted keys."""
+        """idf, mean norms, and the word n-grams of two and more words as sorted keys."""
         runs = {f"runs_{length}": keys for length, keys in enumerate(self.runs, 2)}
         return {"idf": self.idf, "norms": self.norms, **runs}
 
     def restore(self, vocabulary: dict[str, list[str]], tensors: dict[str, np.ndarray]) -> None:
-        """Take back what vocabulary() and tensors() gave."""
+        """Restore what vocabulary() and tensors() gave."""
         self.words, self.chars = _numbered(vocabulary["words"]), _numbered(vocabulary["chars"])
         self.idf, self.norms = tensors["idf"], tensors["norms"]
         self.runs = [tensors[f"runs_{length}"] for length in range(2, self.settings.word_ngrams + 1)]
@@ -186,9 +196,9 @@ class NgramFeatures:
         return tokenize(texts, assertions=chosen.assertions, expand=chosen.abbreviations)
 
     def _token_features(self, tokens: Tokens) -> Iterator[tuple[int, Int, int]]:
-        """Of each block of word features: words in a feature, column of the one that starts at each token, columns.
+        """For each length of word n-grams: the length, the column of the n-gram at each token, number of columns.
 
-        The column counts within the block, and is -1 where no known feature starts.
+        An n-gram is at the token that it starts at. Columns count within the length; -1 where no known n-gram starts.
         """
         word = _numbers(tokens.forms, self.words)[tokens.form]
         yield 1, word, len(self.words)
@@ -231,7 +241,7 @@ class NgramFeatures:
             yield weight, features, np.sqrt(features.multiply(features).sum(axis=1).A1)
 
     def _frequent(self, key: Int, group: Int) -> Int:
-        """The keys (one per token, -1 for none) that are in texts of enough groups, or in a name; sorted."""
+        """The distinct keys, sorted, that are in texts of enough groups or in a name. key: (tokens,), -1 for none."""
         in_names = (key >= 0) & (group == _IN_NAMES)
         in_texts = (key >= 0) & (group != _IN_NAMES)
         number = group.max(initial=0) + 1
@@ -240,9 +250,9 @@ class NgramFeatures:
         return np.union1d(keys[groups >= self.settings.min_groups], key[in_names])
 
     def _run_keys(self, tokens: Tokens, run: Int, word: Int, length: int) -> Int:
-        """Key of the run of `length` words that starts at each token, -1 where there is none.
+        """Key of the n-gram of `length` words that starts at each token, -1 where there is none.
 
-        run: number of the run that is one word shorter, of each token.
+        run: for each token, number of the n-gram that is one word shorter.
         """
         shift = length - 1
         last, row = np.full_like(word, -1), np.full_like(word, -1)
@@ -290,7 +300,7 @@ def _numbers(names: Sequence[str], numbered: dict[str, int]) -> Int:
 
 
 def _find(keys: Int, key: Int) -> Int:
-    """Where each key stands in the sorted keys, -1 where it does not."""
+    """The position of each key in the sorted keys, -1 where it is not among them."""
     if not len(keys):
         return np.full_like(key, -1)
     at = np.minimum(np.searchsorted(keys, key), len(keys) - 1)

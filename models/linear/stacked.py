@@ -82,16 +82,16 @@ class StackedClassifier:
         around = self._around(examples.texts, examples.contexts)
         self.svm.fit(examples)
         assert self.svm.out_of_fold is not None
-        surrounded = self.svm.out_of_fold.probabilities
+        with_context = self.svm.out_of_fold.probabilities
         folds = assign_folds(targets, groups, svm.inner_folds, seed=svm.seed)
-        stack = _stack(surrounded, self._learn_alone(examples.texts, around, targets, folds))
+        stack = _stack(with_context, self._learn_alone(examples.texts, around, targets, folds))
         truth = targets.toarray().astype(bool)
         out_of_fold = np.zeros(targets.shape, np.float32)
         folds = assign_folds(targets, groups, svm.inner_folds, seed=self.settings.seed + 1)
         for fold in range(folds.max() + 1):
             train = folds != fold
             self.trees = self._learn_trees(stack[train], truth[train])
-            out_of_fold[~train] = self._probabilities(stack[~train], surrounded[~train])
+            out_of_fold[~train] = self._probabilities(stack[~train], with_context[~train])
         self.trees = self._learn_trees(stack, truth)
         self.out_of_fold = OutOfFold(np.arange(len(examples)), out_of_fold)
         return self
@@ -126,10 +126,10 @@ class StackedClassifier:
 
         Raises ContextError without contexts.
         """
-        surrounded = self.svm.predict_proba(texts, contexts=contexts)
+        with_context = self.svm.predict_proba(texts, contexts=contexts)
         distinct, number = _numbered(self._around(texts, contexts))
         decisions = _decisions(self.svm.features.transform(distinct), self.alone)
-        return self._probabilities(_stack(surrounded, decisions[number]), surrounded)
+        return self._probabilities(_stack(with_context, decisions[number]), with_context)
 
     def evidence(
         self, texts: Sequence[str], labels: Sequence[Sequence[int]]
@@ -207,11 +207,11 @@ class StackedClassifier:
         ]
 
     def _probabilities(
-        self, stack: NDArray[np.float32], surrounded: NDArray[np.float32]
+        self, stack: NDArray[np.float32], with_context: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """Probabilities by the trees (rows, labels); 0 where `surrounded` is 0.
+        """Probabilities by the trees (rows, labels); 0 where `with_context` is 0.
 
-        surrounded: (rows, labels), probabilities by the SVM that reads the sentences around.
+        with_context: (rows, labels), probabilities by the SVM that reads the sentences around.
         """
         found = np.stack(
             [trees.predict_proba(stack[:, :, label]) for label, trees in enumerate(self.trees)], axis=1
@@ -219,8 +219,8 @@ class StackedClassifier:
         if self.settings.context_bound is not None:
             alone = stack[:, 1]
             decisions = self.settings.context_bound(alone, log_odds(found).astype(np.float32))
-            return np.where(surrounded > 0, expit(decisions), 0).astype(np.float32)
-        return np.where(surrounded > 0, found, 0).astype(np.float32)
+            return np.where(with_context > 0, expit(decisions), 0).astype(np.float32)
+        return np.where(with_context > 0, found, 0).astype(np.float32)
 
 
 def _numbered(around: Sequence[Sequence[str | None]]) -> tuple[list[str], NDArray[np.int64]]:
@@ -238,6 +238,6 @@ def _decisions(features: csr_matrix, model: LinearModel) -> NDArray[np.float32]:
     return np.vstack([found, np.full((1, len(model.intercepts)), np.nan)]).astype(np.float32)
 
 
-def _stack(surrounded: NDArray[np.float32], alone: NDArray[np.float32]) -> NDArray[np.float32]:
+def _stack(with_context: NDArray[np.float32], alone: NDArray[np.float32]) -> NDArray[np.float32]:
     """Features of the trees (rows, 1 + places, labels): decisions with the sentences around, then on each alone."""
-    return np.concatenate([log_odds(surrounded)[:, None], alone], axis=1, dtype=np.float32)
+    return np.concatenate([log_odds(with_context)[:, None], alone], axis=1, dtype=np.float32)

@@ -39,12 +39,12 @@ class ContextBound(BaseModel):
 
     most: PositiveFloat = Field(
         default=1.2,
-        description="Largest distance, in log-odds, of the decision with context from yielding times the decision on "
-        "the text's own words. The smaller, the less the context can change.",
+        description="Largest distance, in log-odds, between the decision with context and yielding times the decision "
+        "on the text's own words. The smaller, the less the context can change.",
     )
     yielding: PositiveFloat = Field(
         default=2.5,
-        description="Factor of the decision on the text's own words, see most. Where that decision is beyond ± most / "
+        description="Factor of the decision on the text's own words; see most. Where that decision is beyond ± most / "
         "yielding, the context cannot change its sign.",
     )
 

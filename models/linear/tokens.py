@@ -1,4 +1,4 @@
-"""Words and numbers of texts with their offsets; what is negated or uncertain is marked, abbreviations are expanded."""
+"""Words and numbers of texts with their offsets, with marks of negation and uncertainty, and expanded abbreviations."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -23,8 +23,8 @@ _DIGITS = str.maketrans("123456789", "000000000")
 class Tokens:
     """All tokens of a batch of texts as flat arrays (tokens,); start and end are offsets into the text of that row.
 
-    form: number of the token's form. forms: the distinct tokens in lower case, with digits as 0, and with the mark of
-    a negated or uncertain word in front.
+    rows: number of texts. row: number of the token's text. form: number of the token's form. forms: the distinct tokens
+    in lower case, with digits as 0, and with the mark of a negated or uncertain word in front.
     """
 
     rows: int
@@ -38,8 +38,8 @@ class Tokens:
 def tokenize(texts: Sequence[str], *, assertions: bool = False, expand: bool = False) -> Tokens:
     """Words and numbers with their offsets.
 
-    assertions: mark what is negated or uncertain. expand: read an abbreviation as the words that it stands for, which
-    all have its offsets.
+    assertions: whether to mark negated and uncertain words. expand: whether to replace an abbreviation by the words
+    that it stands for; they all get its offsets.
     """
     numbers: dict[str, int] = {}
     rows: list[int] = []
@@ -85,7 +85,7 @@ def _expanded(text: str) -> list[tuple[int, int, str]]:
 
 
 def _marks(starts: list[int], scopes: Iterable[Scope]) -> list[str]:
-    """The mark of the last scope that each token starts in, empty outside of all."""
+    """The mark of the last scope that each token starts in, empty outside of all scopes."""
     marks = [""] * len(starts)
     for start, end, mark in scopes:
         first, last = bisect_left(starts, start), bisect_left(starts, end)

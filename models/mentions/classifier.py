@@ -53,14 +53,14 @@ class MentionSettings(BaseModel):
     min_groups: int = Field(
         default=2,
         ge=1,
-        description="Smallest number of groups (patients) whose notes have a word of a mention. Rarer words may be names "
-        "of persons; they are kept only if they are in a name of a code.",
+        description="Smallest number of groups (patients) whose notes have a word of a mention, or a mined mention. "
+        "Rarer words may be names of persons; they are kept only if they are in a name of a code.",
     )
     inner_folds: int = Field(
         default=10,
         ge=2,
-        description="Number of folds, by patient. What the trees learn from is counted on the other folds; the "
-        "out-of-fold predictions of the trees hold out two folds at a time.",
+        description="Number of folds, by patient. The features of a note are counted on the folds without it. For "
+        "out-of-fold predictions, the trees hold out two folds at a time.",
     )
     seed: int = Field(
         default=0,
@@ -170,7 +170,7 @@ class MentionClassifier:
         for text, asked in zip(texts, labels, strict=True):
             note = read_words(text)
             matched = match(self.dictionary, [note])
-            found.append([_apart(self._carriers(note, matched, label)) for label in asked])
+            found.append([_apart(self._supporting_spans(note, matched, label)) for label in asked])
         return found
 
     def save(self, folder: Path) -> None:
@@ -238,7 +238,7 @@ class MentionClassifier:
         drawn = np.random.default_rng(self.settings.seed).permutation(len(truth))[:_MOST_ENTRIES]
         return BoostedTrees.fit(features[drawn], truth[drawn], seed=self.settings.seed)
 
-    def _carriers(self, note: NoteWords, found: Found, label: int) -> list[tuple[int, int, float]]:
+    def _supporting_spans(self, note: NoteWords, found: Found, label: int) -> list[tuple[int, int, float]]:
         """(start, end, weight) of the words that support the label; start and end are offsets."""
         links = self.dictionary.mentions
         of_label = np.flatnonzero((links.code == label) & (self.counts.marked > 0))

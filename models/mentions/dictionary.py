@@ -22,8 +22,8 @@ from rubricator.nlp.contexts import LabelSpan
 from rubricator.nlp.hidden_text import hides_text
 from rubricator.nlp.icd import icd10cm_names, names
 
-_COMMON = 0.6  # a word in this share of notes says nothing
-_NOTHING = frozenset(
+_COMMON = 0.6  # a word in more than this share of the notes is left out of mentions
+_STOP_WORDS = frozenset(
     word_keys(
         "of and or the in unspecified other specified nos not elsewhere classified due to with without initial "
         "encounter site for by on a as no especificado especificada especificados especificadas otro otra otros otras "
@@ -31,11 +31,11 @@ _NOTHING = frozenset(
     )
 )
 _UNSPECIFIED = re.compile(r"nspecified|\bNOS\b|no especificad|sin especificar|\bSAI\b", re.IGNORECASE)
-_ASIDE = re.compile(r"\[[^\]]*\]|\([^)]*\)")
-_USUAL = re.compile(r"\.?[09]{1,3}")  # what the codes for "unspecified" add to those above them
+_BRACKETED = re.compile(r"\[[^\]]*\]|\([^)]*\)")
+_UNSPECIFIED_SUFFIX = re.compile(r"\.?[09]{1,3}")  # what a code for "unspecified" adds to the code above it
 _SENTENCE = re.compile(r"[.;:!?]\s|\n")
 _MOST_MINED = 5_000  # notes
-LEAST_MINED = 0.3  # share of the notes with a run of words that have the label
+LEAST_MINED = 0.3  # of the notes with a mined mention, the share that must have the label
 
 
 @hides_text()
@@ -62,7 +62,7 @@ class Links(NamedTuple):
         return cls(names, name, code, np.searchsorted(name, np.arange(len(names) + 1)))
 
     def spread(self, names: Int) -> tuple[Int, Int]:
-        """Every link of every name asked for: the place of the name among the asked, and the number of the link."""
+        """All links of these names: for each link, the position of its name in `names`, and the number of the link."""
         many = self.first[names + 1] - self.first[names]
         which = np.repeat(np.arange(len(names)), many)
         return which, np.arange(len(which)) - np.repeat(np.cumsum(many) - many, many) + self.first[names][
@@ -73,11 +73,13 @@ class Links(NamedTuple):
 class Dictionary:
     """Mentions with the labels they were marked for, names with the codes they stand for, and the tree of the codes.
 
-    weights: of words, the rarer the higher; a word that is not in it weighs `rare`. unspecified: (labels,), whether a
-    name of the label says so. codes: the labels, then the codes above them. parent: (codes,), number of the code above,
-    -1 for none. within: number of each label's group of codes, by their first 2, 3 and 5 characters, each (labels,).
-    below, usual: pairs of a code and of a label under it, each (2, pairs); `below` has all, `usual` those whose label
-    says no more than the code.
+    titles: the names of codes. weights: of words, the rarer the higher; a word that is not in it weighs `rare`.
+    unspecified: (labels,), whether a name of the label says "unspecified". codes: the labels, then the codes above
+    them. parent: (codes,), number of the code above, -1 for none. within: for the first 2, 3 and 5 characters of the
+    codes, the number of the group of codes that each label is in, each (labels,).
+
+    below, usual: numbers of a code and of a label under it, each (2, pairs). `below` pairs a label with the code
+    directly above it. `usual` pairs an "unspecified" label with every code above it that means the same.
     """
 
     def __init__(
@@ -110,7 +112,7 @@ class Dictionary:
             for at, label in enumerate(self.labels)
             if self.unspecified[at]
             for code in _above(label)
-            if _USUAL.fullmatch(label, len(code))
+            if _UNSPECIFIED_SUFFIX.fullmatch(label, len(code))
         ]
         self.below, self.usual = (
             np.array(sorted(pairs), np.int64).reshape(-1, 2).T for pairs in (below, usual)
@@ -126,7 +128,7 @@ class Dictionary:
 class WordWeights(NamedTuple):
     """Weights of the words that may be kept.
 
-    rare: the weight of a word of no training note. common: words of most notes.
+    rare: the weight of a word that is in no training note. common: words that are in most notes.
     """
 
     weights: dict[str, float]
@@ -137,7 +139,7 @@ class WordWeights(NamedTuple):
     def of(cls, notes: Sequence[NoteWords], groups: Int, titles: set[str], *, min_groups: int) -> Self:
         """Inverse document frequency over the training notes.
 
-        Words of at least min_groups groups are kept, and those of names of codes (titles).
+        Words in at least min_groups groups are kept, and words in names of codes (titles).
         """
         frequency = Counter(word for note in notes for word in set(note.keys))
         shared = Counter(
@@ -160,7 +162,7 @@ def named_codes(
 ) -> tuple[list[tuple[Name, int]], NDArray[np.bool_]]:
     """(name, number of the code) of labels and of the codes above them; and which labels are unspecified (labels,).
 
-    descriptions: of the labels, a name a line.
+    descriptions: of the labels, one name per line.
     """
     given = dict(zip(labels, descriptions, strict=True))
     names = {code: [*given.get(code, "").split("\n"), *_table_names(code)] for code in _with_above(labels)}
@@ -169,14 +171,17 @@ def named_codes(
         (name, number)
         for number, texts in enumerate(names.values())
         for text in texts
-        if (name := name_of(word_keys(_ASIDE.sub("", text)), without=_NOTHING))
+        if (name := name_of(word_keys(_BRACKETED.sub("", text)), without=_STOP_WORDS))
     ], unspecified
 
 
 def marked_mentions(
     texts: Sequence[str], evidence: Sequence[Sequence[LabelSpan]], weighed: WordWeights
 ) -> Iterator[tuple[int, Name, int]]:
-    """(note, mention, label) of every marked span, without the words that may not be kept."""
+    """(note, mention, label) of every marked span, without the words that may not be kept.
+
+    Two spans that follow each other in one sentence and have the same label are one mention.
+    """
     for row, (text, spans) in enumerate(zip(texts, evidence, strict=True)):
         keys = [word_keys(text[span.start : span.end]) for span in spans]
         at = 0
@@ -201,9 +206,11 @@ def mined_mentions(
     min_groups: int,
     seed: int,
 ) -> Iterator[tuple[int, Name, int]]:
-    """(note, mention, label) where nobody marked any: runs of words that often stand in notes with the label.
+    """(note, mention, label) for notes without marked evidence.
 
-    notes, groups: (notes,). targets: (notes, labels). min_groups: groups whose notes must have the run of words.
+    A mined mention is one to three words in a row that often occur in notes with the label.
+
+    notes, groups: (notes,). targets: (notes, labels). min_groups: smallest number of groups whose notes have the words.
     """
     number: dict[Name, int] = {}
     events: set[tuple[int, int]] = set()
@@ -229,18 +236,18 @@ def mined_mentions(
 
 @cache
 def table_words() -> frozenset[str]:
-    """Keys of the words of all names of ICD-10-CM: terms of the field, which are no names of persons."""
+    """Keys of all words in the names of ICD-10-CM. They are medical terms, not names of persons."""
     return frozenset(
         word for names_of in icd10cm_names().values() for name in names_of for word in word_keys(name)
     )
 
 
 def _runs(note: NoteWords, weighed: WordWeights) -> set[Name]:
-    """Names of one to three words that follow each other in a clause."""
+    """Names of one to three words in a row in a clause; common words and stop words are skipped."""
     words = [
         (key, clause)
         for key, clause in zip(note.keys, note.clauses, strict=True)
-        if key in weighed.weights and key not in weighed.common and key not in _NOTHING
+        if key in weighed.weights and key not in weighed.common and key not in _STOP_WORDS
     ]
     return {
         name_of((key for key, _ in run), without=frozenset())
@@ -257,7 +264,7 @@ def _one_mention(text: str, span: LabelSpan, other: LabelSpan) -> bool:
 
 
 def _with_above(labels: Sequence[str]) -> list[str]:
-    """The labels, and after them the codes above them that are no labels."""
+    """The labels, and after them the codes above them that are not labels."""
     return [*labels, *sorted({code for label in labels for code in _above(label)} - set(labels))]
 
 
@@ -270,5 +277,5 @@ def _above(code: str) -> Iterator[str]:
 
 
 def _table_names(code: str) -> list[str]:
-    """The names in the code tables; placeholders at the end of an incomplete code do not count."""
+    """The names in the code tables. Placeholders (X) at the end of an incomplete code are ignored."""
     return names(code) or names(code.rstrip("X").rstrip("."))

@@ -1,4 +1,4 @@
-"""Entries, a note and a code that something found joins, and the features that tell whether the code is right."""
+"""Entries (a note and a label that has a match in it), and the features from which trees predict their truth."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -11,35 +11,35 @@ from rubricator.models.mentions.dictionary import Dictionary
 from rubricator.models.mentions.found import Counts, Found, TitleEvidence, WholeMatches
 from rubricator.models.mentions.matching import Float, Int, is_inside
 
-_SURE = 0.3  # share of notes with a mention that carried a label, from which on it counts as found
+_SURE = 0.3  # a mention that carried the label in more than this share of its notes is a sure mention
 
 
 class Place(NamedTuple):
-    """A mention in a note, each array (mentions of notes,)."""
+    """A mention in a note: all matches of the mention together. Each array is (mentions in notes,)."""
 
-    words: Float  # of the mention
-    weight: Float  # of its words
-    times: Float  # that it was found in the note
-    outside: Float  # share of these that are not inside a mention of more words
-    gap: Float  # fewest words in between
-    negated: Float  # times that it was negated
-    first: Float  # place of the first one in the note, from 0 to 1
+    words: Float  # number of words of the mention
+    weight: Float  # of its words together
+    times: Float  # number of its matches in the note
+    outside: Float  # share of the matches that are not inside a mention of more words
+    gap: Float  # fewest other words in between
+    negated: Float  # share of the matches that are negated
+    first: Float  # position of the first match in the note, from 0 to 1
 
 
 class MentionEvidence(NamedTuple):
-    """What whole mentions say of a code in a note, each array (entries,).
+    """Evidence from mentions that are found whole, for a code in a note. Each array is (entries,).
 
-    From `carried` to `first` it is about the mention that carried the label most often. `carried` and `right` are
-    smoothed shares of the training notes that have the mention: those where it was marked for the label, and those
-    that have the label.
+    `carried` to `first` are about the mention that carried the label most often.
     """
 
-    carried: Float
-    hits: Float  # as in Counts
+    carried: (
+        Float  # of the training notes with the mention, the smoothed share where it was marked for the label
+    )
+    hits: Float  # this and the next three as in Counts
     right: Float
     found: Float
     marked: Float
-    marked_share: Float  # of all marks of the mention
+    marked_share: Float  # of all marks of the mention, the share for this label
     words: Float  # as in Place
     weight: Float
     times: Float
@@ -47,23 +47,23 @@ class MentionEvidence(NamedTuple):
     gap: Float
     negated: Float
     first: Float
-    best_right: Float  # highest smoothed share of notes with the label
+    best_right: Float  # highest smoothed share with the label, of the training notes with a mention
     best_outside: Float  # highest product of carried and outside
     mentions: Float  # number of mentions that were found for the code
 
 
 class PartEvidence(NamedTuple):
-    """What parts of mentions say of a code in a note, each array (entries,).
+    """Evidence from mentions that are found in part, for a code in a note. Each array is (entries,).
 
-    The first three are about the mention of which the largest part was found.
+    The first three are about the mention of which the largest share was found.
     """
 
     share: Float  # of the mention that was found; 0 where it was found whole
     found_weight: Float  # share · weight
     weight: Float  # of the whole mention, where a part was found
     mentions: Float  # number of mentions
-    best_share: Float  # highest product of share and of the share of the mention's marks
-    best_weight: Float  # highest product of found weight and of the share of the mention's marks
+    best_share: Float  # highest product of share and marked_share (see MentionEvidence)
+    best_weight: Float  # highest product of share, weight and marked_share, whole matches included
 
 
 # The columns of the features, in order.
@@ -84,9 +84,9 @@ FEATURES = (
 def entries(
     dictionary: Dictionary, counts: Counts, found: Found, chosen: NDArray[np.bool_]
 ) -> tuple[Int, NDArray[np.float32]]:
-    """Entries of the chosen notes, note · codes + label, sorted; and their features (entries, FEATURES).
+    """Entries of the chosen notes, as sorted numbers note · codes + label; and their features (entries, FEATURES).
 
-    Only mentions that were marked in the counted notes count. chosen: (notes,), which notes.
+    Only mentions that were marked in the notes of `counts` are used. chosen: (notes,), which notes.
     """
     codes, labels = len(dictionary.codes), len(dictionary.labels)
     whole, of_whole, mentions = _whole_mentions(dictionary, counts, found, chosen)
@@ -130,7 +130,7 @@ def entries(
 def _whole_mentions(
     dictionary: Dictionary, counts: Counts, found: Found, chosen: NDArray[np.bool_]
 ) -> tuple[Int, MentionEvidence, Float]:
-    """Entries of mentions that were found whole, and what these say; and the number of mentions in each note."""
+    """Entries of mentions that are found whole, their evidence, and the number of mentions in each note."""
     marks = _marks(dictionary, counts)
     at = np.flatnonzero(chosen[found.whole.note] & (marks[found.whole.mention] > 0))
     note, mention, places = _places(dictionary, found.whole.take(at), found.notes)
@@ -163,7 +163,7 @@ def _whole_mentions(
 
 
 def _places(dictionary: Dictionary, matches: WholeMatches, notes: int) -> tuple[Int, Int, Place]:
-    """Note and mention of each mention that was found in a note, and its places there together."""
+    """(note, mention, place), one for each mention that is found in a note, however often."""
     note, mention, first, last, negated, place = matches
     words = dictionary.mention_words[mention]
     inside = np.zeros(len(note), bool)
@@ -189,7 +189,7 @@ def _places(dictionary: Dictionary, matches: WholeMatches, notes: int) -> tuple[
 def _parts_of_mentions(
     dictionary: Dictionary, counts: Counts, found: Found, chosen: NDArray[np.bool_]
 ) -> tuple[Int, PartEvidence]:
-    """Entries of mentions of which a part was found in one clause, and what these say."""
+    """Entries of mentions of which a part is found in one clause, and their evidence."""
     at = np.flatnonzero(chosen[found.parts.note])
     note, mention, share = found.parts.note[at], found.parts.name[at], found.parts.share[at]
     which, link = dictionary.mentions.spread(mention)
@@ -220,7 +220,7 @@ def _marks(dictionary: Dictionary, counts: Counts) -> Float:
 
 
 def _joined(keys: Int, pairs: Int, codes: int) -> Int:
-    """Entries of the codes that stand second in the pairs (2, pairs) whose first is the code of a key."""
+    """Entries of the second code of each pair (2, pairs) whose first code is that of a key, in the note of the key."""
     row, code = keys // codes, keys % codes
     first, last = np.searchsorted(pairs[0], code), np.searchsorted(pairs[0], code, side="right")
     which = np.repeat(np.arange(len(keys)), last - first)
@@ -233,7 +233,10 @@ def _joined(keys: Int, pairs: Int, codes: int) -> Int:
 
 
 def _looked_up(keys: Int, columns: Sequence[NDArray[Any]], asked: Int, *, missing: float = 0.0) -> Float:
-    """Columns (keys,) at the keys asked for (asked, columns); keys are sorted. missing: where a key is not there."""
+    """Values of the columns (keys,) at the requested keys: (asked, columns).
+
+    keys: sorted. missing: value for a key that is not among them.
+    """
     found = np.full((len(asked), len(columns)), missing)
     if len(keys):
         at = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
@@ -243,7 +246,7 @@ def _looked_up(keys: Int, columns: Sequence[NDArray[Any]], asked: Int, *, missin
 
 
 def _sizes(starts: Int, many: int) -> Float:
-    """The sizes of the groups that begin at these starts, of so many rows."""
+    """Sizes of the blocks of rows that begin at these starts. many: number of rows."""
     return np.diff(np.append(starts, many)).astype(np.float64)
 
 

@@ -1,4 +1,4 @@
-"""What is found in notes, mentions and names of codes, and how often in the training notes."""
+"""Mentions and names of codes that are found in notes, and counts of them over the training notes."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,14 +15,14 @@ _LEAST_OF_TITLE = 0.5
 
 
 class WholeMatches(NamedTuple):
-    """Mentions that were found whole, each array (matches,), in the order of note and mention."""
+    """Mentions that are found whole, in the order of note and mention. Each array is (matches,)."""
 
     note: Int
     mention: Int
     first: Int  # number of the first word in the note
     last: Int
     negated: NDArray[np.bool_]
-    place: Float  # of the first word in the note, from 0 to 1
+    place: Float  # position of the first word in the note, from 0 to 1
 
     def take(self, at: Int) -> "WholeMatches":
         """The matches of these numbers."""
@@ -37,24 +37,24 @@ class WholeMatches(NamedTuple):
 
 
 class TitleEvidence(NamedTuple):
-    """What the names of a code say in a note, each array (entries,)."""
+    """Evidence from the names of a code, in a note. Each array is (entries,)."""
 
     whole: Float  # 1: a name was found whole
     weight: Float  # of the heaviest name that was found whole
-    times: Float  # that it was found
-    part_share: Float  # of the name of which most was found in one clause
-    part_weight: Float  # of this whole name
+    times: Float  # largest number of times that one name was found whole
+    part_share: Float  # found share of the name of which the most weight was found in one clause
+    part_weight: Float  # weight of all words of this name
 
 
 class Titles(NamedTuple):
-    """Names of codes that were found. key: note · codes + code, sorted."""
+    """Names of codes that are found. key: note · codes + code, sorted."""
 
     key: Int
     evidence: TitleEvidence
 
 
 class Found(NamedTuple):
-    """All that was found in n notes, before it is known which mentions count."""
+    """All that is found in notes, also mentions that Counts then rule out. notes: number of notes."""
 
     notes: int
     whole: WholeMatches
@@ -63,7 +63,7 @@ class Found(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """How often in the training notes. A link is a mention and a label that it was marked for."""
+    """Numbers of training notes. A link is a mention and a label that it was marked for."""
 
     marked: Float  # links: notes where the mention was marked for the label
     hits: Float  # links: of these, those where the mention is found
@@ -73,7 +73,7 @@ class Counts(NamedTuple):
 
 
 class Event(NamedTuple):
-    """Something that is counted, each array (times,)."""
+    """Occurrences to be counted. Each array is (occurrences,)."""
 
     note: Int
     what: Int  # number of a link or mention
@@ -126,7 +126,7 @@ def _match_titles(dictionary: Dictionary, notes: Sequence[NoteWords]) -> Titles:
 def count_events(
     dictionary: Dictionary, found: Found, marked: Sequence[tuple[int, Name, int]], true: Int
 ) -> dict[str, Event]:
-    """All that is counted, by the name of the count.
+    """The occurrences to be counted, by the name of their count in Counts.
 
     marked: (note, mention, label). true: note · codes + label of all true labels, sorted.
     """
@@ -162,7 +162,8 @@ def count(
 ) -> Counts:
     """Counts over some notes. events, true: see count_events. counted: (notes,), which notes.
 
-    mined: nobody marked the mentions. Then a mention counts for a label only where the two stand together often.
+    mined: whether the mentions are mined. A mined mention counts for a label only where both often occur together in
+    the counted notes.
     """
     sizes = {"found": len(dictionary.mentions.names)}
     rows, labels = true // len(dictionary.codes), true % len(dictionary.codes)
@@ -175,7 +176,7 @@ def count(
         },
         labels=np.bincount(labels[counted[rows]], minlength=len(dictionary.labels)).astype(np.float64),
     )
-    if mined:  # in a few notes, words and labels stand together by chance alone
+    if mined:  # in only a few notes, words and labels occur together by chance
         often = counts.right >= np.maximum(2, LEAST_MINED * counts.found[dictionary.mentions.name])
         counts = counts._replace(marked=counts.marked * often)
     return counts

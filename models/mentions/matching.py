@@ -1,8 +1,8 @@
-"""Finds names in notes: in any order of words, with words in between, misspelt, or in part.
+"""Finds names in notes: with their words in any order, with other words in between, misspelt, or in part.
 
-Words are compared by a key. It is the same for the spellings that European languages give one Greek or Latin word
-(hypertension, hipertensión; psychosis, psicosis) and for its endings. So English names of codes are found in notes of
-other languages too.
+Words are compared by a key. A word of Greek or Latin origin has the same key in several European languages
+(hypertension, hipertensión; psychosis, psicosis), and with different endings. So English names of codes are found in
+notes in other languages too.
 """
 
 import re
@@ -46,15 +46,15 @@ _SPELLINGS = [
     )
 ]
 _ENDING = re.compile(r"(?:[aeiou]+s?|(?<![iu])s)$")
-_WINDOW = (2, 3)  # a name of n words may span 2 n + 3
-_SAME_START = 4  # letters that a misspelt word shares with the right one
-_LEAST_RATIO = 75.0  # of rapidfuzz
-_MISSPELT = 0.9  # a misspelt word counts as its ratio times this
+_WINDOW = (2, 3)  # a name of n words may span 2 n + 3 words
+_SAME_START = 4  # letters at the start that a misspelt word shares with the right one
+_LEAST_RATIO = 75.0  # similarity by rapidfuzz that a misspelt word needs, 100 for the same word
+_MISSPELT = 0.9  # a misspelt word counts as its similarity (0 to 1) times this
 
 
 @lru_cache(maxsize=200_000)
 def word_key(word: str) -> str:
-    """The key that a word is compared by. Numbers of several digits keep only their shape."""
+    """The key that a word is compared by. In a number of several digits, each digit becomes 0."""
     folded = without_accents(word.lower())
     if folded[:1].isdigit():
         return folded if len(folded) == 1 else re.sub(r"\d", "0", folded)
@@ -76,8 +76,8 @@ def word_keys(text: str) -> list[str]:
 class NoteWords:
     """The words of a note, in order.
 
-    starts, ends: offsets into the text. keys: see word_key. sentences, clauses: numbers of those that a word is in.
-    negated: whether one of the NEGATION_REACH words before it, in its sentence, negates.
+    starts, ends: offsets into the text. keys: see word_key. sentences, clauses: number of the sentence and of the
+    clause that a word is in. negated: whether a negation is among the NEGATION_REACH words before it in its sentence.
     """
 
     starts: list[int]
@@ -116,7 +116,7 @@ def read_words(text: str) -> NoteWords:
 
 
 class WholeMatch(NamedTuple):
-    """A name of which all words stand close together in one sentence."""
+    """A name whose words all are close together in one sentence."""
 
     name: int  # number of the name
     first: int  # number of the first word in the note
@@ -124,7 +124,7 @@ class WholeMatch(NamedTuple):
 
 
 class PartMatches(NamedTuple):
-    """Names of which a part stands in one clause, each array (matches,)."""
+    """Names of which a part is in one clause. Each array is (matches,)."""
 
     note: Int
     name: Int
@@ -135,8 +135,8 @@ class PartMatches(NamedTuple):
 class NameIndex:
     """Names to be found in notes.
 
-    weights: of words, the rarer the higher; a word that is not in it weighs `rare`. The attribute weights has those of
-    whole names (names,).
+    weights: of words, the rarer the higher; a word that is not in it weighs `rare`. The attribute `weights` is
+    different: it has the weights of whole names (names,).
     """
 
     def __init__(self, names: Sequence[Name], weights: Mapping[str, float], rare: float) -> None:
@@ -158,7 +158,7 @@ class NameIndex:
         self._shares = csr_matrix((of_words / self.weights[column], (row, column)), (len(words), len(names)))
 
     def whole(self, note: NoteWords) -> Iterator[WholeMatch]:
-        """All whole names in a note, by name."""
+        """All names that are found whole in a note, in the order of their numbers."""
         places: dict[str, list[int]] = defaultdict(list)
         for at, key in enumerate(note.keys):
             places[key].append(at)
@@ -175,9 +175,9 @@ class NameIndex:
                     yield WholeMatch(number, first, last)
 
     def parts(self, notes: Sequence[NoteWords], least: float, *, misspelt: bool) -> PartMatches:
-        """Names of which one clause has at least this share, the clause with the largest share of each.
+        """Names of which one clause has at least the share `least`; of each name, the clause with the largest share.
 
-        They are in the order of note and name. misspelt: misspelt words count too.
+        In the order of note and name. misspelt: whether misspelt words count too.
         """
         clauses: list[tuple[int, int]] = []
         rows: list[int] = []
@@ -213,7 +213,7 @@ class NameIndex:
         ]
 
     def _known(self, key: str, misspelt: bool) -> list[tuple[int, float]]:
-        """Numbers of the words of names that a word may be, and how surely it is each of them."""
+        """Numbers of the words of names that a word may be, each with its similarity (0 to 1)."""
         exact = [(self._number[key], 1.0)] if key in self._number else []
         if not misspelt or len(key) <= _SAME_START:
             return exact
@@ -238,7 +238,7 @@ class NameIndex:
 
 
 def name_of(keys: Iterable[str], *, without: frozenset[str]) -> Name:
-    """The name that these word keys make; without: words that say nothing."""
+    """The name that these word keys make. without: keys to leave out."""
     return tuple(sorted(set(keys) - without))
 
 

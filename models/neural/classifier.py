@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rubricator.models.neural.training import Split
     from rubricator.nlp.examples import Examples
 
-_LEAST = 1e-7  # of a probability: 0 says that a label is not known
+_LEAST = 1e-7  # smallest probability of a known label: exactly 0 means that a label is not known
 
 
 class NeuralClassifier:
@@ -46,7 +46,7 @@ class NeuralClassifier:
 
     def __init__(self, labels: Sequence[str], settings: Any) -> None:
         self.labels = list(labels)
-        self.descriptions: list[str] = []  # of the labels, while it is fitted
+        self.descriptions: list[str] = []  # of the labels; only fit needs them
         self.settings = settings
         self.tokenizer: Tokenizer
         self.networks: list[Network] = []
@@ -57,7 +57,7 @@ class NeuralClassifier:
     # ---- hooks
 
     def prepare(self, texts: Sequence[str], groups: Int) -> None:
-        """Set self.tokenizer, where need be from the texts and context sentences of training and their groups."""
+        """Set self.tokenizer. texts: training texts and their context sentences. groups: the group of each."""
         raise NotImplementedError
 
     def network(self) -> Network:
@@ -65,11 +65,11 @@ class NeuralClassifier:
         raise NotImplementedError
 
     def network_of_saved_weights(self) -> Network:
-        """A network that weights will be loaded into."""
+        """A network into which saved weights will be loaded."""
         return self.network()
 
     def loss(self, positives: Tensor, /) -> Loss:
-        """What is minimised; positives: of each label in training (labels,)."""
+        """The loss to be minimised. positives: number of training positives of each label (labels,)."""
         return loss_named(self.settings.loss, positives)
 
     def configuration(self) -> dict[str, Any]:
@@ -77,14 +77,14 @@ class NeuralClassifier:
         return {}
 
     def configure(self, configuration: dict[str, Any]) -> None:
-        """Take back what configuration() gave."""
+        """Restore what configuration() gave."""
 
     # ---- training and prediction
 
     def fit(self, examples: "Examples") -> Self:
-        """Train each network on all folds of the groups but one, which decides when to stop and is predicted then.
+        """Train each network with one fold held out, and predict that fold.
 
-        Raises FoldError where there are under two groups.
+        The held-out fold also decides when training stops. Raises FoldError where there are fewer than two groups.
         """
         from rubricator.models.neural.training import Split
 
@@ -122,14 +122,14 @@ class NeuralClassifier:
     def evidence(
         self, texts: Sequence[str], labels: Sequence[Sequence[int]]
     ) -> list[list[list[EvidenceSpan]]]:
-        """For each text and asked label: runs of words that carried it, strongest first."""
+        """For each text and requested label: spans of neighbouring words that support it, strongest first."""
         return [
             word_evidence(self.networks, self.tokenizer.encode(encodable(text)), asked, self.settings)
             for text, asked in zip(texts, labels, strict=True)
         ]
 
     def corpus_of(self, texts: Sequence[str], contexts: Sequence[Context] | None) -> Corpus:
-        """The texts as tokens. Raises ContextError where contexts are read and there are none."""
+        """The texts as tokens. Raises ContextError where the settings ask for contexts and there are none."""
         settings = self.settings
         return Corpus.read(
             self.tokenizer, texts, contexts, context=settings.context, max_tokens=settings.max_tokens
@@ -167,7 +167,7 @@ class NeuralClassifier:
         return network.eval()
 
     def _fingerprint(self, data: TrainingData) -> str:
-        """Of all that training depends on."""
+        """Hash of all that training depends on: only the same training resumes from a checkpoint."""
         parts = [
             type(self).__name__,
             self.labels,
@@ -183,7 +183,7 @@ class NeuralClassifier:
     # ---- files
 
     def save(self, folder: Path) -> None:
-        """weights.safetensors, tokenizer.json, and the settings in classifier.json."""
+        """Write weights.safetensors, tokenizer.json, and classifier.json with the settings."""
         tensors = {"known": self.known}
         for member, network in enumerate(self.networks):
             tensors |= {f"{member}.{name}": tensor for name, tensor in network.state_dict().items()}
@@ -202,7 +202,7 @@ class NeuralClassifier:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """What save wrote."""
+        """Read what save wrote."""
         config = read_json(folder / "classifier.json")
         loaded = cls(config["labels"], cls.settings_class.model_validate(config["settings"]))
         loaded.tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
@@ -224,7 +224,7 @@ class NeuralClassifier:
 
 
 def _all_strings(examples: "Examples") -> tuple[list[str], Int]:
-    """The texts, then the sentences around each; and the group that each string is of."""
+    """The texts, then the sentences around each text; and the group of each of these strings."""
     around: Iterable[list[str]] = (
         [[*context.before, *context.after] for context in examples.contexts] if examples.contexts else []
     )
@@ -236,14 +236,14 @@ def _all_strings(examples: "Examples") -> tuple[list[str], Int]:
 
 
 def _known_labels(network: Network, positives: NDArray[np.float32]) -> Tensor:
-    """Which labels (labels,) the network can give a probability over 0."""
+    """Which labels (labels,) the network can give a probability above 0."""
     known = torch.tensor(positives) > 0
     described = network.described()
     return known if described is None else known | described.cpu()
 
 
 def _probabilities(network: Network, corpus: Corpus) -> NDArray[np.float32]:
-    """Of one network (texts, labels), (0, 1) where there is no text."""
+    """Probabilities by one network (texts, labels); of shape (0, 1) where there is no text."""
     found: NDArray[np.float32] | None = None
     with torch.inference_mode():
         for rows in corpus.batches():

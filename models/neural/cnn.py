@@ -1,4 +1,4 @@
-"""Convolutions over words: for sentences among their neighbours, and for notes under code-wise attention."""
+"""Convolutional networks over words: for sentences with their neighbours, and for notes with code-wise attention."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 class CnnClassifier(NeuralClassifier):
-    """Kim's convolutions (2014) over word vectors that are learnt from the training texts."""
+    """Convolutions (Kim 2014) over word vectors that are learnt from the training texts."""
 
     settings_class: ClassVar[type[CnnSettings]] = CnnSettings
 
     @staticmethod
     def default_settings(unit: "UnitName", /) -> CnnSettings:
-        """Notes are attended to by each code; sentences are read with their neighbours."""
+        """For notes, code-wise attention; for sentences, a network that also reads their neighbours."""
         if unit == "note":
             return CnnSettings(codewise=True, kernels=(1, 2, 3), batch_size=8, dropout=0.4)
         return CnnSettings(
@@ -69,43 +69,48 @@ class WordCnn(Network):
         return vectors
 
     def convolve(self, embedded: Tensor) -> Iterator[Tensor]:
-        """(rows, tokens, width) → (rows, tokens, filters) of each kernel, not rectified; zeros beyond both ends."""
+        """For each kernel, (rows, tokens, width) → (rows, tokens, filters), before the ReLU; zero padding."""
         embedded = embedded.transpose(1, 2)
         for kernel, size in zip(self.kernels, self.settings.kernels, strict=True):
             yield kernel(nn.functional.pad(embedded, ((size - 1) // 2, size // 2))).transpose(1, 2)
 
 
 class SentenceCnn(WordCnn):
-    """A sentence and each neighbour are pooled to one small vector each; those are read together, each by its place."""
+    """Pools the sentence and each neighbour to one vector each, and joins the vectors in the order of positions."""
 
     def __init__(self, settings: CnnSettings, words: int, labels: int) -> None:
         super().__init__(settings, words)
         self.sentence = nn.Linear(settings.filters * len(settings.kernels), settings.sentence)
-        self.nothing = nn.Parameter(torch.zeros(settings.sentence))  # stands where there is no neighbour
+        self.nothing = nn.Parameter(torch.zeros(settings.sentence))  # vector in place of a missing neighbour
         self.combine = nn.Linear(settings.sentence * (1 + 2 * settings.context), settings.hidden)
         self.score = nn.Linear(settings.hidden, labels)
 
     def encode(self, embedded: Tensor, mask: Tensor, /) -> Tensor:
         """The largest value of each filter in each string (strings, dim).
 
-        Strings stand in one row with zeros between them, as sentences differ much in length: no work on padding.
+        All strings are convolved as one long row, with zeros between them. Sentences differ much in length, so a
+        padded batch would waste work.
         """
         gap = max(self.settings.kernels) - 1
         lengths = mask.sum(dim=1)
         starts = torch.cumsum(lengths + gap, dim=0) - lengths
-        at = (starts[:, None] + torch.arange(mask.shape[1], device=mask.device))[mask]  # place of each token
+        at = (starts[:, None] + torch.arange(mask.shape[1], device=mask.device))[
+            mask
+        ]  # position of each token
         row = embedded.new_zeros(int(starts[-1] + lengths[-1]) + gap, embedded.shape[2])
         row = row.index_copy(0, at, embedded[mask])
         largest = [
             torch.segment_reduce(features[0].index_select(0, at), "max", lengths=lengths, axis=0)
             for features in self.convolve(row[None])
         ]
-        return torch.cat(largest, dim=1).relu()  # after the maximum, of far fewer numbers
+        return torch.cat(largest, dim=1).relu()  # the same as before the maximum, on far fewer numbers
 
     def classify(self, hidden: Tensor, _mask: Tensor, rows: Tensor, /) -> Tensor:
         sentences = self.sentence(self.dropout(hidden)).relu()  # (strings, sentence)
         sentences = self.dropout(torch.cat([sentences, self.nothing[None]]))
-        together = sentences[rows].flatten(1)  # (texts, places × sentence); -1 takes the last, nothing
+        together = sentences[rows].flatten(
+            1
+        )  # (texts, places × sentence); row -1 takes the last, self.nothing
         logits: Tensor = self.score(self.dropout(self.combine(together).relu()))
         return logits
 
@@ -116,7 +121,7 @@ class CodewiseCnn(WordCnn):
     def __init__(self, settings: CnnSettings, words: int, labels: int) -> None:
         super().__init__(settings, words)
         dim = settings.filters * len(settings.kernels)
-        self.norm = nn.LayerNorm(dim)  # without it attention starts flat, and stays so over long notes
+        self.norm = nn.LayerNorm(dim)  # without it attention starts uniform, and stays so over long notes
         self.attend = CodewiseAttention(dim, labels)
 
     def encode(self, embedded: Tensor, mask: Tensor, /) -> Tensor:
@@ -129,7 +134,7 @@ class CodewiseCnn(WordCnn):
         return logits[rows[:, 0]]
 
     def attention(self, hidden: Tensor, mask: Tensor, labels: Tensor, /) -> Tensor:
-        """Spread over the words that the widest kernel saw at each place."""
+        """Attention (strings, tokens), spread over the words that the widest kernel reads at each position."""
         attention = self.attend.attention(hidden, mask, labels)
         size = max(self.settings.kernels) // 2
         return nn.functional.avg_pool1d(attention[:, None], 2 * size + 1, stride=1, padding=size)[:, 0]

@@ -4,7 +4,7 @@
     v_l = A_l H                    one vector for each code
     logit_l = v_l · s_l + b_l      one linear scorer for each code
 
-The work goes over blocks of codes, so memory does not grow with their number.
+Codes are processed in blocks, so that memory does not grow with their number.
 """
 
 import torch
@@ -19,7 +19,7 @@ class CodewiseAttention(nn.Module):
     """Token vectors in, one logit per code out; padding has no weight."""
 
     def __init__(self, dim: int, codes: int, *, projection: int = 256, described: bool = False) -> None:
-        """described: `describe` will be called, or weights loaded of a module that was described."""
+        """described: whether `describe` will be called, or weights of a described module will be loaded."""
         super().__init__()
         self.w1 = nn.Linear(dim, projection, bias=False)
         self.w2 = nn.Parameter(nn.init.xavier_uniform_(torch.empty(codes, projection)))
@@ -31,15 +31,17 @@ class CodewiseAttention(nn.Module):
 
     @torch.no_grad()
     def describe(self, encodings: Tensor) -> None:
-        """Start from what the codes mean, so that a code with few positives is found too.
+        """Initialise the codes from their descriptions, so that codes with few positives are found too.
 
-        encodings: (codes, dim) in the space of the token vectors, zeros for a code without description. Its query
-        looks for tokens like the description, and the cosine of what it finds with the description, times one learned
-        factor for all codes, is added to the logit. Its scorer starts at zero:
-        a random one would outweigh the description.
+        The query of a code starts at its description, so that it attends to similar tokens. The cosine of the code's
+        vector v_l and the description, times one learned factor for all codes, is added to the logit. The scorer of a
+        described code starts at zero: a random scorer would outweigh the description.
+
+        encodings: (codes, dim) in the space of the token vectors, zeros for a code without description. Raises
+        ValueError where the module was made without described=True.
         """
         if self.descriptions is None:
-            raise ValueError("made without described=True")
+            raise ValueError("CodewiseAttention cannot take descriptions: make it with described=True")
         self.descriptions.copy_(normalize(encodings, dim=1))
         queries = normalize(self.w1(encodings).tanh(), dim=1) * self.w2.norm(dim=1, keepdim=True)
         described = encodings.any(dim=1, keepdim=True)
@@ -53,7 +55,7 @@ class CodewiseAttention(nn.Module):
         blocks = [slice(first, first + block) for first in range(0, len(self.bias), block)]
         if (
             len(blocks) > 1 and torch.is_grad_enabled()
-        ):  # keep no attention for the way back: work it out again
+        ):  # saves memory: the backward pass computes the attention again
             logits = [
                 checkpoint(self._block, hidden, keys, mask, block, use_reentrant=False) for block in blocks
             ]
@@ -62,7 +64,7 @@ class CodewiseAttention(nn.Module):
         return torch.cat(logits, dim=1)  # (batch, codes)
 
     def attention(self, hidden: Tensor, mask: Tensor, codes: Tensor) -> Tensor:
-        """A of one code for each text: codes (batch,) gives (batch, tokens), each row summing to 1."""
+        """Attention of one code for each text: codes (batch,) → (batch, tokens), each row sums to 1."""
         return _softmax(torch.einsum("btp,bp->bt", self.w1(hidden).tanh(), self.w2[codes]), mask)
 
     def _block(self, hidden: Tensor, keys: Tensor, mask: Tensor, block: slice) -> Tensor:

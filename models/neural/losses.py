@@ -1,6 +1,6 @@
 """Multi-label losses by name: pure functions of logits and 0/1 targets (batch, labels), each a scalar.
 
-Others were measured and lost to these: rubricator/models/ablations/losses.py.
+Losses that did worse than these are in models/ablations/losses.py.
 """
 
 from collections.abc import Callable
@@ -22,20 +22,20 @@ def loss_named(name: LossName, positives: Tensor) -> Loss:
 
 
 def binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean over all entries of -log of the probability of what is true."""
+    """Mean over all entries of -log of the probability of the true class."""
     return binary_cross_entropy_with_logits(logits, targets)
 
 
 def ldam(logits: Tensor, targets: Tensor, *, margins: Tensor) -> Tensor:
     """Label-distribution-aware margin (Cao et al. 2019) as in TransICD (Biswas et al. 2021, 3.4).
 
-    The margin of a label is taken off the logits of its positives only; then cross-entropy.
+    The margin of a label is subtracted from the logits of its positives only; then binary cross-entropy.
     """
     return binary_cross_entropy_with_logits(logits - margins.to(logits) * targets, targets)
 
 
 def ldam_margins(positives: Tensor, constant: float = LDAM_CONSTANT) -> Tensor:
-    """constant / n^(1/4) for each label with n training positives, at least 1."""
+    """constant / n^(1/4) for each label with n training positives; n is taken to be at least 1."""
     return constant / positives.clamp(min=1).float() ** 0.25
 
 

@@ -13,7 +13,7 @@ SMALL, MINILM = "small", "minilm"  # encoders that are named, not found by a pat
 
 
 class EncoderError(RubricatorError):
-    """An encoder that is not there, or is not what its settings ask for."""
+    """An encoder that cannot be found or read, or that does not fit the settings."""
 
 
 class NeuralSettings(BaseModel):
@@ -21,68 +21,87 @@ class NeuralSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # Settings of earlier versions, each with the one value that models still behave by. With this value they may be
-    # given, as they stand in saved models; with another they are unknown settings.
+    # Settings that earlier versions had. Models now always behave as with the value that is given here. So this value
+    # is accepted, as in models saved by those versions; any other value is refused as an unknown setting.
     dropped: ClassVar[Mapping[str, Any]] = {}
 
     loss: LossName = Field(
         default="bce",
-        description="What training minimises: binary cross-entropy (bce), or the same with margins that are wider for "
-        "rarer labels (ldam).",
+        description="Loss that training minimises: binary cross-entropy (bce), or the same with margins that are wider "
+        "for rarer labels (ldam).",
     )
-    learning_rate: float = Field(default=1e-3, gt=0, description="Highest learning rate of AdamW.")
+    learning_rate: float = Field(
+        default=1e-3, gt=0, description="Highest learning rate of AdamW, at the end of the warm-up."
+    )
     weight_decay: float = Field(
-        default=0.01, ge=0, description="Weight decay of AdamW; biases and norms do not decay."
+        default=0.01, ge=0, description="Weight decay of AdamW; biases and layer norms have none."
     )
     warmup: float = Field(
         default=0.05,
         ge=0,
         lt=1,
-        description="Share of the batches over which the learning rate rises; then it falls to 0 in a straight line.",
+        description="Share of the training batches in which the learning rate rises from 0 to learning_rate; after "
+        "that it falls linearly to 0.",
     )
-    batch_size: int = Field(default=32, gt=0, description="Texts in a batch.")
+    batch_size: int = Field(default=32, gt=0, description="Number of texts in a training batch.")
     run: int = Field(
         default=1,
         gt=0,
-        description="Texts that follow each other in a note and stay together in a batch, as they share context.",
+        description="Number of consecutive texts of a patient that stay together when texts are shuffled, because they "
+        "share context; at 1 each batch has texts of similar length.",
     )
     epochs: int = Field(
-        default=30, gt=0, description="Most passes over the training texts, unless least_steps needs more."
+        default=30,
+        gt=0,
+        description="Largest number of passes over the training texts; with few texts, least_steps can raise it.",
     )
     least_steps: int = Field(
         default=0,
         ge=0,
-        description="Batches to train on at least: few texts are passed over more often to reach this number.",
+        description="Number of training batches that the passes must reach: with few texts, epochs is raised for it; "
+        "patience can still stop training earlier.",
     )
     patience: int = Field(
         default=5,
         gt=0,
-        description="Training stops after so many epochs without a better average precision on the held-out fold.",
+        description="Number of epochs without a better average precision on the held-out fold after which training "
+        "stops.",
     )
     max_gradient_norm: float = Field(
-        default=1.0, gt=0, description="Largest norm of a gradient; a larger one is scaled down to it."
+        default=1.0, gt=0, description="Largest norm of the gradient; a larger gradient is scaled down to it."
     )
     members: int = Field(
-        default=1, gt=0, description="Networks that are averaged; each is trained with another fold held out."
+        default=1,
+        gt=0,
+        description="Number of networks whose probabilities are averaged, at most one per fold; each is trained with "
+        "another fold held out.",
     )
     folds: int = Field(
-        default=5, ge=2, description="Folds that the patients are split into; each network has one held out."
+        default=5,
+        ge=2,
+        description="Number of folds, by patient; the fold held out of a network decides when its training stops, and "
+        "gets the out-of-fold predictions.",
     )
     context: int = Field(
         default=0,
         ge=0,
         le=SENTENCES_AROUND,
-        description="Sentences before the text, and as many after it, that are read with it.",
+        description="Number of sentences before the text, and of sentences after it, that are read with it.",
     )
     max_tokens: int = Field(
-        default=2500, gt=0, description="Tokens of a text that are read; the rest is not."
+        default=2500,
+        gt=0,
+        description="Largest number of tokens of a text that are read; the rest is ignored.",
     )
     evidence_weight: float = Field(
         default=0.1,
         ge=0,
-        description="Weight, in the loss, of attention on the evidence spans that are marked in training notes.",
+        description="Weight of the term of the loss that draws attention to the evidence spans marked in training "
+        "notes; 0 ignores them.",
     )
-    seed: int = Field(default=0, description="Seed of the folds, the first weights and the order of batches.")
+    seed: int = Field(
+        default=0, description="Random seed of the folds, the initial weights and the order of batches."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -97,84 +116,106 @@ class NeuralSettings(BaseModel):
 
 
 class CnnSettings(NeuralSettings):
-    """Convolutions, and how they are trained."""
+    """Settings of the convolutional network, and how it is trained."""
 
     codewise: bool = Field(
         default=False,
-        description="Let each label attend to the words of the text; otherwise the text is pooled to one vector.",
+        description="Whether each label attends to the words of the text; otherwise the text is max-pooled to one "
+        "vector for all labels.",
     )
-    width: int = Field(default=100, gt=0, description="Numbers in a word vector.")
-    filters: int = Field(default=100, gt=0, description="Filters of each kernel.")
+    width: int = Field(default=100, gt=0, description="Size of a word vector.")
+    filters: int = Field(default=100, gt=0, description="Number of filters of each kernel.")
     kernels: tuple[int, ...] = Field(default=(3, 4, 5), description="Widths of the kernels, in words.")
-    sentence: int = Field(default=64, gt=0, description="Numbers in the vector of a sentence.")
+    sentence: int = Field(
+        default=64, gt=0, description="Size of the vector of a sentence; not used with codewise."
+    )
     hidden: int = Field(
-        default=128, gt=0, description="Numbers in the vector of a sentence with its context."
+        default=128,
+        gt=0,
+        description="Size of the vector of a sentence together with its context; not used with codewise.",
     )
     dropout: float = Field(
-        default=0.5, ge=0, lt=1, description="Share of values that are dropped in training."
+        default=0.5, ge=0, lt=1, description="Dropout rate: share of values that are set to 0 in training."
     )
     word_dropout: float = Field(
-        default=0.1, ge=0, lt=1, description="Share of words that are read as unknown in training."
+        default=0.1, ge=0, lt=1, description="Share of words that are read as the unknown word in training."
     )
 
     @model_validator(mode="after")
     def _alone_under_attention(self) -> Self:
         if self.codewise and self.context:
-            raise ValueError("codewise attention reads no sentences around a text: set context=0 too")
+            raise ValueError("codewise=true reads no sentences around a text: set context=0 too")
         return self
 
 
 class TransformerSettings(NeuralSettings):
-    """The encoder, and how it is trained."""
+    """Settings of the transformer and its encoder, and how they are trained."""
 
     dropped: ClassVar[Mapping[str, Any]] = {"positions": "token"}
 
     encoder: str = Field(
         default=SMALL,
-        description="Encoder: small (trained from scratch), minilm, a folder, or OWNER/NAME on the Hugging Face hub.",
+        description="Encoder: small (trained from scratch), minilm (all-MiniLM-L6-v2), a folder, or OWNER/NAME on the "
+        "Hugging Face hub.",
     )
     dropout: float = Field(
-        default=0.1, ge=0, lt=1, description="Share of values that are dropped in training."
+        default=0.1, ge=0, lt=1, description="Dropout rate: share of values that are set to 0 in training."
     )
     descriptions: bool = Field(
         default=False,
-        description="Start the attention of each label from its description, and add how well the text matches it.",
+        description="Whether the attention of each label starts from its description; the similarity of text and "
+        "description is then added to the logit.",
     )
-    dim: int = Field(default=128, gt=0, description="Small encoder: numbers in a token vector.")
-    layers: int = Field(default=2, ge=0, description="Small encoder: transformer layers.")
-    heads: int = Field(default=8, gt=0, description="Attention heads of a layer; dim is a multiple of it.")
+    dim: int = Field(default=128, gt=0, description="Small encoder: size of a token vector.")
+    layers: int = Field(default=2, ge=0, description="Small encoder: number of transformer layers.")
+    heads: int = Field(
+        default=8,
+        gt=0,
+        description="Small encoder, and the layer that reads the context: number of attention heads; the size of a "
+        "token vector must be a multiple of it.",
+    )
     feed_forward: int = Field(
-        default=512, gt=0, description="Numbers in the middle of the feed-forward part of a layer."
+        default=512,
+        gt=0,
+        description="Small encoder, and the layer that reads the context: size of the hidden layer in the feed-forward "
+        "part.",
     )
     word_dropout: float = Field(
         default=0.1,
         ge=0,
         lt=1,
-        description="Small encoder: share of words that are read as unknown in training.",
+        description="Small encoder: share of words that are read as the unknown word in training.",
     )
     single_digits: bool = Field(
         default=False,
-        description="Small encoder: read a digit that stands alone as a word, so that type 1 and type 2 differ.",
+        description="Small encoder: whether a digit that stands alone keeps its value, so that type 1 and type 2 "
+        "differ; otherwise every digit is read as 0.",
     )
     chunk: int = Field(
-        default=256, gt=8, description="Pretrained encoder: most tokens that it reads at once."
+        default=256,
+        gt=8,
+        description="Pretrained encoder: largest number of tokens of a chunk, special tokens included; longer texts "
+        "are read in several chunks.",
     )
     overlap: int = Field(
-        default=32, ge=0, description="Pretrained encoder: tokens that neighbouring chunks share."
+        default=32,
+        ge=0,
+        description="Pretrained encoder: number of tokens that neighbouring chunks share, at most half a chunk.",
     )
     tuned_layers: int | None = Field(
         default=None,
         ge=0,
-        description="Pretrained encoder: number of last layers that are trained; null trains all of it.",
+        description="Pretrained encoder: number of its last layers that are trained; 0 trains none, and null trains "
+        "the whole encoder, embeddings included.",
     )
     encoder_rate: float = Field(
         default=0.03,
         gt=0,
-        description="Pretrained encoder: the part of the learning rate that it is trained with.",
+        description="Pretrained encoder: factor of learning_rate for its last layer.",
     )
     layer_decay: float = Field(
         default=0.9,
         gt=0,
         le=1,
-        description="Pretrained encoder: learning rate of a layer as a part of that of the layer above it.",
+        description="Pretrained encoder: factor of the learning rate from each layer to the layer below it.",
     )

@@ -1,6 +1,6 @@
-"""What training relies on in the transformers Trainer beyond its public interface, in one place.
+"""All that training needs of the transformers Trainer beyond its public interface.
 
-tests/models/test_trainer_adapter.py tries each point and names the versions that it was seen with.
+tests/models/test_trainer_adapter.py tests each point and names the versions that it was tested with.
 """
 
 import json
@@ -23,10 +23,10 @@ _WEIGHTS = "model.safetensors"  # of a checkpoint
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was written to its end.
+    """A complete checkpoint.
 
-    step: number of the batch it was written after. best: the weights of the best checkpoint so far. waited: epochs
-    without a better one.
+    step: number of the batch after which it was written. best: weights file of the best checkpoint so far. waited:
+    number of epochs since the best one.
     """
 
     folder: Path
@@ -36,7 +36,7 @@ class Checkpoint:
 
     @classmethod
     def newest(cls, folder: Path) -> Self | None:
-        """Of this folder; checkpoints that were not written to their end are removed."""
+        """The newest complete checkpoint in this folder, None where there is none. Incomplete ones are removed."""
         whole = []
         for path in folder.glob("checkpoint-*"):
             try:
@@ -59,7 +59,7 @@ class Checkpoint:
 
 
 class StepsFile(TrainerCallback):
-    """Writes, at most once a second, how many batches are done and how many there are at most."""
+    """Writes, at most once a second, how many batches are done and how many there will be at most."""
 
     written = 0.0
 
@@ -71,14 +71,14 @@ class StepsFile(TrainerCallback):
 
 
 def use_one_gpu(arguments: TrainingArguments) -> None:
-    """Keep the Trainer from DataParallel, which would cut a batch's strings apart; `accelerate launch` does not."""
+    """Keep the Trainer from DataParallel, which would split the strings of a batch; `accelerate launch` does not."""
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Give transformers its verbosity back afterwards: a Trainer sets that of the whole process."""
+    """Restore the verbosity of transformers afterwards: a Trainer sets it for the whole process."""
     verbosity = logging.get_verbosity()
     try:
         yield

@@ -26,7 +26,7 @@ from rubricator.models.neural.training_data import ShuffledRows, TrainingData
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Row numbers of what a network learns from, and of the fold that decides when it stops."""
+    """Numbers of the rows that a network learns from, and of those in the fold that decides when training stops."""
 
     train: Int
     held_out: Int
@@ -41,9 +41,9 @@ def train_network(
     seed: int,
     checkpoints: Path | None,
 ) -> None:
-    """Train until average precision on the held-out fold is no longer getting better; ends with the best weights.
+    """Train until average precision on the held-out fold no longer improves; ends with the best weights.
 
-    checkpoints: the folder to go on from and to leave the finished weights in; None keeps nothing.
+    checkpoints: the folder to resume from and to write the finished weights into; None keeps nothing.
     """
     finished = checkpoints / "finished.safetensors" if checkpoints else None
     if finished and finished.exists():
@@ -56,7 +56,7 @@ def train_network(
         )
         trainer = _trainer(objective, data, split, settings, arguments)
         newest = Checkpoint.newest(folder)
-        if newest and newest.waited >= settings.patience:  # the Trainer itself would train on
+        if newest and newest.waited >= settings.patience:  # stopped already; a resumed Trainer would train on
             objective.load_state_dict(load_file(newest.best))
         else:
             trainer.train(resume_from_checkpoint=str(newest.folder) if newest else None)
@@ -66,7 +66,7 @@ def train_network(
 
 @contextmanager
 def reproducible(seed: int) -> Iterator[None]:
-    """Seeded, deterministic algorithms; the random states of the caller come back afterwards."""
+    """Use a seed and deterministic algorithms; restore the caller's random states afterwards."""
     import random
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -109,7 +109,7 @@ def _trainer(
 def _arguments(
     settings: NeuralSettings, texts: int, *, folder: Path, seed: int, resumable: bool
 ) -> TrainingArguments:
-    """texts: number of those that are learnt from. resumable: checkpoints hold more than weights."""
+    """texts: number of training texts. resumable: whether checkpoints hold the state of training besides weights."""
     epochs_of_least_steps = -(-settings.least_steps * settings.batch_size // texts)
     arguments = TrainingArguments(
         output_dir=str(folder),
@@ -141,7 +141,7 @@ def _arguments(
 
 
 def _optimizer(network: Network, settings: NeuralSettings) -> torch.optim.Optimizer:
-    """AdamW, each parameter at its own rate; biases and norms do not decay."""
+    """AdamW, each parameter with its own learning rate; biases and layer norms have no weight decay."""
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
@@ -158,7 +158,7 @@ def _optimizer(network: Network, settings: NeuralSettings) -> torch.optim.Optimi
 
 
 def _average_precision(prediction: Any) -> dict[str, float]:
-    """Over all entries of text and label."""
+    """Average precision over all entries (texts × labels)."""
     from sklearn.metrics import average_precision_score
 
     truth = prediction.label_ids.ravel() > 0
@@ -168,7 +168,7 @@ def _average_precision(prediction: Any) -> dict[str, float]:
 
 @contextmanager
 def _folder(path: Path | None) -> Iterator[Path]:
-    """The folder, made; without one a scratch folder for as long as the body runs. Its checkpoints go at the end."""
+    """Make the folder, and remove its checkpoints at the end; None gives a temporary folder."""
     if path is None:
         with tempfile.TemporaryDirectory() as scratch:
             yield Path(scratch)
@@ -181,7 +181,7 @@ def _folder(path: Path | None) -> Iterator[Path]:
 
 
 def _save_whole(objective: Objective, path: Path) -> None:
-    """The file is whole wherever it is there, also after a crash."""
+    """Write a partial file and rename it, so that a crash never leaves an incomplete file under this name."""
     part = path.with_suffix(".part")
     save_file({name: tensor.contiguous() for name, tensor in objective.state_dict().items()}, part)
     part.replace(path)

@@ -1,4 +1,4 @@
-"""What a network is trained on: examples as tokens, batches of them, and the order of these."""
+"""The training data of a network: examples as tokens, their batches, and the order of the batches."""
 
 import hashlib
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ _BUCKET = 32  # batches that are sorted by length together
 @hides_text()
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """Examples as tokens; collates row numbers into what Objective takes.
+    """Examples as tokens. Called with row numbers, it gives the batch that Objective takes (a data collator).
 
     targets: float32 0/1 matrix (texts, labels). groups: (texts,). marked: None where no evidence is learnt from.
     """
@@ -47,11 +47,11 @@ class TrainingData:
         return inputs
 
     def positives(self, rows: Int) -> NDArray[np.float32]:
-        """Positive examples of each label (labels,) in these rows."""
+        """Number of positive examples of each label (labels,) in these rows."""
         return np.asarray(self.targets[rows].sum(axis=0), np.float32).ravel()
 
     def sha256(self) -> str:
-        """Of all that is trained on."""
+        """Hash of all training data."""
         digest = hashlib.sha256()
         marked = [
             at for of_text in self.marked or [] for label, tokens in of_text for at in ([label], tokens)
@@ -90,13 +90,14 @@ def evidence_tokens(
 
 
 class ShuffledRows:
-    """Row numbers in another order each epoch, such that each batch holds texts of nearly the same length.
+    """Row numbers in another order each epoch.
 
-    Rows that follow each other in a group stay together in runs: their contexts are the same sentences.
+    With the setting `run` of 1, each batch holds texts of nearly the same length. With a higher one, so many rows that
+    follow each other in a group stay together: their contexts are the same sentences.
     """
 
     def __init__(self, rows: Int, groups: Int, lengths: Int, settings: NeuralSettings) -> None:
-        """groups, lengths in tokens: of these rows."""
+        """groups: (rows,). lengths: (rows,), in tokens."""
         self.rows, self.lengths, self.settings = rows, lengths, settings
         starts = [0, *(np.flatnonzero(np.diff(groups)) + 1), len(rows)]
         self.runs = [

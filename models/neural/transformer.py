@@ -1,8 +1,8 @@
 """Transformers with code-wise attention: TransICD's small encoder from scratch, or any Hugging Face encoder.
 
-A text is encoded, one more layer reads it together with the sentences around it where the settings ask for these, and
-each label attends to the tokens of the text. A pretrained encoder reads a long note in overlapping chunks, and the
-attention goes over the tokens of all chunks (as in PLM-ICD, Huang et al. 2022).
+The encoder reads the text. Where the setting `context` is over 0, one more layer reads the text together with the
+sentences around it. Then each label attends to the tokens of the text. A pretrained encoder reads a long note in
+overlapping chunks, and the attention goes over the tokens of all chunks (as in PLM-ICD, Huang et al. 2022).
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,10 @@ Encoder = SmallEncoder | PretrainedEncoder
 
 
 class TransformerClassifier(NeuralClassifier):
-    """TransICD done right, or a pretrained encoder under the same attention; see TransformerSettings.encoder."""
+    """TransICD, or a pretrained encoder with the same attention (the setting `encoder`).
+
+    A defect of TransICD's published program is corrected; models/ablations/transicd.py has it, to be measured.
+    """
 
     settings_class: ClassVar[type[TransformerSettings]] = TransformerSettings
     settings: TransformerSettings
@@ -45,13 +48,13 @@ class TransformerClassifier(NeuralClassifier):
 
     @staticmethod
     def default_settings(unit: "UnitName", /) -> TransformerSettings:
-        """Notes as TransICD reads them; sentences with their neighbours."""
+        """For notes, the loss of TransICD; for sentences, their neighbours as context."""
         if unit == "note":
             return TransformerSettings(loss="ldam", batch_size=8)
         return TransformerSettings(context=5, run=8, batch_size=64, epochs=12, patience=3)
 
     def prepare(self, texts: Sequence[str], groups: Int) -> None:
-        """Learn a vocabulary, or take that of the pretrained encoder. Raises EncoderError."""
+        """Learn a vocabulary, or take the tokenizer of the pretrained encoder. Raises EncoderError."""
         if self.settings.encoder == SMALL:
             self.tokenizer = word_tokenizer(texts, groups, single_digits=self.settings.single_digits)
         else:
@@ -98,7 +101,7 @@ class TransformerClassifier(NeuralClassifier):
 
 
 class TransformerNetwork(Network):
-    """An encoder, the sentences around where they are read, and code-wise attention over the tokens of the text."""
+    """An encoder, a layer over text and context where there is context, and code-wise attention over the text."""
 
     def __init__(self, encoder: Encoder, labels: int, settings: TransformerSettings) -> None:
         super().__init__()
@@ -107,7 +110,9 @@ class TransformerNetwork(Network):
         self.attend = CodewiseAttention(encoder.dim, labels, described=settings.descriptions)
         self.places = self.joined = None
         if settings.context:
-            self.places = nn.Embedding(2 * settings.context, encoder.dim)  # of the neighbours
+            self.places = nn.Embedding(
+                2 * settings.context, encoder.dim
+            )  # position embeddings of the neighbours
             self.joined = TransformerLayer(encoder.dim, settings)
 
     def embed(self, input_ids: Tensor, /) -> Tensor:
@@ -135,7 +140,7 @@ class TransformerNetwork(Network):
     def _in_context(self, hidden: Tensor, mask: Tensor, rows: Tensor) -> Tensor:
         """Token vectors of the texts (texts, tokens, dim), after one more layer over each text and its context.
 
-        A neighbour is read once for all texts that it stands beside, and is one vector, the mean of its tokens.
+        A neighbour is one vector: the mean of its token vectors. It is encoded once for all texts that it is beside.
         """
         if self.joined is None or self.places is None:
             return hidden[rows[:, 0]]

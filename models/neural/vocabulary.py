@@ -14,16 +14,16 @@ from tokenizers.pre_tokenizers import Split
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
 PADDING_NUMBER, UNKNOWN_NUMBER = 0, 1
 _TOKEN = r"\d+(?:[.,:/]\d+)*|\w+(?:['’]\w+)*|[^\w\s\p{Cc}]"
-_NOT_ALONE = r"(?<=\w|\w['’]|\d[.,:/])\d|\d(?=\d|[.,:/]\d)"  # digits that are not a token by themselves
+_NOT_ALONE = r"(?<=\w|\w['’]|\d[.,:/])\d|\d(?=\d|[.,:/]\d)"  # digits that are only a part of a token
 
 
 def word_tokenizer(
     texts: Sequence[str], groups: NDArray[np.int64], *, min_groups: int = 2, single_digits: bool = True
 ) -> Tokenizer:
-    """Words, numbers by their shape (all digits are 0), and single punctuation marks; case is not read.
+    """A tokenizer for words, numbers (every digit is read as 0) and single punctuation marks; case is ignored.
 
-    single_digits: one that stands alone is a word of its own. groups: (texts,), whose text it is. A word of fewer than
-    min_groups groups (patients) is left out: it may be a name.
+    groups: (texts,), the group of each text. A word in the texts of fewer than min_groups groups (patients) is left
+    out: it may be the name of a person. single_digits: whether a digit that stands alone keeps its value.
     """
     tokenizer = Tokenizer(WordLevel({PADDING: PADDING_NUMBER, UNKNOWN: UNKNOWN_NUMBER}, unk_token=UNKNOWN))
     by_shape = _NOT_ALONE if single_digits else r"\d"

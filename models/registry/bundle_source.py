@@ -1,7 +1,7 @@
-"""The source that prediction needs, found as Python finds it: by syntax trees and the import system.
+"""Collects the source code that prediction needs, by syntax trees and the import system.
 
-A registered model carries this source (models/registry/bundle.py): a newer version does not change its
-predictions.
+A registered model carries this source (models/registry/bundle.py), so that a newer version of Rubricator does not
+change its predictions.
 """
 
 import ast
@@ -26,14 +26,16 @@ class BundleSourceError(RubricatorError):
 def bundle_source(*modules: str) -> tuple[str, dict[str, str]]:
     """The source of these modules and of all that they reach, importable under a name made from its hash.
 
-    Returns the name, and the text of each file by its path below the top-level package, sorted by path. The text
-    imports from the name, not from the top-level package.
+    Returns the name, and the text of each file by its path below the top-level package, sorted by path. In the text,
+    imports from the top-level package are imports from the name.
 
-    A module reaches what it imports, also within functions, and what a whole string gives as import path
-    ("rubricator.models.linear.svm:SvmClassifier"). Left out are imports for type checkers only, which are never run,
-    and modules of other top-level packages. What a package gives on demand (`__getattr__`) is not followed where it is
-    named relative to the package, and cannot be imported from it by what a bundle carries.
-    A module brings the packages that it is in, and the TOML file of its name.
+    A module reaches the modules that it imports, also within functions. It also reaches the modules that a whole string
+    gives as import path ("rubricator.models.linear.svm:SvmClassifier"). Left out are imports for type checkers only,
+    which are never run, and modules of other top-level packages. With a module come the packages that it is in, and the
+    TOML file of its name.
+
+    A package can provide names lazily, by `__getattr__` and relative paths. These paths are not followed. A module that
+    imports such a name from the package is refused.
 
     No module is run. Raises BundleSourceError where a module cannot be found, or would not work in a bundle.
     """
@@ -55,7 +57,7 @@ def bundle_source(*modules: str) -> tuple[str, dict[str, str]]:
 
 
 class _WhatRuns(ast.NodeVisitor):
-    """Passes over what only type checkers read."""
+    """Skips code that only type checkers read."""
 
     def visit_If(self, node: ast.If) -> None:
         checked = ast.unparse(node.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
@@ -88,7 +90,7 @@ class _Module(_WhatRuns):
         return {self.path: self.text, **beside}
 
     def renamed(self, bundle: str) -> str:
-        """The text with this name in place of the top-level package's."""
+        """The text with this name in place of the name of the top-level package."""
         text = self.bytes
         for start in sorted(self.renames, reverse=True):
             text = text[:start] + bundle.encode() + text[start + len(self.top) :]
@@ -128,7 +130,7 @@ class _Module(_WhatRuns):
             return  # a name of another kind
         if path["more"]:
             self._refuse(node, f"the import path {node.value!r}… is put together; write it whole")
-        if not name and _find(module) is None:  # what a module holds, also with a dot
+        if not name and _find(module) is None:  # a name in a module, given with a dot
             module, _, name = module.rpartition(".")
         self._reach(node, module, name)
         self._rename(node, rb"[rRuU]?(\"\"\"|'''|\"|')")
@@ -147,7 +149,7 @@ class _Module(_WhatRuns):
             )
 
     def _reach(self, node: ast.AST, module: str, name: str | None = None) -> None:
-        """Add a module, and what is taken from it where this is a module too."""
+        """Add a module; add also the name that is imported from it, where this is a module too."""
         spec = _find(module)
         if spec is None:
             self._refuse(node, f"the module {module} cannot be found")
@@ -162,7 +164,7 @@ class _Module(_WhatRuns):
             )
 
     def _rename(self, node: ast.expr | ast.alias | ast.stmt, before: bytes) -> None:
-        """Note where the top-level package is named: behind `before`, a pattern that the node begins with."""
+        """Record where the top-level package is named: after `before`, a pattern that the node begins with."""
         start = self.lines[node.lineno - 1] + node.col_offset
         found = re.compile(before + self.top.encode() + rb"\b").match(self.bytes, start)
         if found is None:
@@ -180,7 +182,7 @@ def _top(name: str) -> str:
 
 
 def _find(name: str) -> ModuleSpec | None:
-    """As importlib.util.find_spec, which would run the packages that the module is in, and what they import."""
+    """As importlib.util.find_spec, but without running the packages that the module is in."""
     package = name.rpartition(".")[0]
     if not package:
         return importlib.util.find_spec(name)
@@ -195,7 +197,7 @@ def _find(name: str) -> ModuleSpec | None:
 
 
 class _Names(_WhatRuns):
-    """The names that a module itself gives when it is imported."""
+    """The names that a module itself defines or imports."""
 
     def __init__(self, package: ModuleSpec) -> None:
         self.names: set[str] = set()

@@ -1,13 +1,13 @@
-"""What MLflow runs to serve a registered model, whatever its classifier: each holds a copy of this file.
+"""What MLflow runs to serve a registered model, whatever its classifier. Each model holds a copy of this file.
 
-A bundle holds the saved model and a snapshot of the source that it was trained with, so that a newer
-Rubricator does not change an older model's predictions, and need not be installed. The snapshot is imported
-under a name made from its hash (`rubricator_<hash>`): versions with different source work side by side.
+A bundle holds the saved model and a snapshot of the source that it was trained with. So a newer Rubricator does
+not change an older model's predictions, and Rubricator need not be installed. The snapshot is imported under a
+name made from its hash (`rubricator_<hash>`), so that versions with different source work side by side.
 
-`predict` takes a table with a column `text` (a row is one unit: a sentence, or a note) and, for sentences,
-columns `before` and `after`: the sentences around it, in order, as arrays of strings (missing: nothing). It
-gives, per row, the labels at or above `min_probability` (default: each label's own threshold), best first and at
-most `top_k` (0: all), in columns `labels`, `probabilities`, `decisions` ("accept", "review", "reject") and
+`predict` takes a table with one row per unit (a sentence, or a note) and a column `text`. For sentences it also
+takes columns `before` and `after`: the sentences around it, in order, as arrays of strings; without them, none.
+It gives, per row, the labels at or above `min_probability` (default: each label's own threshold), best first and
+at most `top_k` (0: all), in columns `labels`, `probabilities`, `decisions` ("accept", "review", "reject") and
 `evidence`: per label a JSON list of `{"start", "end", "weight"}` with offsets into the text.
 """
 
@@ -29,9 +29,9 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 
 def load_bundle(folder: Path) -> Any:
-    """The TrainedModel of a bundle, made by the source of the bundle."""
+    """The TrainedModel of a bundle, loaded by the source of the bundle."""
     [source] = (folder / "source").iterdir()
-    # until version 0.1 it was in models/classifier.py
+    # until version 0.1 TrainedModel was in models/classifier.py
     of_now = (source / "models" / "trained_model.py").exists()
     module = _module(folder, "models.trained_model" if of_now else "models.classifier")
     return module.TrainedModel.load(folder / "model")
@@ -48,8 +48,8 @@ def _module(bundle: Path, name: str) -> ModuleType:
 class Snapshot(MetaPathFinder, InspectLoader):
     """Imports the modules of one folder as a package of the folder's name.
 
-    The source and its data are read once, here, and never from bytecode. So what was checked is what runs, also after
-    the folder is gone, and nothing is written beside it.
+    The source and its data are read once, here, and never from bytecode. So the code that runs is the code that was
+    checked, also after the folder is gone, and nothing is written beside the source.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -80,7 +80,7 @@ class Snapshot(MetaPathFinder, InspectLoader):
         return self.sources.get(fullname, "")
 
     def get_data(self, path: str) -> bytes:
-        """The content of a file of data beside a module."""
+        """The content of a data file beside a module."""
         return self.data[path]
 
 

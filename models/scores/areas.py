@@ -1,4 +1,4 @@
-"""AUROC and AUPRC (average precision), and to first order how they change with the weight of each group."""
+"""AUROC and AUPRC (average precision), and their first-order changes with the weight of each group."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,15 +26,15 @@ def area_figures(truth: csr_matrix, probabilities: Floats, group: Ints) -> Figur
 
 
 def upper_bits(probabilities: Floats) -> NDArray[np.uint16]:
-    """Sign, exponent and seven bits of each float32, in the order of the numbers, which must not be negative."""
+    """The upper 16 bits of each float32, which must not be negative. They are in the order of the numbers."""
     return (np.ascontiguousarray(probabilities, np.float32).view(np.uint32) >> 16).astype(np.uint16)
 
 
 class _Areas:
-    """AUROC (trapezes) and average precision (steps), and the change of both with the weight of an entry.
+    """AUROC (trapezoids) and average precision (steps), and the change of both with the weight of an entry.
 
-    count, under, up_to: for each distinct score of the positives, rising: the positives that have it, and the entries
-    (of all) whose score is lower, and lower or equal.
+    count, under, up_to: for each distinct score of the positives, ascending: the number of positives with this score,
+    of all entries with a lower score, and of all entries with a lower or equal score.
     """
 
     def __init__(self, count: Ints, under: Ints, up_to: Ints, entries: int) -> None:
@@ -50,13 +50,16 @@ class _Areas:
         self.of_positives = own + np.stack([np.zeros(len(count)), gained - self.lost[1:]])  # (2, scores)
 
     def of_negatives(self, under: Ints, up_to: Ints) -> Array:
-        """For entries (n,) with so many of the distinct scores under them, and up to their own: (2, n)."""
+        """Changes of both areas with the weight of negative entries (2, n).
+
+        under, up_to: (n,), number of distinct scores below the score of the entry, and at or below it.
+        """
         above = 1 - (self.passed[under] + self.passed[up_to]) / (2 * self.positives)
         return np.stack([(above - self.values[0]) / self.negatives, -self.lost[up_to]])
 
 
 def _micro_areas(truth: csr_matrix, probabilities: Floats) -> tuple[Array, Array]:
-    """AUROC and AUPRC over all entries, nan where there is one class only, and their changes (2, rows)."""
+    """AUROC and AUPRC over all entries, NaN where there is one class only, and their changes (2, rows)."""
     changes = np.zeros((2, truth.shape[0]))
     if not 0 < truth.nnz < probabilities.size:
         return np.full(2, np.nan), changes
@@ -84,7 +87,7 @@ def _micro_areas(truth: csr_matrix, probabilities: Floats) -> tuple[Array, Array
 
 
 def _macro_areas(truth: csr_matrix, probabilities: Floats) -> tuple[Array, Array]:
-    """Means over the labels that have both classes, nan where none has, and their changes (2, rows)."""
+    """Means over the labels that have both classes, NaN where none has, and their changes (2, rows)."""
     rows, _ = truth.shape
     columns = truth.tocsc()
     present = np.diff(columns.indptr)
@@ -106,5 +109,5 @@ def _macro_areas(truth: csr_matrix, probabilities: Floats) -> tuple[Array, Array
 
 
 def _running(places: Ints, scores: int) -> Ints:
-    """How many entries are at or before each of so many places."""
+    """How many of the entries are at or before each of the scores. places: (entries,), numbers of scores."""
     return np.cumsum(np.bincount(places, minlength=scores + 1))[:-1]

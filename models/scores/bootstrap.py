@@ -1,9 +1,9 @@
-"""Bootstrap confidence intervals over whole groups, of one model's figures and of the difference of two models.
+"""Bootstrap confidence intervals over whole groups, for one model's figures and for the difference of two models.
 
-An interval goes from 2.5 % to 97.5 % of resamples of the groups with replacement. A figure is a function of the weights
-that groups have in a resample. Macro means, AUROC and AUPRC are expanded to first order in these weights (the
-infinitesimal jackknife; for AUROC that is Obuchowski 1997): scored on each resample, labels with few positives would
-drift away from their value on the sample.
+Groups are resampled with replacement. An interval goes from the 2.5th to the 97.5th percentile of the resamples. A
+figure is a function of the weights that groups have in a resample. Macro means, AUROC and AUPRC are expanded to first
+order in these weights (the infinitesimal jackknife; for AUROC that is Obuchowski 1997). Computed on each resample
+instead, the figures of labels with few positives would be biased.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
-    """Micro-F1 of b minus that of a on the same rows; worse: the share of resamples under 0."""
+    """Micro-F1 of b minus that of a on the same rows; worse: the share of resamples with a difference below 0."""
 
     difference: float
     low: float
@@ -51,7 +51,7 @@ def paired_bootstrap(
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> PairedDifference:
-    """Is b better than a in micro-F1, on the same resamples of groups? (Berg-Kirkpatrick et al. 2012).
+    """The difference of b and a in micro-F1, on the same resamples of groups (Berg-Kirkpatrick et al. 2012).
 
     targets, decisions: 0/1 (rows, labels). groups: (rows,), what is resampled. bootstrap: number of resamples.
     """
@@ -74,7 +74,7 @@ def paired_bootstrap(
 def resample(figures: Figures, groups: int, resamples: int, seed: int) -> dict[str, Array]:
     """Figures (resamples,) by name, over resamples of the groups; empty without resamples.
 
-    It goes through blocks of resamples, so that memory does not grow with their number.
+    It works in blocks of resamples, so that memory does not grow with their number.
     """
     random = np.random.default_rng(seed)
     drawn = []
@@ -86,14 +86,14 @@ def resample(figures: Figures, groups: int, resamples: int, seed: int) -> dict[s
 
 
 def estimate(value: float, drawn: Array) -> Estimate:
-    """A figure with the interval of its resamples, of those in which it is defined."""
+    """A figure with its interval over the resamples in which it is defined."""
     drawn = drawn[np.isfinite(drawn)]
     low, high = np.percentile(drawn, _INTERVAL) if len(drawn) else (value, value)
     return Estimate(value, float(low), float(high), len(drawn))
 
 
 def first_order(weights: Array, value: float, change: Array) -> Array:
-    """A share in each resample, from its value and its change with the weight of each group (groups,)."""
+    """A figure between 0 and 1 in each resample, from its value and its change with each group's weight (groups,)."""
     return np.clip(value + (weights - 1) @ change, 0, 1)
 
 

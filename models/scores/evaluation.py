@@ -1,20 +1,20 @@
 """Figures of merit with bootstrap confidence intervals over groups.
 
 Conventions, since papers differ and seldom say:
-- micro: over all entries of (rows × labels). macro: mean over all labels asked about; a label that is neither
-  there nor predicted counts as F1 0. macro_f1_of_means is the harmonic mean of macro precision and macro
-  recall (as in CAML). at_half: decided by a probability of at least 0.5, whatever the thresholds.
+- micro: over all entries of (rows × labels). macro: mean over all given labels; a label that is neither true nor
+  predicted in any row counts as F1 0. macro_f1_of_means is the harmonic mean of macro precision and macro
+  recall (as in CAML). at_half: predicted where the probability is at least 0.5, whatever the thresholds.
 - AUROC and AUPRC (average precision) macro: mean over labels that have both classes.
 - P@k: true labels among the k best of a row, over k. MAP: over rows that have a label, with all labels
   ranked; of equal probabilities the first label ranks first.
-- ece: |mean probability - share of positives| over ten equal bins, all entries; ece_predicted: predicted entries
-  only.
+- ece: expected calibration error, the mean of |mean probability - share of positives| over ten bins of equal width,
+  weighted by their number of entries. ece_predicted: of the predicted entries only.
 - Buckets: labels by their number of positives in training. recall_at_15: share of their true entries whose label is
   among the 15 best of the row, all labels ranked.
 - Intervals: see bootstrap.py.
 
-What is true and what is decided is sparse, and probabilities are gone through in blocks: nothing here takes memory of
-the size of (rows × labels).
+Targets and decisions are sparse, and probabilities are processed in blocks. So nothing here takes more memory of the
+size (rows × labels).
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ BUCKETS = {"0": (0, 0), "1-10": (1, 10), "11-50": (11, 50), ">50": (51, np.inf)}
 
 @dataclass(frozen=True, slots=True)
 class LabelScore:
-    """One label: how often it is there and predicted, and how well."""
+    """One label: how often it is true (support) and predicted, and how well it is predicted."""
 
     label: str
     support: int
@@ -47,7 +47,7 @@ class LabelScore:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """The labels with so many positives in training: their number, their true entries here, and their figures."""
+    """The labels of a bucket: their number, their number of true entries in these rows, and their figures."""
 
     labels: int
     positives: int
@@ -56,7 +56,7 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All figures by name. One that is undefined on these rows, such as AUROC of one class, is left out."""
+    """All figures by name. A figure that is undefined on these rows, such as AUROC of one class, is left out."""
 
     metrics: dict[str, Estimate]
     per_label: list[LabelScore]

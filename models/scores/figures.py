@@ -1,4 +1,4 @@
-"""Figures that are made of sums over rows. They are summed once by group, so that a resample is a matrix product."""
+"""Figures that are made of sums over rows. The sums are made once by group, so that a resample is a matrix product."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ def summed_figures(
     group: Ints,
     buckets: dict[str, Ints],
 ) -> Figures:
-    """All of them. truth, probabilities, decided: (rows, labels). group: (rows,), numbers from 0.
+    """All these figures. truth, probabilities, decided: (rows, labels). group: (rows,), numbers from 0.
 
     buckets: label numbers by the name of the bucket; its figures are called BUCKET/FIGURE.
     """
@@ -101,7 +101,7 @@ def _calibration_figures(
 def _bucket_figures(
     bucket: str, members: Ints, truth: csr_matrix, decided: csr_matrix, ranks: Ints, group: Ints
 ) -> Figures:
-    """Those of the labels of a bucket. recall_at_15 only where there are more labels than 15."""
+    """BUCKET_FIGURES of the labels of a bucket; recall_at_15 only where there are more than 15 labels."""
     labels = truth.shape[1]
     best = csr_matrix(((ranks <= _CUTS[-1]).astype(np.float64), truth.indices, truth.indptr), truth.shape)
     f1 = _f1_figures(truth[:, members], decided[:, members], group)

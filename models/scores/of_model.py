@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 def score_model(
     model: "TrainedModel", examples: "Examples", probabilities: NDArray[np.float32], *, bootstrap: int
 ) -> Evaluation:
-    """On the labels of the model and of the examples: one that the model does not know is missed where it stands.
+    """Score a model on its labels and those of the examples. A label that the model does not know is always missed.
 
-    probabilities: of the examples, (n, labels of the model), calibrated. bootstrap: resamples of each interval.
+    probabilities: of the examples, (n, labels of the model), calibrated. bootstrap: number of resamples.
     """
     labels = sorted({*model.labels, *examples.labels})
     decisions = csr_matrix(model.positive(probabilities))

@@ -1,4 +1,4 @@
-"""What was predicted for each training example while it was held out, as a table that is kept with a model.
+"""Out-of-fold predictions for the training examples, as a table that is kept with a model.
 
 Promotion compares models on it, and ensembles are fitted on it.
 """
@@ -28,7 +28,7 @@ _LABELS, _INPUTS = "labels", "inputs_sha256"
 
 @dataclass(frozen=True)
 class OutOfFoldTable:
-    """n examples, each decided on by the fold that did not train on its group; no text.
+    """Predictions for n examples, each by the model of a fold that was not trained on its group. It holds no text.
 
     example_ids: note_id, or note_id:start:end. groups: (n,). targets, decisions: (n, labels) of 0/1. probabilities:
     (n, labels), calibrated. inputs_sha256: of ids, texts and groups (`Examples.inputs_fingerprint`).

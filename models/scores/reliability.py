@@ -1,4 +1,4 @@
-"""Reliability: in ten equal bins of the probability, the mean probability against the share of positives."""
+"""Reliability: in ten bins of equal width, the mean probability against the share of positives."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ _BINS = 10
 
 
 class ReliabilityBin(NamedTuple):
-    """How many entries have their probability in a bin, the mean of it, and the share of positives among them."""
+    """The entries with a probability in a bin: their number, mean probability and share of positives."""
 
     entries: int
     probability: float
@@ -22,7 +22,7 @@ class ReliabilityBin(NamedTuple):
 
 
 def reliability_curve(targets: csr_matrix, probabilities: Floats) -> list[ReliabilityBin]:
-    """The bins that are not empty, rising, over all entries. Both arguments: (rows, labels)."""
+    """The bins that are not empty, ascending, over all entries. Both arguments: (rows, labels)."""
     count, total, positives = bin_sums(targets.tocsr(), probabilities).sum(axis=0).reshape(3, _BINS)
     return [
         ReliabilityBin(
@@ -33,7 +33,7 @@ def reliability_curve(targets: csr_matrix, probabilities: Floats) -> list[Reliab
 
 
 def bin_sums(truth: csr_matrix, probabilities: Floats) -> Array:
-    """Per row: number, summed probability and positives of all entries in each bin, (rows, 3 · bins)."""
+    """Per row and bin: number of entries, sum of their probabilities, number of positives (rows, 3 · bins)."""
     totals = np.zeros((3, truth.shape[0], _BINS))
     for block in blocks(*probabilities.shape):
         some = probabilities[block]
@@ -46,7 +46,7 @@ def bin_sums(truth: csr_matrix, probabilities: Floats) -> Array:
 
 
 def decided_bin_sums(decided: csr_matrix, truth: csr_matrix, probabilities: Floats) -> Array:
-    """As bin_sums, of the decided entries only."""
+    """As bin_sums, of the predicted entries only."""
     row = row_numbers(decided)
     own = probabilities[row, decided.indices]
     true = np.asarray(truth[row, decided.indices]).ravel()
