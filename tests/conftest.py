@@ -28,7 +28,9 @@ SLOW = {
 }
 # Coverage makes work in pure Python take twice its time: what these files run is covered by others.
 NOT_COVERED = {"models": "calibration evaluation", "nlp": "field_cases headings languages notes rewritings"}
-LONGEST = ("test_docs.py", "test_benchmark.py", "test_schedule.py", "test_predict.py", "test_neural.py")
+# The second needs no home: making the first one takes half a minute.
+# In this order. The second needs no home: making the first one takes half a minute.
+LONGEST = "docs neural demo benchmark train shards headings extract registry predict schedule"
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -49,8 +51,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
         if is_one_of(NOT_COVERED, item.path):
             item.add_marker(pytest.mark.no_cover)
-    places = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
+    places = {f"test_{name}.py": place for place, name in enumerate(LONGEST.split())}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 def is_one_of(files: dict[str, str], path: Path) -> bool:

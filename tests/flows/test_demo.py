@@ -91,7 +91,7 @@ def demo(module_home: Path) -> Ran:
         "rubricator.flows.cli",
         "demo",
         "--notes",
-        "120",
+        "100",
         "--home",
         str(module_home),
     ]
@@ -197,7 +197,7 @@ def test_the_demo_finds_most_of_what_is_known(demo: Ran) -> None:
     folder = demo.home / "demo"
     gold = read_gold(folder / "synthetic_gold.jsonl.gz")
     predicted = (by_note(pq.read_table(folder / task / "predictions").to_pylist()) for task in TASKS)
-    found = compare_with_gold(list(gold.values())[120:], *predicted)
+    found = compare_with_gold(list(gold.values())[100:], *predicted)
     assert found.plan_unheaded.f1 > 0.6
     assert found.codes.precision > 0.6
 

@@ -266,7 +266,7 @@ def test_wrong_settings_say_what_there_is(corpus: SyntheticCorpus, home: Path, t
 
 
 @pytest.mark.parametrize(
-    ("report", "why"), [("nofolder/x.json", "there is no folder"), (".", "is a folder; give a file in it")]
+    ("report", "why"), [("nofolder/x.json", "there is no folder"), (".", "it is a folder; give a file in it")]
 )
 def test_a_report_that_cannot_be_written_is_an_error_before_any_work(
     home: Path, tmp_path: Path, report: str, why: str
