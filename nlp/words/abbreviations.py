@@ -19,30 +19,34 @@ def abbreviations(text: str) -> Iterator[tuple[int, int, str]]:
 
     Digits in a meaning are written as 0, as in the list; they are not the digits of the text.
     """
-    any_case, as_written, first_words = _table()
     found = list(_CANDIDATE.finditer(text))
     at = 0
     while at < len(found):
         step = 1
-        written = [_plain(found[at].group())]
-        meaning = as_written.get(written[0]) or any_case.get(written[0].lower())
-        if written[0].lower() in first_words:
+        plain, meaning, may_go_on = _looked_up(found[at].group())
+        if may_go_on:
+            phrase = plain
             for number in range(1, _LONGEST):
                 if (
                     at + number >= len(found)
                     or text[found[at + number - 1].end() : found[at + number].start()] != " "
                 ):
                     break
-                written.append(_plain(found[at + number].group()))
-                if longer := any_case.get(" ".join(written).lower()):
+                phrase += " " + _looked_up(found[at + number].group())[0]
+                if longer := _table()[0].get(phrase):
                     meaning, step = longer, number + 1
         if meaning:
             yield found[at].start(), found[at + step - 1].end(), meaning
         at += step
 
 
-def _plain(written: str) -> str:
-    return _DIGITS.sub("0", written.replace(".", "").replace("’", "'"))
+@lru_cache(maxsize=1 << 16)
+def _looked_up(word: str) -> tuple[str, str | None, bool]:
+    """The word as in the list in lower case, its meaning, and whether it is the first of an abbreviation of several."""
+    any_case, as_written, first_words = _table()
+    written = _DIGITS.sub("0", word.replace(".", "").replace("’", "'"))
+    plain = written.lower()
+    return plain, as_written.get(written) or any_case.get(plain), plain in first_words
 
 
 @lru_cache(maxsize=1)
