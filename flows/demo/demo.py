@@ -80,7 +80,7 @@ class Demo:
 
 def demo(
     *,
-    notes: Annotated[int, Field(ge=100, description="Synthetic notes to train on.")] = 240,
+    notes: Annotated[int, Field(ge=100, description="Synthetic notes to train on.")] = 200,
     models: Annotated[
         Name | None,
         Field(
