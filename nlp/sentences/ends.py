@@ -120,16 +120,13 @@ def _belongs_together(unit: str, start: int, cut: int) -> bool:
     if len(word) > _LONGEST_ABBREVIATION:
         return False
     following = unit[cut]
-    all_capitals = _is_upper(unit)
+    capitals = _is_upper(unit)
     if word in _SHORTENED and not _is_lower(unit):
         opens = _opens_phrase(unit, word_start)
         if word in _PATIENT and _is_accompaniment(unit, word_start):
             opens = False
         completed = (
-            word in _OPENING
-            or following.isdigit()
-            or all_capitals
-            or _ACRONYM_NEXT.match(unit, cut) is not None
+            word in _OPENING or following.isdigit() or capitals or _ACRONYM_NEXT.match(unit, cut) is not None
         )
         if following.islower() or (opens and completed):
             return opens or word not in _CLOSING or _STARTER.match(unit, cut) is None
@@ -143,7 +140,7 @@ def _belongs_together(unit: str, start: int, cut: int) -> bool:
         )
     if not _closing(word):
         return False
-    if all_capitals:
+    if capitals:
         return _RATHER_GOES_ON.match(unit, cut) is not None or _PREPOSITION.match(unit, cut) is not None
     starts = _STARTER.match(unit, cut) if _is_lower(unit) else _CAPITALISED.match(unit, cut)
     return starts is None or _RATHER_GOES_ON.match(unit, cut) is not None
