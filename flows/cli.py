@@ -224,6 +224,9 @@ def _run(step: Callable[..., Any], given: dict[str, Any], *, is_flow: bool) -> N
         if as_json and refused.promotion:
             _show(refused.promotion, as_json=True)
         raise
+    except KeyboardInterrupt:
+        _to_stderr("interrupted; the same command goes on")
+        raise
     _LOG.info("%s took %.1f s", step.__name__, time.monotonic() - started)
     if result is not None and (as_json or not quiet):
         _show(result, as_json=as_json)

@@ -1,7 +1,7 @@
 """Settings of a classifier by name: the defaults for a unit of text, some of them replaced by given values."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
@@ -41,10 +41,18 @@ def settings_with(classifier: str, unit: "UnitName", given: Mapping[str, Any]) -
     try:
         return type(defaults).model_validate(chosen)
     except ValidationError as error:
-        wrong = [
-            f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors(include_url=False)
-        ]
-    raise SettingError(f"{classifier} cannot take these settings: {'; '.join(wrong)}; {_listing(defaults)}")
+        names = {name for name, *_ in listed(defaults)}
+        wrong = [f"{_setting_at(each['loc'], names)}: {each['msg']}" for each in error.errors()]
+    raise SettingError(
+        f"{classifier} cannot take these settings: {'; '.join(dict.fromkeys(wrong))}; {_listing(defaults)}"
+    )
+
+
+def _setting_at(place: Sequence[int | str], names: Container[str]) -> str:
+    """The setting in which pydantic found an error; further parts of the place are types."""
+    parts = list(map(str, place))
+    ends = [end for end in range(len(parts), 0, -1) if ".".join(parts[:end]) in names]
+    return ".".join(parts[: ends[0]] if ends else parts)
 
 
 def listed(settings: BaseModel, within: str = "") -> Iterator[tuple[str, Any, str]]:

@@ -40,6 +40,10 @@ class TrainedModel:
     fingerprint: str
     card: str = ""
 
+    def __repr__(self) -> str:
+        few = repr(self.labels) if len(self.labels) < 4 else f"{len(self.labels):,} labels"
+        return f"<TrainedModel {self.task}: {self.classifier_name}, {few}, data {self.fingerprint[:12]}>"
+
     @property
     def labels(self) -> list[str]:
         return self.classifier.labels

@@ -16,6 +16,7 @@ import rubricator
 from rubricator.flows import load_model, show_note
 from rubricator.flows.demo.synthetic import synthetic_notes
 from rubricator.models import evaluate_model, fit_model, predict_notes
+from rubricator.models.classifier_settings import SettingError
 from rubricator.nlp import RubricatorError, find_sections, read_notes, split_sentences
 
 ROOT = Path(__file__).parent.parent
@@ -54,6 +55,14 @@ def test_codes_from_a_data_frame(frame: pl.DataFrame) -> None:
     assert of_pandas.equals(found)
     figures = evaluate_model(model, new, bootstrap=10)
     assert 0 < figures.values()["micro_f1"] <= 1
+
+
+def test_a_model_in_a_notebook_is_one_line_and_a_wrong_value_names_its_setting(frame: pl.DataFrame) -> None:
+    model = fit_model("plan", frame.head(60), settings={"cost": 0.1})
+    assert repr(model).startswith("<TrainedModel plan: svm, ['plan'], data ") and len(repr(model)) < 100
+    with pytest.raises(SettingError, match=r"these settings: cost: [^;]*greater than 0") as raised:
+        fit_model("plan", frame, settings={"cost": -1})
+    assert "constrained" not in str(raised.value)
 
 
 def test_plans_from_a_file_and_a_folder(frame: pl.DataFrame, tmp_path: Path) -> None:

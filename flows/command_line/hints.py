@@ -35,7 +35,6 @@ HINTS: dict[str, Hint] = {
     "rubricator.models.classifier_settings.SettingError": "`rubricator settings CLASSIFIER` lists and explains them",
     "rubricator.models.baselines.BaselineError": "choose another --model",
     "rubricator.models.classifier.ContextError": "choose another --model, or the settings that it has for codes",
-    "rubricator.models.classifier.UnknownClassifierError": "--model names it",
     "rubricator.models.ensemble.classifier.EnsembleMembersError": "--setting members=NAME/VERSION,NAME/VERSION",
     "rubricator.models.ensemble.classifier.EnsembleTrainingError": "--setting members=NAME/VERSION,NAME/VERSION",
     "rubricator.models.ensemble.classifier.NoGainError": "--setting must_win=false registers it all the same",

@@ -50,7 +50,9 @@ def code_examples(
     counts["notes left out"] = len(read) - len(notes)
     frequency = Counter(code for note in notes for code in note.codes)
     if not frequency:
-        raise NoCodesError(f"none of {counts['notes']} notes has codes; name the column that holds them")
+        raise NoCodesError(
+            f"none of {counts['notes']} notes has codes; name the column that holds them (codes_column)"
+        )
     ranked = sorted(frequency, key=lambda code: (-frequency[code], code))
     names = table or {}
     labels = sorted({*ranked[:top_labels], *names})

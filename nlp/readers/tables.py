@@ -133,7 +133,7 @@ class _ColumnChooser:
         column = self.optional(what, wanted, usual, argument, one=one)
         if column is None:
             raise ColumnError(
-                f"{self.path}: no column looks like the {what}; name it ({argument}); "
+                f"{self.path}: no column looks like the {what}; name it (`{argument}` of NoteSettings); "
                 f"columns are {listed(self.names)}",
                 argument,
             )

@@ -435,8 +435,13 @@ def test_a_missing_column_is_an_error_that_lists_the_columns(tmp_path: Path, suf
     frame = pl.DataFrame({"key": ["1"], "body_md": [CANARY], "n": [3]})
     {".jsonl": frame.write_ndjson, ".csv": frame.write_csv, ".parquet": frame.write_parquet}[suffix](path)
     found = "columns are key, body_md, n"
-    assert refusal(path) == f"{path}: no column looks like the note id; name it (id_column); {found}"
-    assert "no column looks like the text; name it (text_column)" in refusal(path, id_column="key")
+    assert (
+        refusal(path)
+        == f"{path}: no column looks like the note id; name it (`id_column` of NoteSettings); {found}"
+    )
+    assert "no column looks like the text; name it (`text_column` of NoteSettings)" in refusal(
+        path, id_column="key"
+    )
     wrong = refusal(path, id_column="key", text_column="body_md", patient_column="mrn")
     assert wrong == f"{path}: column 'mrn' (patient_column) is missing; {found}"
     with pytest.raises(ValueError, match="extra"):
