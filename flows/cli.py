@@ -195,9 +195,11 @@ def main() -> None:
         app()
     except RubricatorError as error:
         from rubricator.flows.promote import PromotionRefusedError
+        from rubricator.flows.run import SafeError
 
         _show_error(error)
-        sys.exit(ExitCode.REFUSED if isinstance(error, PromotionRefusedError) else ExitCode.ERROR)
+        codes = {PromotionRefusedError: ExitCode.REFUSED, SafeError: ExitCode.FAULT}
+        sys.exit(codes.get(type(error), ExitCode.ERROR))
 
 
 def _run(step: Callable[..., Any], given: dict[str, Any], *, is_flow: bool) -> None:

@@ -73,7 +73,7 @@ def _unknown_headings(out: Path, files: list[str], lexicon: Lexicon) -> list[Unk
     if not files:
         return []
     sections = (
-        pl.scan_parquet([out / "sections" / file for file in files])
+        pl.scan_parquet([out / "sections" / file for file in files], glob=False)
         .filter(pl.col("category") == UNKNOWN)
         .select("note_id", pl.col("heading").str.to_lowercase())
     )
@@ -84,7 +84,9 @@ def _unknown_headings(out: Path, files: list[str], lexicon: Lexicon) -> list[Unk
         schema={"heading": pl.String, "normalised": pl.String},
     )
     patients = (
-        pl.scan_parquet([out / "sentences" / file for file in files]).select("note_id", "patient_id").unique()
+        pl.scan_parquet([out / "sentences" / file for file in files], glob=False)
+        .select("note_id", "patient_id")
+        .unique()
     )
     frequent = (
         sections.join(normalised, on="heading")

@@ -120,7 +120,8 @@ def _safe(error: BaseException) -> RubricatorError:
     if ours[-1] is not frames[-1]:
         where += f" ({'/'.join(Path(frames[-1].filename).parts[-2:])}:{frames[-1].lineno})"
     if isinstance(error, OSError) and error.errno:
-        return SafeError(f"{where}: {type(error).__name__}: {os.strerror(error.errno)}: {error.filename}")
+        place = f": {error.filename}" if error.filename else ""
+        return SafeError(f"{where}: {type(error).__name__}: {os.strerror(error.errno)}{place}")
     return SafeError(f"{where}: {type(error).__name__}")
 
 

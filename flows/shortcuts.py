@@ -12,6 +12,7 @@ from rubricator.flows.home import open_home
 from rubricator.flows.report.report import MarkedNote, ReportData, mark_note, render
 from rubricator.models.prediction import MadeBy, Predictor
 from rubricator.models.registry import registry
+from rubricator.nlp.readers.files import NoteFormatError, is_unicode
 from rubricator.nlp.shortcuts import section_finder
 
 if TYPE_CHECKING:
@@ -52,8 +53,13 @@ class ShownNote:
 def show_note(text: str, *models: "TrainedModel", lexicon: Sequence[str | Path] = ()) -> ShownNote:
     """Mark the sections of a note, and the predictions of each model with their evidence.
 
-    models: models of sentences or of whole notes. lexicon: TOML files with further headings.
+    models: models of sentences or of whole notes. lexicon: TOML files with further headings. Raises NoteFormatError
+    where `text` is not the text of one note.
     """
+    if not isinstance(text, str) or not is_unicode(text):
+        raise NoteFormatError(
+            f"show_note takes the text of one note, a str of valid Unicode, not {type(text)}"
+        )
     finder = section_finder(lexicon)
     notes = pa.table({"note_id": ["note"], "text": [text]})
     found: dict[str, list[dict[str, Any]]] = {}

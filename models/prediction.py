@@ -71,6 +71,10 @@ class Predictor:
         top_k: int | None = None,
         min_probability: float | None = None,
     ) -> None:
+        if top_k is not None and top_k < 1:
+            raise ValueError(f"top_k is {top_k}; it must be at least 1, or None")
+        if min_probability is not None and not 0 <= min_probability <= 1:
+            raise ValueError(f"min_probability is {min_probability}; it must be from 0 to 1, or None")
         self.model = model
         self.task = task_named(model.task)
         self.finder = finder

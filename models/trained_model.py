@@ -121,22 +121,27 @@ class TrainedModel:
         """
         folder = Path(folder)
         config = read_json(folder / "config.json")
-        if config.get("format_version") != FORMAT_VERSION:
+        version = config.get("format_version") if isinstance(config, dict) else None
+        if version != FORMAT_VERSION:
             raise ModelFormatError(
-                f"{folder} has a model of format {config.get('format_version')!r}, but this version of Rubricator "
-                f"reads format {FORMAT_VERSION}; train the model again, or use the version that wrote it"
+                f"{folder} has a model of format {version!r}, but this version of Rubricator reads format "
+                f"{FORMAT_VERSION}; train the model again, or use the version that wrote it"
             )
-        rows = read_json(folder / "labels.json")
-        wrong = ""
         try:
-            classifier = classifier_class(config["classifier"]).load(folder)
+            return cls._read(folder, config)
         except ValidationError as error:
             wrong = ", ".join(".".join(map(str, each["loc"])) for each in error.errors())
-        if wrong:
-            raise ModelFormatError(
-                f"{folder} has settings that this version does not know ({wrong}); train the model again, or use the "
-                "version that wrote it"
-            )
+            problem = f"has settings that this version does not know ({wrong or 'all'})"
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            problem = f"is not a whole model, or its files do not belong together ({type(error).__name__})"
+        raise ModelFormatError(f"{folder} {problem}; train the model again, or use the version that wrote it")
+
+    @classmethod
+    def _read(cls, folder: Path, config: dict[str, Any]) -> Self:
+        rows = read_json(folder / "labels.json")
+        classifier = classifier_class(config["classifier"]).load(folder)
+        if len(rows) != len(classifier.labels):
+            raise ValueError(f"{len(rows)} and {len(classifier.labels)} labels")
         return cls(
             task=config["task"],
             classifier_name=config["classifier"],

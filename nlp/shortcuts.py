@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from rubricator.nlp.lexicon.lexicon import Lexicon
-from rubricator.nlp.readers.files import DeadLetter
+from rubricator.nlp.readers.files import DeadLetter, NoteFormatError
 from rubricator.nlp.readers.frames import frame_batches
 from rubricator.nlp.readers.notes import NOTES_SCHEMA, NoteReader, NoteSettings
 from rubricator.nlp.sections.finder import Section, SectionFinder
@@ -18,6 +18,8 @@ from rubricator.nlp.units import units_of
 
 if TYPE_CHECKING:
     from rubricator.nlp.readers.frames import NotesInMemory
+
+_LONGEST_PATH = 1000  # characters
 
 
 def find_sections(text: str, *, lexicon: Sequence[str | Path] = ()) -> list[Section]:
@@ -50,6 +52,10 @@ def read_notes(notes: "str | Path | NotesInMemory", columns: NoteSettings = Note
     Notes that cannot be used are left out; a warning gives their number by reason. Raises NoteFormatError where the
     source as a whole cannot be used.
     """
+    if isinstance(notes, str) and _is_no_path(notes):
+        raise NoteFormatError(
+            "there is no such file, folder or match; to use texts, give a list of them: [text]"
+        )
     left_out: Counter[str] = Counter()
 
     def count(letter: DeadLetter) -> None:
@@ -67,12 +73,21 @@ def read_notes(notes: "str | Path | NotesInMemory", columns: NoteSettings = Note
     return table
 
 
-def section_finder(lexicon: Sequence[str | Path]) -> SectionFinder:
-    """The section finder with the built-in headings and those of these TOML files.
+def _is_no_path(source: str) -> bool:
+    """Whether a string may be the text of a note, given in place of a path. An error must not quote it."""
+    if not source or "\n" in source or len(source) > _LONGEST_PATH:
+        return True
+    has_suffix = " " not in (suffix := Path(source).suffix) and suffix
+    return " " in source and not has_suffix and not Path(source).exists()
+
+
+def section_finder(lexicon: str | Path | Sequence[str | Path]) -> SectionFinder:
+    """The section finder with the built-in headings and those of these TOML files, or of one file.
 
     The files are read at each call, because they may have been edited. Without files there is one finder for all calls.
     """
-    return SectionFinder(Lexicon.load(*map(Path, lexicon))) if lexicon else _built_in_finder()
+    files = [lexicon] if isinstance(lexicon, str | Path) else lexicon
+    return SectionFinder(Lexicon.load(*map(Path, files))) if files else _built_in_finder()
 
 
 @cache

@@ -5,6 +5,7 @@ import doctest
 import subprocess
 import sys
 import traceback
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from rubricator.flows.demo.synthetic import synthetic_notes
 from rubricator.models import evaluate_model, fit_model, predict_notes
 from rubricator.models.classifier_settings import SettingError
 from rubricator.nlp import RubricatorError, find_sections, read_notes, split_sentences
+from rubricator.nlp.readers.files import NoteFormatError
 
 ROOT = Path(__file__).parent.parent
 LAYERS = ("nlp", "models", "flows")
@@ -63,6 +65,49 @@ def test_a_model_in_a_notebook_is_one_line_and_a_wrong_value_names_its_setting(f
     with pytest.raises(SettingError, match=r"these settings: cost: [^;]*greater than 0") as raised:
         fit_model("plan", frame, settings={"cost": -1})
     assert "constrained" not in str(raised.value)
+
+
+SECRET = "XYZZYSECRET"
+
+
+@pytest.mark.parametrize(
+    "slip",
+    [
+        lambda: read_notes(f"{SECRET} note"),
+        lambda: read_notes(f"PLAN: {SECRET} 1.5 mg daily"),
+        lambda: read_notes(f"PLAN:\n{SECRET}.txt"),
+        lambda: read_notes(SECRET * 1000),
+        lambda: read_notes(pl.Series([SECRET])),
+        lambda: read_notes(pd.Series([SECRET])),
+        lambda: read_notes([SECRET, None]),
+        lambda: show_note(pd.Series([SECRET])),
+        lambda: show_note(pl.Series([SECRET])),
+        lambda: show_note([SECRET]),
+        lambda: show_note(f"PLAN: {SECRET} \ud800"),
+    ],
+)
+def test_a_text_in_the_wrong_place_is_an_error_that_does_not_show_it(slip: Callable[[], object]) -> None:
+    with pytest.raises(NoteFormatError) as raised:
+        slip()
+    error = raised.value
+    assert SECRET not in f"{error!r} {error} {error.args} {error.__cause__!r} {error.__context__!r}"
+
+
+def test_a_text_that_is_not_unicode_is_left_out() -> None:
+    with pytest.warns(UserWarning, match="left out: 1"):
+        notes = read_notes(["Plan:\nRest.", f"Plan:\n{SECRET} \ud800."])
+    assert notes["text"].to_pylist() == ["Plan:\nRest."]
+
+
+def test_limits_of_rows_are_checked_and_one_lexicon_needs_no_list(
+    frame: pl.DataFrame, tmp_path: Path
+) -> None:
+    model = fit_model("plan", frame.head(60), settings={"cost": 0.1})
+    for wrong in ({"top_k": 0}, {"min_probability": float("nan")}, {"min_probability": 2.0}):
+        with pytest.raises(ValueError, match="it must be"):
+            predict_notes(model, ["Plan:\nRest."], **wrong)
+    (tmp_path / "site.toml").write_text("[categories.plan]\nvariants = ['way ahead']")
+    assert find_sections("Way ahead:\nRest.", lexicon=tmp_path / "site.toml")[0].category == "plan"
 
 
 def test_plans_from_a_file_and_a_folder(frame: pl.DataFrame, tmp_path: Path) -> None:

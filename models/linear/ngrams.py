@@ -190,6 +190,9 @@ class NgramFeatures:
         self.words, self.chars = _numbered(vocabulary["words"]), _numbered(vocabulary["chars"])
         self.idf, self.norms = tensors["idf"], tensors["norms"]
         self.runs = [tensors[f"runs_{length}"] for length in range(2, self.settings.word_ngrams + 1)]
+        columns = len(self.words) + len(self.chars) + sum(map(len, self.runs))
+        if len(self.idf) != columns or (self.chars and not self.settings.char_weight):
+            raise ValueError(f"{columns} n-grams and {len(self.idf)} idf values do not belong together")
 
     def _tokenize(self, texts: Sequence[str]) -> Tokens:
         chosen = self.settings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from itertools import product
+from math import prod
 
 from rubricator.nlp.lexicon.file_format import LexiconError
 from rubricator.nlp.lexicon.normal_form import normal_form, umlaut_forms
@@ -39,6 +40,11 @@ def _expand(variant: str, where: str) -> set[str]:
     outside = "".join(pieces[::2])
     if "{" not in outside and "}" not in outside:
         choices = [piece.split(",") if number % 2 else [piece] for number, piece in enumerate(pieces)]
+        if (count := prod(map(len, choices))) > _MOST_SPELLINGS:
+            raise LexiconError(
+                f"{where}: the braces of {variant[:40]!r}… have {count:,} spellings, and {_MOST_SPELLINGS:,} are the "
+                "most; write several variants"
+            )
         return set(map("".join, product(*choices)))
     if len(pieces) == 1:
         raise LexiconError(f"{where}: unbalanced braces in {variant!r}")
@@ -48,4 +54,5 @@ def _expand(variant: str, where: str) -> set[str]:
 
 _LONGEST = 80  # characters of a variant; longer phrases, and phrases of more words, are never headings
 _MOST_WORDS = 15
+_MOST_SPELLINGS = 50_000  # of one variant; each takes memory in every process
 _INNERMOST_BRACES = re.compile(r"\{([^{}]*)\}")

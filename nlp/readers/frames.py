@@ -52,11 +52,14 @@ def _as_arrow(notes: Any) -> pa.Table:
     if isinstance(notes, pa.Table):
         return notes
     if isinstance(notes, list | tuple) and all(isinstance(text, str) for text in notes):
-        return pa.table({"text": pa.array(notes, pa.string())})
-    if hasattr(notes, "to_arrow"):  # polars
+        # a note with a lone surrogate is not valid UTF-8, and is left out as one of a file would be
+        return pa.table(
+            {"text": pa.array([text.encode("utf-8", "surrogatepass") for text in notes], pa.binary())}
+        )
+    if hasattr(notes, "to_arrow") and hasattr(notes, "columns"):  # polars
         frame: pa.Table = notes.to_arrow()
         return frame
-    if hasattr(notes, "iloc"):  # pandas
+    if hasattr(notes, "iloc") and hasattr(notes, "columns"):  # pandas
         try:
             return pa.Table.from_pandas(notes, preserve_index=False)
         except (pa.ArrowException, TypeError, ValueError) as error:  # its message may quote a note
@@ -67,6 +70,6 @@ def _as_arrow(notes: Any) -> pa.Table:
             f"{listed(mixed)}"
         )
     raise NoteFormatError(
-        "notes must be a path, a polars or pandas data frame, an Arrow table or a list of texts, not "
+        "notes must be a path, a polars or pandas data frame, an Arrow table or a list of texts, each a str, not "
         f"{type(notes).__name__}"
     )

@@ -388,3 +388,9 @@ def test_lexicon_files_of_one_name_are_both_part_of_the_settings(tmp_path: Path)
     before = sha256_by_name(list(map(str, files)))
     files[0].write_text("# edited")
     assert len(before) == 2 and sha256_by_name(list(map(str, files))) != before
+
+
+def test_brackets_in_the_name_of_a_folder_are_no_pattern(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "n[1].jsonl").write_text(json.dumps({"note_id": "1", "text": "Plan:\nRest."}) + "\n")
+    done = flat(extract)(str(tmp_path / "n[1].jsonl"), out=str(tmp_path / "o[1]"), home=str(home))
+    assert done.report.notes == 1

@@ -142,6 +142,34 @@ def test_broken_weights_are_named(model: TrainedModel, tmp_path: Path, broken: b
         TrainedModel.load(tmp_path / "model")
 
 
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("config.json", "null"),
+        ("config.json", '{"format_version": 2}'),
+        ("labels.json", "[]"),
+        ("labels.json", "null"),
+        ("vocabulary.json", "{}"),
+        ("vocabulary.json", "[]"),
+        ("classifier.json", '{"labels": ["plan"], "settings": null}'),
+        ("classifier.json", '{"labels": ["plan"], "settings": {}}'),
+        ("classifier.json", "{}"),
+        ("model_card.md", None),
+        ("model_card.md", b"\xff"),
+    ],
+)
+def test_a_damaged_model_is_an_error_that_names_its_folder(
+    model: TrainedModel, tmp_path: Path, file: str, content: str | bytes | None
+) -> None:
+    model.save(tmp_path / "model")
+    path = tmp_path / "model" / file
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(ModelFormatError, match=str(tmp_path)):
+        TrainedModel.load(tmp_path / "model").predict_proba(["Start aspirin."])
+
+
 def test_loading_refuses_what_it_does_not_know(model: TrainedModel, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     model.save(folder)

@@ -275,6 +275,12 @@ def test_a_category_of_the_user_has_the_weak_label_of_its_file(
     assert board_labels(more) == [labels]
 
 
+def test_braces_of_too_many_spellings_are_refused_before_they_are_expanded():
+    many = "a" + "{,b}" * 40
+    with pytest.raises(LexiconError, match=r"site\.toml.*write several variants"):
+        Lexicon([("site.toml", f"[categories.plan]\nvariants = ['{many}']")])
+
+
 def test_positive_categories_that_were_chosen_are_all_there_are():
     lexicon = Lexicon([("site.toml", BOARD + "weak_label = 'positive'")])
     assert "board" in WeakLabelSettings().positives(lexicon)
