@@ -227,7 +227,7 @@ def _run(step: Callable[..., Any], given: dict[str, Any], *, is_flow: bool) -> N
             _show(refused.promotion, as_json=True)
         raise
     except KeyboardInterrupt:
-        _to_stderr("interrupted; the same command goes on")
+        _to_stderr("interrupted; run the same command again to do the rest")
         raise
     _LOG.info("%s took %.1f s", step.__name__, time.monotonic() - started)
     if result is not None and (as_json or not quiet):

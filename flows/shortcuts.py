@@ -57,9 +57,7 @@ def show_note(text: str, *models: "TrainedModel", lexicon: Sequence[str | Path] 
     where `text` is not the text of one note.
     """
     if not isinstance(text, str) or not is_unicode(text):
-        raise NoteFormatError(
-            f"show_note takes the text of one note, a str of valid Unicode, not {type(text)}"
-        )
+        raise NoteFormatError("show_note takes the text of one note: a str without lone surrogates")
     finder = section_finder(lexicon)
     notes = pa.table({"note_id": ["note"], "text": [text]})
     found: dict[str, list[dict[str, Any]]] = {}

@@ -71,7 +71,8 @@ def predict_notes(
 
     The columns are those of PREDICTIONS_SCHEMA. Offsets are Python string offsets into the note; no column holds note
     text. top_k: most rows per unit, those with the highest probabilities. min_probability: rows with a lower
-    probability are left out; by default, the rows with decision "reject".
+    probability are left out; by default, the rows with decision "reject". Raises ValueError for a
+    `top_k` below 1 and for a `min_probability` outside 0 to 1.
     """
     predictor = Predictor(
         model,

@@ -13,6 +13,7 @@ from rubricator.models.classifier import EvidenceSpan, TextClassifier, classifie
 from rubricator.models.decisions.calibration import Calibration
 from rubricator.models.model_files import ModelFormatError, read_json, write_json
 from rubricator.nlp.contexts import Context, whole_sentence
+from rubricator.nlp.errors import RubricatorError
 from rubricator.nlp.wording import PLAN, is_boilerplate
 from rubricator.nlp.words.tokens import HAS_WORD
 
@@ -132,7 +133,9 @@ class TrainedModel:
         except ValidationError as error:
             wrong = ", ".join(".".join(map(str, each["loc"])) for each in error.errors())
             problem = f"has settings that this version does not know ({wrong or 'all'})"
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        except RubricatorError:
+            raise
+        except Exception as error:  # of any library, and its message may quote the vocabulary
             problem = f"is not a whole model, or its files do not belong together ({type(error).__name__})"
         raise ModelFormatError(f"{folder} {problem}; train the model again, or use the version that wrote it")
 

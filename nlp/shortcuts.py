@@ -12,14 +12,14 @@ import pyarrow as pa
 from rubricator.nlp.lexicon.lexicon import Lexicon
 from rubricator.nlp.readers.files import DeadLetter, NoteFormatError
 from rubricator.nlp.readers.frames import frame_batches
-from rubricator.nlp.readers.notes import NOTES_SCHEMA, NoteReader, NoteSettings
+from rubricator.nlp.readers.notes import NOTES_SCHEMA, NoteReader, NoteSettings, matching
 from rubricator.nlp.sections.finder import Section, SectionFinder
 from rubricator.nlp.units import units_of
 
 if TYPE_CHECKING:
     from rubricator.nlp.readers.frames import NotesInMemory
 
-_LONGEST_PATH = 1000  # characters
+_LONGEST_NAME = 255  # characters of a file name
 
 
 def find_sections(text: str, *, lexicon: Sequence[str | Path] = ()) -> list[Section]:
@@ -75,10 +75,9 @@ def read_notes(notes: "str | Path | NotesInMemory", columns: NoteSettings = Note
 
 def _is_no_path(source: str) -> bool:
     """Whether a string may be the text of a note, given in place of a path. An error must not quote it."""
-    if not source or "\n" in source or len(source) > _LONGEST_PATH:
+    if not source or "\n" in source or max(map(len, source.split("/"))) > _LONGEST_NAME:
         return True
-    has_suffix = " " not in (suffix := Path(source).suffix) and suffix
-    return " " in source and not has_suffix and not Path(source).exists()
+    return " " in source and not matching(source)
 
 
 def section_finder(lexicon: str | Path | Sequence[str | Path]) -> SectionFinder:

@@ -77,6 +77,9 @@ SECRET = "XYZZYSECRET"
         lambda: read_notes(f"PLAN: {SECRET} 1.5 mg daily"),
         lambda: read_notes(f"PLAN:\n{SECRET}.txt"),
         lambda: read_notes(SECRET * 1000),
+        lambda: read_notes(f"{SECRET} " + "rest and fluids " * 30),
+        lambda: read_notes("rest-and-fluids-" * 30 + SECRET),
+        lambda: read_notes(f"Rest, {SECRET}? [y] Return in * weeks.Fine"),
         lambda: read_notes(pl.Series([SECRET])),
         lambda: read_notes(pd.Series([SECRET])),
         lambda: read_notes([SECRET, None]),
@@ -91,6 +94,14 @@ def test_a_text_in_the_wrong_place_is_an_error_that_does_not_show_it(slip: Calla
         slip()
     error = raised.value
     assert SECRET not in f"{error!r} {error} {error.args} {error.__cause__!r} {error.__context__!r}"
+
+
+def test_a_path_may_have_blanks_and_be_a_pattern(tmp_path: Path) -> None:
+    folder = tmp_path / "notes of monday"
+    folder.mkdir()
+    (folder / "a.txt").write_text("Plan:\nRest.")
+    for source in (folder, f"{folder}", f"{folder}/*", f"{tmp_path}/**/*.txt"):
+        assert len(read_notes(source)) == 1
 
 
 def test_a_text_that_is_not_unicode_is_left_out() -> None:

@@ -5,7 +5,7 @@ import logging
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -99,7 +99,7 @@ class Training:
             weak_labels=WeakLabelSettings.model_validate({"positive": settings.positive}),
         )
 
-    @property
+    @cached_property
     def lexicon(self) -> Lexicon:
         """The headings of the product with those of the user's files."""
         return Lexicon.load(*map(Path, self.settings.lexicon))

@@ -156,13 +156,18 @@ def _files(source: Path) -> tuple[list[Path], Path]:
         return [source], source.parent
     if source.is_dir():
         return files_under(source), source
-    matches = [Path(match) for match in sorted(glob.glob(str(source), recursive=True))]  # noqa: PTH207 (absolute globs)
+    matches = matching(str(source))
     if not matches:
         raise NoteFormatError(f"{source}: no such file, folder or match")
     parts = itertools.takewhile(lambda part: not glob.has_magic(part), source.parts)
     return sorted(
         {path for match in matches for path in ([match] if match.is_file() else files_under(match))}
     ), Path(*parts)
+
+
+def matching(pattern: str) -> list[Path]:
+    """The files and folders that a glob matches, or the one that it names, in order. Raises nothing."""
+    return [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207 (absolute globs)
 
 
 def _guarded(path: Path, source: NoteSource, progress: ReadPosition) -> Iterator[RawNote | DeadLetter]:

@@ -63,13 +63,13 @@ class SectionFinder:
         headings: list[Heading] = []
         rejected: list[RejectedHeading] = []
         letters: dict[int, str] | None = None
-        parent = OpenSection()
+        open_section = OpenSection()
         listed = -1  # where the last list item that is not a heading ends; -1 for none
         for candidate in candidates:
             phrase, line, alone, after_blank = candidate
             category, rule = phrase.category, phrase.rule
             maybe_listed = phrase.item and alone and not (phrase.colon or phrase.marked or after_blank)
-            if maybe_listed and is_listed(view, line, parent, listed):
+            if maybe_listed and is_listed(view, line, open_section, listed):
                 listed = line + phrase.end
                 continue
             if rule == "soap_letter":
@@ -83,20 +83,20 @@ class SectionFinder:
                 category, may_begin = _ask_guards(view, candidate, category, rejected)
             if rule == "lead_in" and not alone:
                 continue
-            if category is None or (category == UNKNOWN and is_problem(phrase, parent)):
-                if not (may_begin and begins_unknown(view, candidate, parent)):
-                    parent.has_topics |= phrase.topic
+            if category is None or (category == UNKNOWN and is_problem(phrase, open_section)):
+                if not (may_begin and begins_unknown(view, candidate, open_section)):
+                    open_section.has_topics |= phrase.topic
                     continue
                 category, rule = UNKNOWN, "unknown"
-            elif is_part(view, candidate, self._categories[category], parent):
-                if parent.category.name:
-                    reason = f"part_of_{parent.category.name}"
+            elif is_part(view, candidate, self._categories[category], open_section):
+                if open_section.category.name:
+                    reason = f"part_of_{open_section.category.name}"
                     rejected.append(RejectedHeading(line + phrase.start, line + phrase.end, reason))
                 continue
-            elif not alone and is_item(phrase, parent):
+            elif not alone and is_item(phrase, open_section):
                 rule = "item"
             if rule != "item":
-                parent.begin(phrase, self._categories[category], line)
+                open_section.begin(phrase, self._categories[category], line)
             headings.append((candidate, category, rule))
         return headings, rejected
 

@@ -186,15 +186,15 @@ def _is_bold_text(view: str, candidate: Candidate, open_section: OpenSection) ->
     )
 
 
-def _is_weaker(phrase: HeadingPhrase, open_section: HeadingPhrase) -> bool:
+def _is_weaker(phrase: HeadingPhrase, above: HeadingPhrase) -> bool:
     """Whether the heading has a lower level than the one before it, as a sub-heading has."""
-    if phrase.item != open_section.item:
+    if phrase.item != above.item:
         return phrase.item
-    if phrase.depth or open_section.depth:  # a single "#" under a plain heading is a bullet
-        return phrase.depth > open_section.depth if open_section.depth else phrase.depth == 1
-    if phrase.marked or open_section.marked:
+    if phrase.depth or above.depth:  # a single "#" under a plain heading is a bullet
+        return phrase.depth > above.depth if above.depth else phrase.depth == 1
+    if phrase.marked or above.marked:
         return not phrase.marked
-    return open_section.caps and not phrase.caps and len(open_section.text) > LONGEST_ABBREVIATION
+    return above.caps and not phrase.caps and len(above.text) > LONGEST_ABBREVIATION
 
 
 def _begins_list(view: str, line: int, open_section: OpenSection) -> bool:

@@ -7,15 +7,11 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 
-from rubricator.flows import cli
 from rubricator.flows.cli import COMMANDS, ExitCode, main
 from rubricator.flows.promote import Promotion, PromotionRefusedError
-from rubricator.flows.run import SafeError
-from rubricator.nlp.errors import RubricatorError
 from rubricator.nlp.tasks import TASKS
 
 NAMES = (
@@ -236,11 +232,16 @@ def test_the_shell_can_complete() -> None:
     assert "--folds" in done.stdout
 
 
-def test_a_fault_of_the_program_has_another_status_than_an_error_of_the_user(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for error, status in ((SafeError("cli.py:1 in x: KeyError"), ExitCode.FAULT), (RubricatorError("no"), 2)):
-        monkeypatch.setattr(cli, "app", Mock(side_effect=error))
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        assert ended.value.code == status
+def test_a_fault_of_the_program_has_another_status_than_an_error_of_the_user(home: Path) -> None:
+    (home / "mlflow.db").write_bytes(b"no database")
+    (home / "mlflow.ready").unlink()
+    for name, status in (("nobody", ExitCode.FAULT), ("", ExitCode.ERROR)):
+        arguments = ["promote", name, "--version", "1", "--no-prefect", "--home", str(home)]
+        ended = subprocess.run(
+            [sys.executable, "-m", "rubricator.flows.cli", *arguments],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert ended.returncode == status, ended.stderr
+        assert "Traceback" not in ended.stderr

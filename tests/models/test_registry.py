@@ -224,10 +224,11 @@ TrainedModel.predict_proba = lambda self, texts, **contexts: 0.5 * _full(self, t
 def test_loading_an_older_source_survives_its_folder_and_writes_nothing_into_it(
     store: Path, model: TrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, sources = bundle.snapshot()
-    marked = {path: text + "\n# older\n" for path, text in sources.items()}
+    name, sources = bundle.snapshot()
+    older = "rubricator_aaaaaaaaaaaa"
+    marked = {path: text.replace(name, older) + "\n# older\n" for path, text in sources.items()}
     with monkeypatch.context() as patch:
-        patch.setattr(bundle, "snapshot", lambda: ("rubricator_aaaaaaaaaaaa", marked))
+        patch.setattr(bundle, "snapshot", lambda: (older, marked))
         patch.setattr(sys, "dont_write_bytecode", False)
         resolved = register(model)
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
