@@ -94,6 +94,11 @@ COMMANDS = {  # in the order of the help
         is_flow=True,
         has_json=False,
     ),
+    "check": Command(
+        "rubricator.flows.check.check:check",
+        "Look at notes before anything else: what they are, their codes and headings, what can be trained on them.",
+        "rubricator check notes.csv --out check.html --stub our-headings.toml",
+    ),
     "extract": Command(
         "rubricator.flows.extract:extract",
         "Find the headed sections of notes, and their sentences, labelled by the section that they stand in.",

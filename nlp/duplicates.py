@@ -3,13 +3,20 @@
 import re
 import zlib
 from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+if TYPE_CHECKING:
+    from datasketch import MinHash
+
 _SHINGLE_WORDS = 5
 _PERMUTATIONS = 128
+SKETCH_BYTES = 4 * _PERMUTATIONS
 _WORD = re.compile(r"\w+")
 
 
@@ -45,30 +52,67 @@ def near_duplicates(
     texts: Sequence[str], *, threshold: float = 0.5, progress: Callable[[int], None] | None = None
 ) -> list[tuple[int, int]]:
     """Pairs (later row, earlier row) of near-duplicate texts. A copy is paired only with the first text equal to it."""
-    from datasketch import MinHash, MinHashLSH
+    from datasketch import MinHashLSH
 
     index = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS)
-    empty = MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=int, scheme="affine32")
     signatures: dict[int, np.ndarray] = {}
     first_with: dict[bytes, int] = {}
     pairs = []
     for row, text in enumerate(texts):
-        sketch = empty.copy()
-        sketch.update_batch(_shingles(text).tolist())
-        first = first_with.setdefault(sketch.hashvalues.tobytes(), row)
+        hashes = _min_hash(text)
+        first = first_with.setdefault(hashes.hashvalues.tobytes(), row)
         if first != row:
             pairs.append((row, first))
         else:
             pairs += [
                 (row, other)
-                for other in sorted(index.query(sketch))
-                if np.mean(signatures[other] == sketch.hashvalues) >= threshold
+                for other in sorted(index.query(hashes))
+                if np.mean(signatures[other] == hashes.hashvalues) >= threshold
             ]
-            signatures[row] = sketch.hashvalues
-            index.insert(row, sketch, check_duplication=False)
+            signatures[row] = hashes.hashvalues
+            index.insert(row, hashes, check_duplication=False)
         if progress:
             progress(row + 1)
     return pairs
+
+
+def sketch(text: str) -> NDArray[np.uint32]:
+    """The MinHash sketch of a text, (128,): the share of equal values of two estimates their similarity."""
+    hashes: NDArray[np.uint32] = _min_hash(text).hashvalues
+    return hashes
+
+
+def are_near_duplicates(sketches: NDArray[np.uint32], *, threshold: float = 0.5) -> NDArray[np.bool_]:
+    """Whether each text nearly repeats an earlier one, (n,). sketches: (n, 128).
+
+    Only the first of the texts that share a band of locality-sensitive hashing is compared: faster than
+    `near_duplicates`, and enough to count them.
+    """
+    from datasketch import MinHashLSH
+
+    index = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS)
+    found = np.zeros(len(sketches), bool)
+    for band in range(index.b):
+        values = np.ascontiguousarray(sketches[:, band * index.r : (band + 1) * index.r])
+        keys = values.view(f"V{values.itemsize * index.r}").ravel()
+        _, first, group = np.unique(keys, return_index=True, return_inverse=True)
+        rows = np.flatnonzero((first[group] != np.arange(len(sketches))) & ~found)
+        alike = (sketches[rows] == sketches[first[group[rows]]]).mean(axis=1) >= threshold
+        found[rows[alike]] = True
+    return found
+
+
+def _min_hash(text: str) -> "MinHash":
+    hashes = _empty_min_hash().copy()
+    hashes.update_batch(_shingles(text).tolist())
+    return hashes
+
+
+@cache
+def _empty_min_hash() -> "MinHash":
+    from datasketch import MinHash
+
+    return MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=int, scheme="affine32")
 
 
 def _shingles(text: str) -> np.ndarray:

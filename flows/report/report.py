@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from rubricator.nlp.hidden_text import hides_text
 
 if TYPE_CHECKING:
+    import rich.table
     from jinja2 import Template
 
 # Colours of the marked sections: categories in groups, because forty colours cannot be told apart.
@@ -194,6 +195,26 @@ def markdown(data: ReportData, *, plots: Path) -> str:
         for plot in part.plots:
             lines += ["", f"![{plot.title}]({plots / plot.name})"] if plot.name else []
     return "\n".join(lines) + "\n"
+
+
+def on_terminal(table: Table) -> "rich.table.Table":
+    """The table as Rich shows it."""
+    from rich import box
+    from rich import table as rich_table
+
+    shown = rich_table.Table(
+        title=table.title,
+        title_justify="left",
+        caption=table.remark or None,
+        caption_justify="left",
+        box=box.SIMPLE,
+        show_header=any(table.columns),
+    )
+    for column, is_number in zip(table.columns, table.are_numbers, strict=True):
+        shown.add_column(column, justify="right" if is_number else "left")
+    for row in table.rows:
+        shown.add_row(*(_plain(cell) for cell in row))
+    return shown
 
 
 def _markdown_row(cells: Sequence[Cell]) -> str:

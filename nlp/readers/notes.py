@@ -80,6 +80,7 @@ class NoteReader:
         self._files_done = 0
         self._progress = ReadPosition()
         self.files = self._source.files
+        self.format = self._source.name
 
     @property
     def fraction_read(self) -> float:

@@ -1,0 +1,185 @@
+"""Check: one command before any other. What the notes are, and what they can be used for."""
+
+import json
+import tempfile
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from rubricator.flows.check.findings import Findings
+from rubricator.flows.check.readiness import Readiness
+from rubricator.flows.home import open_home
+from rubricator.flows.parameters.options import (
+    Home,
+    JobSettings,
+    LexiconFiles,
+    Notes,
+    PathName,
+    StepSettings,
+    Without,
+)
+from rubricator.nlp.readers.tables import NoteSettings
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from rubricator.nlp.readers.notes import NoteReader
+
+SAMPLE = 10_000  # notes
+
+
+class CheckSettings(StepSettings):
+    """What is looked at, and where it is written."""
+
+    lexicon: LexiconFiles = ()
+    sample: int = Field(
+        default=SAMPLE, ge=1, description="Look for headings and sentences in about so many notes, by chance."
+    )
+    headings: bool = Field(default=False, description="Show unknown headings, which are text of notes.")
+    out: Annotated[PathName | None, Field(description="HTML file: the findings as one offline page.")] = None
+    stub: Annotated[
+        PathName | None, Field(description="TOML file: a lexicon of the unknown headings, to fill in.")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What was read. columns: field, column, and why it was chosen."""
+
+    notes_from: str
+    format: str
+    files: int
+    bytes: int
+    columns: list[tuple[str, str, str]]
+    dead_letters: dict[str, int]
+    notices: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What was found. written: files that were asked for."""
+
+    source: Source
+    findings: Findings
+    readiness: list[Readiness]
+    shows_headings: bool
+    seconds: float
+    written: list[Path] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Every count, as JSON types. Headings only where they are shown."""
+        found = asdict(self.findings)
+        if found["headings"] and not self.shows_headings:
+            found["headings"]["unknown"] = len(found["headings"]["unknown"])
+        tasks = [asdict(each) | {"is_ready": each.is_ready} for each in self.readiness]
+        return {"source": asdict(self.source), "tasks": tasks, "seconds": self.seconds, **found}
+
+    def __rich__(self) -> "Group":
+        from rich.console import Group
+
+        from rubricator.flows.check.page import found_parts, readiness_lines
+        from rubricator.flows.report.report import on_terminal
+
+        tables = [on_terminal(table) for part in found_parts(self) for table in part.tables]
+        lines = [*readiness_lines(self.readiness), *(f"written: {path}" for path in self.written)]
+        return Group(*tables, f"{self.findings.notes:,} notes checked in {self.seconds:.1f} s", *lines)
+
+
+def check(
+    notes: Notes,
+    *,
+    settings: CheckSettings = CheckSettings(),
+    columns: Annotated[NoteSettings, Without(("evidence_column",))] = NoteSettings(),
+    job: JobSettings = JobSettings(),
+    home: Home = None,
+) -> Checked:
+    """Look at notes before anything else: what they are, their codes and headings, and what can be trained on them.
+
+    Nothing but the files of `settings` is kept. Raises NoteFormatError, LexiconError, ReportError, JobError (with its
+    kinds) and SafeError.
+    """
+    opened = open_home(home)
+    from rubricator.flows.check.findings import findings_of
+    from rubricator.flows.check.readiness import readiness_of
+    from rubricator.flows.check.step import CheckStep
+    from rubricator.flows.figures import check_report
+    from rubricator.flows.jobs.engines import choose_engine
+    from rubricator.flows.jobs.job import run_job
+    from rubricator.nlp.readers.notes import NoteReader
+
+    for path in filter(None, (settings.out, settings.stub)):
+        check_report(path)
+    started = time.monotonic()
+    reader = NoteReader(notes, columns, on_dead_letter=lambda _: None)
+    files = tuple(str(Path(file).absolute()) for file in settings.lexicon)
+    step = CheckStep(lexicon=files, share=_share(reader, settings.sample))
+    step.prepare()  # a fault of the lexicon shows here, not in a worker
+    with tempfile.TemporaryDirectory(prefix="check-", dir=opened.path) as folder:
+        run_job(
+            step,
+            lambda on_dead_letter: NoteReader(notes, columns, on_dead_letter=on_dead_letter),
+            Path(folder),
+            engine=choose_engine(job.engine, job.workers),
+            source=notes,
+            shard_size=job.shard_size,
+        )
+        findings, dead_letters = findings_of(Path(folder)), _reasons(Path(folder))
+    checked = Checked(
+        source=_source(notes, reader, dead_letters),
+        findings=findings,
+        readiness=readiness_of(findings),
+        shows_headings=settings.headings,
+        seconds=time.monotonic() - started,
+    )
+    return replace(checked, written=_written(checked, settings, files))
+
+
+def _share(reader: "NoteReader", sample: int) -> float:
+    """The share of the notes that makes a sample of about this size, by the notes of the first batch."""
+    first = next(iter(reader), None)
+    if first is None or not reader.fraction_read:
+        return 1.0
+    return min(1.0, sample * reader.fraction_read / first.num_rows)
+
+
+def _reasons(folder: Path) -> dict[str, int]:
+    """How many notes were not usable, by reason."""
+    letters = (folder / "dead_letters.jsonl").read_text(encoding="utf-8").splitlines()
+    return dict(Counter(json.loads(letter)["reason"] for letter in letters).most_common())
+
+
+def _source(notes: str, reader: "NoteReader", dead_letters: dict[str, int]) -> Source:
+    return Source(
+        notes_from=notes,
+        format=reader.format,
+        files=len(reader.files),
+        bytes=sum(path.stat().st_size for path in reader.files),
+        columns=[],
+        dead_letters=dead_letters,
+        notices=[],
+    )
+
+
+def _written(checked: Checked, settings: CheckSettings, lexicon: tuple[str, ...]) -> list[Path]:
+    """Write the files that were asked for."""
+    from rubricator.flows.check.page import check_page
+    from rubricator.flows.check.stub import lexicon_stub
+    from rubricator.flows.jobs.files import write_text
+    from rubricator.flows.report.report import write_report
+    from rubricator.nlp.lexicon.lexicon import Lexicon
+
+    written = []
+    if settings.out:
+        written.append(Path(settings.out).absolute())
+        write_report(written[-1], check_page(checked))
+    if settings.stub:
+        written.append(Path(settings.stub).absolute())
+        found = checked.findings.headings
+        categories = sorted(Lexicon.load(*map(Path, lexicon)).categories)
+        stub = lexicon_stub(found.unknown if found else [], categories=categories, file=settings.stub)
+        write_text(written[-1], stub)
+    return written

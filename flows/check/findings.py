@@ -1,0 +1,272 @@
+"""What the facts of all notes say: counts, without note text."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rubricator.flows.check.step import FACTS, UNKNOWN_HEADINGS
+from rubricator.nlp.duplicates import are_near_duplicates
+from rubricator.nlp.hidden_text import hides_text
+
+if TYPE_CHECKING:
+    import polars as pl
+
+CUT_SHARE, CUT_NOTES, CUT_LENGTH = 0.01, 5, 200  # so many notes of the greatest length: cut off by an export
+FEWEST_PATIENTS = 5  # a heading in the notes of fewer patients may be a person's name
+FEWEST_NOTES_OF_CODE = 10  # a code in fewer notes is hardly learnt
+MOST_LISTED = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextFindings:
+    """Lengths in characters. cut_at: the greatest length, where many notes have just it. copies: equal to an earlier
+    note. near_copies: nearly so, without copies. damaged: notes with characters that a wrong encoding leaves.
+    """
+
+    shortest: int
+    median: int
+    longest: int
+    cut_at: int | None
+    copies: int
+    near_copies: int
+    damaged: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatientFindings:
+    """given: whether the source names patients. most_notes: of one patient."""
+
+    given: bool
+    patients: int
+    most_notes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DateFindings:
+    """The first and the last date, in ISO 8601, and the notes without one."""
+
+    first: str | None
+    last: str | None
+    missing: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystemFindings:
+    """The codes of a code system. unknown: not in its table, with the number of notes. Uses count once a note."""
+
+    codes: int
+    uses: int
+    not_billable: dict[str, int]
+    unknown: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeFindings:
+    """notes: with codes. frequent: codes that FEWEST_NOTES_OF_CODE notes have. most_used: codes with their notes.
+    systems: by name, "none" for codes that have the form of no system. respelt: the spellings of a code, where there
+    are several. notes_by_version: notes by the version of most of their diagnosis codes.
+    """
+
+    notes: int
+    notes_known_to_have_none: int
+    codes: int
+    frequent: int
+    mean_per_note: float
+    most_used: dict[str, int]
+    systems: dict[str, SystemFindings]
+    respelt: dict[str, list[str]]
+    notes_by_version: dict[str, int]
+
+
+@hides_text()
+@dataclass(frozen=True, kw_only=True)
+class UnknownHeading:
+    heading: str
+    notes: int
+    patients: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadingFindings:
+    """Of a sample of the notes. with_plan: notes with a section that holds plans. seconds: what the work took.
+
+    unknown: headings that the lexicon lacks and that notes of FEWEST_PATIENTS patients have, the most frequent first.
+    """
+
+    notes: int
+    without_headings: int
+    with_plan: int
+    plan_sentences: int
+    other_sentences: int
+    seconds: float
+    unknown: list[UnknownHeading] = field(default_factory=list, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """Everything that was counted. Each part is None where there are no notes, or no codes."""
+
+    notes: int
+    note_types: dict[str, int]
+    texts: TextFindings | None
+    patients: PatientFindings | None
+    dates: DateFindings | None
+    codes: CodeFindings | None
+    headings: HeadingFindings | None
+
+
+def findings_of(folder: Path) -> Findings:
+    """The findings in the tables of a check."""
+    import polars as pl
+
+    facts = pl.read_parquet(folder / FACTS / "*.parquet") if any((folder / FACTS).glob("*.parquet")) else None
+    if facts is None or not len(facts):
+        return Findings(
+            notes=0, note_types={}, texts=None, patients=None, dates=None, codes=None, headings=None
+        )
+    return Findings(
+        notes=len(facts),
+        note_types=_counts(facts["note_type"].drop_nulls()),
+        texts=_texts(facts),
+        patients=_patients(facts),
+        dates=_dates(facts),
+        codes=_codes(facts),
+        headings=_headings(facts, pl.read_parquet(folder / UNKNOWN_HEADINGS / "*.parquet")),
+    )
+
+
+def _counts(values: "pl.Series") -> dict[str, int]:
+    """The most frequent values with their counts, ties by name."""
+    counts = Counter(values.to_list())
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_LISTED])
+
+
+def _texts(facts: "pl.DataFrame") -> TextFindings:
+    lengths = facts["characters"].to_numpy()
+    longest = int(lengths.max())
+    same = int((lengths == longest).sum())
+    is_cut = longest >= CUT_LENGTH and same >= max(CUT_NOTES, CUT_SHARE * len(facts))
+    is_copy = (~facts["digest"].is_first_distinct()).to_numpy()
+    is_cut &= same - int(is_copy[lengths == longest].sum()) >= CUT_NOTES
+    first = facts.filter(~facts["digest"].is_duplicated() | facts["digest"].is_first_distinct())
+    sketches = np.frombuffer(b"".join(first["sketch"].to_list()), np.uint32).reshape(len(first), -1)
+    return TextFindings(
+        shortest=int(lengths.min()),
+        median=int(np.median(lengths)),
+        longest=longest,
+        cut_at=longest if is_cut else None,
+        copies=int(is_copy.sum()),
+        near_copies=int(are_near_duplicates(sketches).sum()),
+        damaged=int(facts["damaged"].sum()),
+    )
+
+
+def _patients(facts: "pl.DataFrame") -> PatientFindings:
+    by_patient = facts["patient_id"].value_counts(name="notes")["notes"]
+    return PatientFindings(
+        given=not (facts["patient_id"] == facts["note_id"]).all(),
+        patients=len(by_patient),
+        most_notes=int(np.max(by_patient.to_numpy())),
+    )
+
+
+def _dates(facts: "pl.DataFrame") -> DateFindings:
+    dates = facts["written_on"]
+    first, last = dates.min(), dates.max()
+    return DateFindings(
+        first=str(first) if first else None, last=str(last) if last else None, missing=dates.null_count()
+    )
+
+
+def _codes(facts: "pl.DataFrame") -> CodeFindings | None:
+    coded = facts.filter(facts["codes"].is_not_null())
+    if not len(coded):
+        return None
+    notes_of: Counter[str] = Counter(code for codes in coded["codes"].to_list() for code in set(codes))
+    ranked = sorted(notes_of.items(), key=lambda item: (-item[1], item[0]))
+    return CodeFindings(
+        notes=int((coded["codes"].list.len() > 0).sum()),
+        notes_known_to_have_none=int((coded["codes"].list.len() == 0).sum()),
+        codes=len(notes_of),
+        frequent=sum(count >= FEWEST_NOTES_OF_CODE for count in notes_of.values()),
+        mean_per_note=sum(notes_of.values()) / len(coded),
+        most_used=dict(ranked[:MOST_LISTED]),
+        systems=_systems(dict(ranked)),
+        respelt=_respelt(coded),
+        notes_by_version=_notes_by_version(coded),
+    )
+
+
+def _systems(notes_of: Mapping[str, int]) -> dict[str, SystemFindings]:
+    from rubricator.nlp.icd import code_system, is_billable, is_valid
+
+    members: dict[str, dict[str, int]] = {}
+    for code, notes in notes_of.items():
+        members.setdefault(code_system(code) or "none", {})[code] = notes
+    return {
+        system: SystemFindings(
+            codes=len(codes),
+            uses=sum(codes.values()),
+            not_billable={
+                code: notes for code, notes in codes.items() if is_valid(code) and not is_billable(code)
+            },
+            unknown={code: notes for code, notes in codes.items() if not is_valid(code)},
+        )
+        for system, codes in sorted(members.items(), key=lambda item: -sum(item[1].values()))
+    }
+
+
+def _respelt(coded: "pl.DataFrame") -> dict[str, list[str]]:
+    """The spellings of each code that has several."""
+    spellings: dict[str, set[str]] = {}
+    for codes, written in zip(coded["codes"].to_list(), coded["codes_as_written"].to_list(), strict=True):
+        for code, spelling in zip(codes, written or codes, strict=True):
+            spellings.setdefault(code, set()).add(spelling)
+    return {code: sorted(found) for code, found in sorted(spellings.items()) if len(found) > 1}
+
+
+def _notes_by_version(coded: "pl.DataFrame") -> dict[str, int]:
+    from rubricator.nlp.icd import code_system
+
+    versions: Counter[str] = Counter()
+    for codes in coded["codes"].to_list():
+        systems = Counter((code_system(code) or "").split(" ")[0] for code in codes)
+        diagnoses = {name: systems[name] for name in ("ICD-10-CM", "ICD-9-CM") if systems[name]}
+        if diagnoses:
+            versions[max(diagnoses, key=lambda name: diagnoses[name])] += 1
+    return dict(versions.most_common())
+
+
+def _headings(facts: "pl.DataFrame", unknown: "pl.DataFrame") -> HeadingFindings | None:
+    sample = facts.filter(facts["sections"].is_not_null())
+    if not len(sample):
+        return None
+    return HeadingFindings(
+        notes=len(sample),
+        without_headings=int((sample["sections"] == 0).sum()),
+        with_plan=int(sample["has_positive_section"].sum()),
+        plan_sentences=int(sample["positive_sentences"].sum()),
+        other_sentences=int(sample["negative_sentences"].sum()),
+        seconds=math.fsum(sample["seconds"].to_list()),
+        unknown=_unknown(unknown),
+    )
+
+
+def _unknown(unknown: "pl.DataFrame") -> list[UnknownHeading]:
+    import polars as pl
+
+    rows = (
+        unknown.group_by("heading")
+        .agg(notes=pl.len(), patients=pl.col("patient_id").n_unique())
+        .filter(pl.col("patients") >= FEWEST_PATIENTS)
+        .sort("notes", "heading", descending=[True, False])
+    )
+    return [
+        UnknownHeading(heading=heading, notes=notes, patients=patients)
+        for heading, notes, patients in rows.iter_rows()
+    ]
