@@ -141,9 +141,8 @@ def check(
 def _share(reader: "NoteReader", sample: int) -> float:
     """The share of the notes that makes a sample of about this size, by the notes of the first batch."""
     first = next(iter(reader), None)
-    if first is None or not reader.fraction_read:
-        return 1.0
-    return min(1.0, sample * reader.fraction_read / first.num_rows)
+    fraction = reader.fraction_read
+    return min(1.0, sample * fraction / first.num_rows) if first is not None and fraction else 1.0
 
 
 def _reasons(folder: Path) -> dict[str, int]:

@@ -4,7 +4,7 @@ python tests/benchmarks/check.py [--notes 100000]
 """
 
 import argparse
-import json
+import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -42,9 +42,11 @@ def main() -> None:
     count = parser.parse_args().notes
     with tempfile.TemporaryDirectory() as folder:
         notes = with_columns(write_notes(Path(folder), count, "parquet"))
-        command = [str(Path(sys.executable).with_name("rubricator")), "check", str(notes), "--json", "-q"]
+        command = [str(Path(sys.executable).with_name("rubricator")), "check", str(notes), "--quiet"]
         seconds, peak = watch([*command, "--home", folder + "/home"])
-        print(json.dumps({"notes": count, "seconds": round(seconds, 1), "peak MB": peak}))
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        print(f"{count:,} notes: {seconds:.1f} s, {used.ru_utime + used.ru_stime:.0f} s of CPU")
+        print("peak memory: " + ", ".join(f"{kind} {megabytes:,.0f} MB" for kind, megabytes in peak.items()))
 
 
 if __name__ == "__main__":
