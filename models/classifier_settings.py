@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from rubricator.models.classifier import classifier_class
-from rubricator.nlp.errors import RubricatorError, did_you_mean
+from rubricator.nlp.errors import RubricatorError, did_you_mean, what_is_wrong
 
 if TYPE_CHECKING:
     from rubricator.nlp.units import UnitName
@@ -42,10 +42,8 @@ def settings_with(classifier: str, unit: "UnitName", given: Mapping[str, Any]) -
         return type(defaults).model_validate(chosen)
     except ValidationError as error:
         names = {name for name, *_ in listed(defaults)}
-        wrong = [f"{_setting_at(each['loc'], names)}: {each['msg']}" for each in error.errors()]
-    raise SettingError(
-        f"{classifier} cannot take these settings: {'; '.join(dict.fromkeys(wrong))}; {_listing(defaults)}"
-    )
+        wrong = [f"{_setting_at(each['loc'], names)}: {what_is_wrong(each)}" for each in error.errors()]
+    raise SettingError(f"{classifier} cannot take these settings: {'; '.join(dict.fromkeys(wrong))}")
 
 
 def _setting_at(place: Sequence[int | str], names: Container[str]) -> str:

@@ -16,18 +16,13 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticUndefined, to_json
 
 from rubricator.flows.parameters.options import Panel, Without, marks
-from rubricator.nlp.errors import RubricatorError, did_you_mean
+from rubricator.nlp.errors import RubricatorError, did_you_mean, what_is_wrong
 
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _LOG = logging.getLogger(__name__)
 _EMPTY, _KEYWORD = inspect.Parameter.empty, inspect.Parameter.KEYWORD_ONLY
-_MESSAGES = {  # clearer than those of pydantic, by pydantic's type of error
-    "string_pattern_mismatch": "it is empty; give a name, or leave it out",
-    "string_too_short": "it is empty; give a name, or leave it out",
-    "tuple_type": "a list of strings is expected",
-}
 
 
 class ParameterError(RubricatorError):
@@ -120,7 +115,7 @@ def checked(name: str, value: Any, annotation: Any, *, as_json: bool = False) ->
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
     where = ".".join(map(str, (name, *first["loc"])))
-    raise ParameterError(f"{where}: {_MESSAGES.get(first['type'], first['msg'])}", name)
+    raise ParameterError(f"{where}: {what_is_wrong(first)}", name)
 
 
 def _flattened(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:

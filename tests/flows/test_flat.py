@@ -65,9 +65,9 @@ def test_a_flat_form_has_itself_as_its_flat_form() -> None:
     [
         ({"fold": 2}, "learn has no parameter 'fold'; did you mean 'folds'?"),
         ({"evidence_column": "spans"}, "learn has no parameter 'evidence_column'"),
-        ({"folds": 1}, "folds: Input should be greater than or equal to 2"),
-        ({"folds": "many"}, "folds: Input should be a valid integer"),
-        ({"lexicon": "a.toml"}, "lexicon: a list of strings is expected"),
+        ({"folds": 1}, "folds: it must be greater than or equal to 2"),
+        ({"folds": "many"}, "folds: it must be a whole number"),
+        ({"lexicon": "a.toml"}, "lexicon: it must be a list"),
         ({"lexicon": ["a.toml", ""]}, "lexicon.1: it is empty"),
         ({"home": " "}, "home: it is empty"),
         ({"denoise": "cleanlab"}, "denoise was removed, for it made models worse"),

@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from rubricator.models.classifier import CLASSIFIERS, classifier_class
+from rubricator.models.classifier_settings import SettingError, settings_with
 from rubricator.models.decisions.calibration import CalibrationSettings
 
 
@@ -32,3 +33,19 @@ def test_every_setting_has_a_description(name: str) -> None:
             assert sentence.endswith(".") and sentence[:1].isupper(), (
                 f"{found.__name__}.{setting}: {sentence!r}"
             )
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"features.min_groups": "x"}, "features.min_groups: it must be a whole number"),
+        ({"features.min_groups": 0}, "features.min_groups: it must be greater than or equal to 1"),
+        ({"features": 3}, "features: it must be a table of keys and values"),
+        ({"features.assertions": "maybe"}, "features.assertions: it must be true or false"),
+        ({"features.char_ngrams": "a"}, "features.char_ngrams: it must be a list"),
+    ],
+)
+def test_a_wrong_value_is_told_in_plain_words(given: dict[str, object], said: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        settings_with("svm", "sentence", given)
+    assert str(caught.value) == f"svm cannot take these settings: {said}"
