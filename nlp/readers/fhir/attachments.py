@@ -204,7 +204,7 @@ def _from_base64(attachment: Resource) -> bytes:
 
 def _is_hash(given: Any, raw: bytes) -> bool:
     sha1 = hashlib.sha1(raw, usedforsecurity=False).digest()
-    return given == base64.b64encode(sha1).decode()
+    return bool(given == base64.b64encode(sha1).decode())
 
 
 def _unzipped(raw: bytes) -> bytes:
@@ -248,7 +248,7 @@ def _decoded(raw: bytes, content_type: str) -> str:
 def _in_charset(raw: bytes, charset: str) -> str | None:
     """None where the bytes are not in this charset. Raises Damaged where there is no such charset."""
     try:
-        if codecs.lookup(charset).name in NOT_TEXT_CODECS:
+        if codecs.lookup(charset).name.replace("-", "_") in NOT_TEXT_CODECS:
             raise LookupError
         return raw.decode(charset)
     except LookupError:

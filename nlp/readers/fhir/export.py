@@ -62,7 +62,11 @@ def find_fhir(files: list[Path]) -> FhirExport | None:
     others = [path for path, kind in kinds.items() if kind is None]
     if table := next(filter(_is_table_of_notes, others), None):
         raise NoteFormatError(f"{table}: is not FHIR, but other files here are; separate them")
-    read = {path: kind for path, kind in kinds.items() if kind and (kind in READ or kind not in path.name)}
+    read = {
+        path: kind
+        for path, kind in kinds.items()
+        if kind and (kind in (*READ, "Bundle") or kind not in path.name)
+    }
     if not any(_may_hold_notes(path, kind) for path, kind in read.items()):
         found = ", ".join(sorted(set(filter(None, kinds.values()))))
         raise NoteFormatError(f"{files[0].parent}: has neither {' nor '.join(NOTES)}, only {found}")
@@ -179,9 +183,8 @@ class FhirExport:
         kind = resource["resourceType"]
         if kind == "DocumentReference":
             for content in listed(resource.get("content")):
-                key = digest(content.get("attachment") or {})
-                if key is not None:
-                    self._index.add_attached(key)
+                if content_key := digest(content.get("attachment") or {}):
+                    self._index.add_attached(content_key)
         if _status(resource) in WITHDRAWN:
             return
         for relation in listed(resource.get("relatesTo")):

@@ -61,6 +61,7 @@ class Deleted(NamedTuple):
 
 def resource_type(path: Path) -> str | None:
     """The type of the first resource; where the first lines are broken, the type in the file's name; else None."""
+    is_other = False
     with suppress(OSError, ValueError), open_bytes(path) as stream:
         head = stream.peek(HEAD)[:HEAD]
         if _is_document(head):
@@ -69,10 +70,11 @@ def resource_type(path: Path) -> str | None:
         for line in itertools.islice(filter(bytes.strip, stream), ROWS_FOR_TYPE):
             row = _parsed(line)
             for value in row if isinstance(row, list) else [row]:
-                if isinstance(value, dict):
-                    kind = value.get("resourceType")
-                    return kind if isinstance(kind, str) and kind.isalpha() else None
-    return next((kind for kind in READ if kind in path.name), None)
+                kind = value.get("resourceType") if isinstance(value, dict) else None
+                if isinstance(kind, str) and kind.isalpha():
+                    return kind
+                is_other |= isinstance(value, dict)
+    return None if is_other else next((kind for kind in READ if kind in path.name), None)
 
 
 def first_row(path: Path) -> Resource:
@@ -172,7 +174,7 @@ def _entries(row: int, bundle: Resource) -> Iterator[Found | Unread | Deleted]:
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         yield Found(row, "not a valid Bundle")
         return
-    names: Mapping[str, str] = MappingProxyType({})
+    names: dict[str, str] = {}
     for entry in entries:
         resource, url = entry.get("resource"), entry.get("fullUrl")
         if isinstance(resource, dict) and isinstance(url, str):
