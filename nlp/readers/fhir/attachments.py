@@ -101,6 +101,11 @@ def has_words(markup: str) -> bool:
     return bool(re.sub(r"<[^<>]*>", "", markup).strip())
 
 
+def is_readable(attachment: Resource) -> bool:
+    """Whether the type of an attachment or a Binary is read; where it has none, that is seen from its data."""
+    return _content_type(attachment) in (*READABLE, *UNKNOWN)
+
+
 def digest(attachment: Resource) -> bytes | None:
     """A key of the content of an attachment, which is the same for two resources that attach one text."""
     what = attachment.get("data") or attachment.get("url")
@@ -146,11 +151,11 @@ def _has_others(attachments: list[Resource], kinds: list[str], read: int) -> boo
 def _text(attachment: Resource, kind: str) -> tuple[str, bool]:
     """The text, and whether it was encoded twice. Raises Unreadable."""
     named = kind if _MEDIA_TYPE.fullmatch(kind) else "of no known type"  # it could hold note text
+    if not is_readable(attachment):
+        raise Unreadable(named)
     if not attachment.get("data"):
         url = attachment.get("url")
         raise Unreadable(f"{named} by url only: {_url_kind(url)}" if url else f"{named} without data")
-    if kind not in READABLE and kind not in UNKNOWN:
-        raise Unreadable(named)
     raw = _unzipped(_from_base64(attachment))
     if file := next((what for start, what in FILES.items() if raw.startswith(start)), None):
         raise Unreadable(f"{named} around {file}")

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from rubricator.nlp.readers.fhir.attachments import is_readable
 from rubricator.nlp.readers.fhir.resources import Resource, Version
 
 _TABLES = """
@@ -49,6 +50,7 @@ SELECT code FROM (
 ) ORDER BY rank, procedure, place
 """
 UNRANKED = 1 << 15
+MOST_KEYS = 1000  # of a query: SQLite allows 32,766 parameters
 
 
 class ExportIndex:
@@ -103,7 +105,7 @@ class ExportIndex:
 
     def codes(self, encounters: Iterable[str]) -> list[str]:
         """The codes of encounters: by the rank of Encounter.diagnosis, diagnoses before procedures, as in the files."""
-        keys = [key for encounter in encounters if encounter for key in self._all_keys(encounter)]
+        keys = [key for encounter in encounters if encounter for key in self._all_keys(encounter)][:MOST_KEYS]
         if not keys:
             return []
         places = ", ".join(f":key{index}" for index in range(len(keys)))
@@ -112,15 +114,16 @@ class ExportIndex:
         return list(dict.fromkeys(code for (code,) in rows))
 
     def _all_keys(self, encounter: str) -> list[str]:
-        """The key of an encounter, its id and its identifiers."""
+        """The key of an encounter, its id and its identifiers. What several encounters have identifies none."""
         by_identifier = self._db.execute(
-            "SELECT encounter FROM identifier WHERE identifier = ?", (encounter,)
+            "SELECT DISTINCT encounter FROM identifier WHERE identifier = ?", (encounter,)
         )
-        names = [encounter, *(name for (name,) in by_identifier)]
+        known = [name for (name,) in by_identifier.fetchmany(2)]
+        names = [encounter, *known] if len(known) == 1 else [encounter]
         keys = self._db.execute(
             f"SELECT identifier FROM identifier WHERE encounter IN ({', '.join('?' * len(names))})", names
         )
-        return list(dict.fromkeys([*names, *(key for (key,) in keys)]))[:500]
+        return list(dict.fromkeys([*names, *(key for (key,) in keys)]))
 
     def without_encounter(self) -> int:
         """The number of codes that belong to no encounter, so that no note has them."""
@@ -134,6 +137,7 @@ class ExportIndex:
 
     def is_replaced(self, keys: list[str], name: str) -> bool:
         """Whether another document of the export replaces the one with these keys. name: its own."""
+        keys = keys[:MOST_KEYS]
         places = ", ".join("?" * len(keys))
         query = f"SELECT 1 FROM replaced WHERE target IN ({places}) AND source <> ? LIMIT 1"
         return self._db.execute(query, [*keys, name]).fetchone() is not None
@@ -148,8 +152,9 @@ class ExportIndex:
         """Record where a Binary is. offset: of its line in the file; None where it must be copied."""
         file = "" if offset is None else str(path)
         if offset is None:
+            kept = resource if is_readable(resource) else {**resource, "data": None}
             offset = self._copies.seek(0, 2)
-            self._copies.write(json.dumps(resource).encode() + b"\n")
+            self._copies.write(json.dumps(kept).encode() + b"\n")
         self._db.execute("INSERT OR REPLACE INTO binary VALUES (?, ?, ?)", (name, file, offset))
 
     def binary(self, name: str) -> Resource | None:
