@@ -354,6 +354,7 @@ def test_where_the_best_attachment_is_damaged_the_next_is_read(tmp_path: Path) -
         "/Binary/b1",
         "https://ehr.example/fhir/R4/Binary/b1",
         "https://ehr.example/fhir/Binary/b1/_history/2",
+        "https://ehr.example/fhir/Binary/b1?_format=json",
         "#b1",
     ],
 )
@@ -371,6 +372,27 @@ def test_an_attachment_by_url_is_read_from_its_binary(tmp_path: Path, url: str, 
             (tmp_path / "Binary.ndjson.gz").write_bytes(gzip.compress(plain.read_bytes()))
             plain.unlink()
     assert text_of(tmp_path) == KNEE
+
+
+def test_an_attachment_in_a_file_of_the_export_is_read_and_no_other_file(tmp_path: Path) -> None:
+    """The bulk data client of SMART downloads attachments, and names their files in the URLs."""
+    folder = tmp_path / "export"
+    (folder / "attachments").mkdir(parents=True)
+    (folder / "attachments" / "1 b.txt").write_text(KNEE)
+    (tmp_path / "secret.txt").write_text(CANARY)
+    (folder / "link.txt").symlink_to(tmp_path / "secret.txt")
+    urls = [
+        "./attachments/1%20b.txt",
+        "../secret.txt",
+        "link.txt",
+        str(tmp_path / "secret.txt"),
+        "attachments",
+    ]
+    contents = [{"attachment": {"contentType": "text/plain", "url": url}} for url in urls]
+    export(folder, *(document(str(number), content) for number, content in enumerate(contents)))
+    notes, letters = read(folder)
+    assert [note["text"] for note in notes.values()] == [KNEE]
+    assert len(letters) == 4
 
 
 def test_a_binary_gives_the_type_that_the_attachment_lacks(tmp_path: Path) -> None:
@@ -391,7 +413,7 @@ def test_a_binary_gives_the_type_that_the_attachment_lacks(tmp_path: Path) -> No
         (f"Binary/{CANARY}", "a Binary that is not in this export"),
         (f"#{CANARY}", "a contained resource that is not there"),
         (f"https://files.example/{CANARY}.txt", "a web address that is no Binary"),
-        (f"attachments/{CANARY}.txt", "a file, not a Binary"),
+        (f"attachments/{CANARY}.txt", "a file that is not in this export"),
         (f"s3://{CANARY}/1", "neither a Binary nor a web address"),
     ],
 )

@@ -7,7 +7,8 @@ they go also STU3 and R5.
   attachment, without its byte order mark. The charset is that of the content type, else UTF-16 where a byte order mark
   says so, else UTF-8. Where the bytes are not valid UTF-8, it is the charset that the document itself names. Base64 may
   be wrapped or URL-safe. Where its padding is missing, `size` or `hash` must confirm that it is complete. Text that was
-  encoded twice is decoded twice. An attachment by URL is read where the Binary is in the export, or contained.
+  encoded twice is decoded twice. An attachment by URL is read where the export has the Binary or
+  the file.
 - A DiagnosticReport whose attachment a DocumentReference has too is not read a second time.
 - Composition: the text is composed from the sections, in their order (`RawNote.composed`). Each section gives its
   title in a <title> element, its narrative (XHTML) unchanged, then its inner sections. A line of dashes separates the

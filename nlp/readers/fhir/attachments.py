@@ -9,7 +9,9 @@ import re
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from rubricator.nlp.hidden_text import hides_text
 from rubricator.nlp.readers.fhir.resources import Resource
@@ -38,13 +40,13 @@ FILES = {  # how files that are not text begin
     b"II*\0": "an image",
     b"MM\0*": "an image",
 }
-LONGEST_UNZIPPED = 1 << 26  # bytes
+LONGEST_UNZIPPED = LONGEST_FILE = 1 << 26  # bytes
 NOT_TEXT_CODECS = {"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape"}
 URL_SAFE = str.maketrans("-_", "+/")
 
 _MEDIA_TYPE = re.compile(r"(?:application|audio|image|message|model|multipart|text|video)/[a-z0-9.+-]{1,80}")
 _BASE64_WORD = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
-_BINARY = re.compile(r"(?:^|/)(Binary/[^/?#\s]+?)(?:/_history/[^/]+)?/?$")
+_BINARY = re.compile(r"(?:^|/)(Binary/[^/?#\s]+?)(?:/_history/[^/?#]+)?/?(?:[?#].*)?$")
 
 
 @hides_text()
@@ -120,6 +122,16 @@ def binary_name(url: str) -> str | None:
     return found[1] if found else None
 
 
+def attached_file(folder: Path, url: str) -> Resource | None:
+    """The content of a file beside the export, as of clients that download attachments; None outside of the folder."""
+    if re.match(r"[a-z][a-z0-9+.-]*:|#", url, re.IGNORECASE) or "\0" in url:
+        return None
+    file = (folder / unquote(url)).resolve()
+    if not file.is_relative_to(folder.resolve()) or not file.is_file() or file.stat().st_size > LONGEST_FILE:
+        return None
+    return {"data": base64.b64encode(file.read_bytes()).decode()}
+
+
 def _filled(attachment: Resource, binary: Callable[[str], Resource | None]) -> Resource:
     """The attachment with the data of the Binary that its URL names."""
     url = attachment.get("url")
@@ -179,7 +191,7 @@ def _url_kind(url: Any) -> str:
     if re.match(r"https?:", url):
         return "a web address that is no Binary"
     return (
-        "a file, not a Binary"
+        "a file that is not in this export"
         if not re.match(r"[a-z][a-z0-9+.-]*:", url)
         else "neither a Binary nor a web address"
     )

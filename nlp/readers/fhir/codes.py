@@ -63,11 +63,11 @@ def remember_codes(
     if kind == "Encounter":
         index.add_identifiers(name, identifiers(resource, "Encounter"))
         for diagnosis in listed(resource.get("diagnosis")):
-            condition = diagnosis.get("condition") or {}
-            key = reference_key(
-                condition.get("reference") if _is_r5(condition) else condition, "Condition", resource, names
-            )
-            index.add_diagnosis(name, key, _rank(diagnosis.get("rank")))
+            for condition in listed(diagnosis.get("condition")):
+                # in R5 a CodeableReference
+                given = condition["reference"] if isinstance(condition.get("reference"), dict) else condition
+                key = reference_key(given, "Condition", resource, names)
+                index.add_diagnosis(name, key, _rank(diagnosis.get("rank")))
         return
     if why := _left_out(resource):
         notices.add(f"{kind} resources left out, {why}")
@@ -197,11 +197,6 @@ def _codings(concept: Any) -> set[str]:
 
 def _rank(value: Any) -> int:
     return value if isinstance(value, int) and 0 <= value < UNRANKED else UNRANKED
-
-
-def _is_r5(condition: Resource) -> bool:
-    """Whether a diagnosis names its condition by a CodeableReference, as in R5."""
-    return isinstance(condition.get("reference"), dict)
 
 
 def _stu3_encounter(resource: Resource) -> Any:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from rubricator.nlp.readers.fhir.attachments import Attached, binary_name, digest, read_attachment
+from rubricator.nlp.readers.fhir.attachments import (
+    Attached,
+    attached_file,
+    binary_name,
+    digest,
+    read_attachment,
+)
 from rubricator.nlp.readers.fhir.compositions import composed_text, display
 from rubricator.nlp.readers.fhir.index import ExportIndex
 from rubricator.nlp.readers.fhir.references import contained, identifiers, listed, reference_key
@@ -19,21 +26,22 @@ _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 class Documents:
-    """Reads documents with an index of their export. notices: what is decided."""
+    """Reads documents of a file with an index of their export. notices: what is decided."""
 
-    def __init__(self, index: ExportIndex, notices: Notices) -> None:
+    def __init__(self, path: Path, index: ExportIndex, notices: Notices) -> None:
+        self._folder = path.parent
         self._index = index
         self._notices = notices
 
     def remember(self, resource: Resource, name: str, names: Mapping[str, str]) -> None:
         """Put what other documents need to know of a document into the index. name: "Type/id"."""
         kind = resource["resourceType"]
+        if _status(resource) in WITHDRAWN:
+            return
         if kind == "DocumentReference":
             for content in listed(resource.get("content")):
                 if content_key := digest(content.get("attachment") or {}):
                     self._index.add_attached(content_key)
-        if _status(resource) in WITHDRAWN:
-            return
         for relation in listed(resource.get("relatesTo")):
             code = relation.get("code")
             if isinstance(code, dict):  # R5
@@ -63,6 +71,7 @@ class Documents:
             if not isinstance(attached, Attached):
                 return attached
             text, creation = attached.text, attached.creation
+        self._count_status(_status(resource))
         context = _context(resource)
         encounters = [reference_key(each, "Encounter", resource, names) for each in _encounters(context)]
         return RawNote(
@@ -71,9 +80,7 @@ class Documents:
             _patient(resource, names),
             text,
             self._written_on(resource, context, creation),
-            display(
-                resource.get("type") or (resource.get("code") if kind == "DiagnosticReport" else None) or {}
-            ),
+            display(resource.get("code" if kind == "DiagnosticReport" else "type") or {}),
             self._index.codes(encounters) or None,
             composed=kind == "Composition",
         )
@@ -85,13 +92,16 @@ class Documents:
             return f"marked as {WITHDRAWN[status]}"
         if self._index.is_replaced([name, *identifiers(resource, resource["resourceType"])], name):
             return "replaced by another document of the export"
+        return ""
+
+    def _count_status(self, status: str | None) -> None:
+        """Count a document that is read although its status says that it may not stand."""
         if status in ("superseded", "deprecated"):
             self._notices.add(
                 f"documents read although marked as {status}, as no document of the export replaces them"
             )
         elif status in UNFINISHED:
             self._notices.add(f"documents read although marked as {status}")
-        return ""
 
     def _attached(self, resource: Resource, names: Mapping[str, str]) -> Attached | str | None:
         """The text of a DocumentReference or DiagnosticReport, or the reason why there is none."""
@@ -112,7 +122,7 @@ class Documents:
             if url.startswith("#"):
                 return contained(resource, url)
             name = names.get(url) or binary_name(url)
-            return self._index.binary(name) if name else None
+            return self._index.binary(name) if name else attached_file(self._folder, url)
 
         attached = read_attachment(attachments, binary)
         if isinstance(attached, Attached):
@@ -139,7 +149,7 @@ class Documents:
         return full
 
 
-def _status(resource: Resource) -> Any:
+def _status(resource: Resource) -> str | None:
     """The status that decides: of `status` and `docStatus`, that which is not as usual."""
     given = [each for each in (resource.get("status"), resource.get("docStatus")) if isinstance(each, str)]
     decisive = (*WITHDRAWN, "superseded", "deprecated", *sorted(UNFINISHED))
@@ -163,5 +173,5 @@ def _encounters(context: Resource) -> list[Any]:
 
 
 def _patient(resource: Resource, names: Mapping[str, str]) -> str | None:
-    key = reference_key(resource.get("subject"), "Patient", resource, names)
+    key = reference_key(next(iter(listed(resource.get("subject"))), None), "Patient", resource, names)
     return key.removeprefix("Patient/").removeprefix("Patient?") or None

@@ -106,7 +106,7 @@ class FhirExport:
         if path == self.files[0] or self._index is None:
             yield from self._read_all_but_notes(progress)
         if path in self._with_notes and self._index is not None:
-            documents = Documents(self._index, self._of_notes)
+            documents = Documents(path, self._index, self._of_notes)
             for found in read_resources(path, progress):
                 if isinstance(found, Found) and (item := _note(path, found, documents)):
                     yield item
@@ -160,7 +160,7 @@ class FhirExport:
             elif kind == "Binary" and name:
                 index.add_binary(name, resource, path, found.offset)
             elif kind in NOTES and name:
-                Documents(index, self._of_notes).remember(resource, name, found.names)
+                Documents(path, index, self._of_notes).remember(resource, name, found.names)
         except (OSError, sqlite3.OperationalError):  # of the temporary files
             raise
         except Exception:  # it must not stop the job, and its message can quote the resource
