@@ -68,7 +68,7 @@ class Evaluated:
             "counts": self.counts,
             "dead_letters": self.dead_letters,
             "failed_notes": self.failed_notes,
-            "notices": self.notices,
+            "notices": list(self.notices),
             **self.evaluation.to_json(),
             "strata": {name: scores.to_json() for name, scores in self.strata.items()},
         }

@@ -101,7 +101,7 @@ class Trained:
             "counts": self.counts,
             "dead_letters": self.dead_letters,
             "failed_notes": self.failed_notes,
-            "notices": self.notices,
+            "notices": list(self.notices),
             "beside": self.beside,
             **self.evaluation.to_json(),
         }

@@ -49,9 +49,8 @@ def split_sentences(text: str, *, lexicon: Sequence[str | Path] = ()) -> list[tu
 def read_notes(notes: "str | Path | NotesInMemory", columns: NoteSettings = NoteSettings()) -> pa.Table:
     """Notes as one table of NOTES_SCHEMA: from files (path or glob), a polars or pandas data frame, or a list of texts.
 
-    Notes that cannot be used are left out; a warning gives their number by reason. Another one gives
-    what the reader decided and left out. Raises NoteFormatError where the
-    source as a whole cannot be used.
+    Notes that cannot be used are left out; a warning gives their number by reason. Another one gives what the reader
+    decided and left out. Raises NoteFormatError where the source as a whole cannot be used.
     """
     if isinstance(notes, str) and _is_no_path(notes):
         raise NoteFormatError(

@@ -43,7 +43,7 @@ class JobResult:
 
     def to_json(self) -> dict[str, Any]:
         """Every count, as JSON types."""
-        return {**asdict(self), "out": str(self.out)}
+        return {**asdict(self), "out": str(self.out), "notices": list(self.notices)}
 
     def __rich__(self) -> "Text":
         from rich.text import Text
