@@ -44,7 +44,6 @@ TABLES = {
     ".ndjson": "JSON lines",
     ".txt": "text",
 }
-JSON = {".json", ".jsonl", ".ndjson"}  # suffixes of FHIR resources
 BATCH_CHARACTERS = (
     32_000_000  # a batch with more ends, even if it has few notes: 2,000 notes of 1 MB need too much memory
 )
@@ -144,8 +143,7 @@ def _detect(source: str | Path, settings: NoteSettings) -> NoteSource:
     for path in files:
         if kind := TABLES.get(plain_name(path).suffix.lower()):
             kinds.setdefault(kind, []).append(path)
-    json_files = [path for path in files if plain_name(path).suffix.lower() in JSON]
-    found: NoteSource | None = find_mimic(kinds.get("CSV", [])) or find_fhir(json_files)
+    found: NoteSource | None = find_mimic(kinds.get("CSV", [])) or find_fhir(files)
     if found is None:
         if not kinds:
             suffixes = Counter(plain_name(path).suffix or "no suffix" for path in files)

@@ -261,7 +261,7 @@ def test_what_a_reader_decided_stands_in_the_first_line_of_the_report_and_in_the
     console.print(result)
     notices = [
         "documents read although marked as superseded, as no document of the export replaces them: 3",
-        "files not read, not FHIR (log[b].ndjson): 1",
+        "files that are not FHIR (log[b].ndjson): 1",
     ]
     assert [line.strip() for line in console.export_text().splitlines()[:2]] == notices
     assert read_manifest(tmp_path / "out")["notices"] == result.to_json()["job"]["notices"] == notices

@@ -1036,6 +1036,7 @@ def test_files_beside_an_export_are_named_and_not_read(tmp_path: Path) -> None:
     with (tmp_path / "DocumentReference.ndjson").open("a") as file:
         file.write('{"resourceType": "Observation"}\n{"resourceType": "Observation"}\n')
     (tmp_path / "log.ndjson").write_text('{"exportId": "x", "eventId": "kickoff", "eventDetail": {}}\n')
+    (tmp_path / "readme.txt").write_text("export")
     (tmp_path / "manifest.json").write_text('{\n "transactionTime": "2024",\n "output": []\n}')
     notes, letters, notices = read_all(tmp_path)
     assert (list(notes), letters) == (["DocumentReference/d"], [])
@@ -1043,7 +1044,7 @@ def test_files_beside_an_export_are_named_and_not_read(tmp_path: Path) -> None:
         "Observation resources not read: 2",
         "files not read, OperationOutcome (OperationOutcome.ndjson): 1",
         "files not read, Patient (Patient.ndjson): 1",
-        "files not read, not FHIR (log.ndjson, manifest.json): 2",
+        "files that are not FHIR (log.ndjson, manifest.json, readme.txt): 3",
     ]
 
 

@@ -35,21 +35,25 @@ from rubricator.nlp.readers.files import (
     Notices,
     RawNote,
     ReadPosition,
+    plain_name,
 )
 from rubricator.nlp.readers.tables import NoteSettings, choose_columns
 
+SUFFIXES = {".json", ".jsonl", ".ndjson"}
 FILES_BEFORE_GIVING_UP = 20  # a folder of tables is not searched for FHIR to its end
 _ID = re.compile(r"[!-.0-~]{1,128}")  # wider than the standard, which many servers do not keep
 
 
 def find_fhir(files: list[Path]) -> FhirExport | None:
-    """The FHIR export in these JSON files; None where they are not FHIR.
+    """The FHIR export in these files; None where its JSON files are not FHIR.
 
-    Files without FHIR, such as a log, are left out and named. Raises NoteFormatError where the export has no notes, or
+    Other files, such as a log, are left out and named. Raises NoteFormatError where the export has no notes, or
     where a table of notes is among its files.
     """
     kinds: dict[Path, str | None] = {}
     for path in files:
+        if plain_name(path).suffix.lower() not in SUFFIXES:
+            continue
         if path.stat().st_size:
             kinds[path] = resource_type(path)
         if len(kinds) >= FILES_BEFORE_GIVING_UP and not any(kinds.values()):
@@ -67,7 +71,7 @@ def find_fhir(files: list[Path]) -> FhirExport | None:
     if not any(_may_hold_notes(path, kind) for path, kind in read.items()):
         found = ", ".join(sorted(set(filter(None, kinds.values()))))
         raise NoteFormatError(f"{files[0].parent}: has neither {' nor '.join(NOTES)}, only {found}")
-    unread = {path: kind or "not FHIR" for path, kind in kinds.items() if path not in read}
+    unread = {path: kinds.get(path) for path in files if path not in read and path.stat().st_size}
     order = {kind: place for place, kind in enumerate(READ)}
     return FhirExport(dict(sorted(read.items(), key=lambda item: order.get(item[1], len(order)))), unread)
 
@@ -88,8 +92,8 @@ class FhirExport:
 
     name = "FHIR R4 bulk export"
 
-    def __init__(self, kinds: dict[Path, str], unread: dict[Path, str]) -> None:
-        """kinds: the files in the order of reading, with the type of their first resource. unread: the other files."""
+    def __init__(self, kinds: dict[Path, str], unread: dict[Path, str | None]) -> None:
+        """kinds: the files in the order of reading, with the type of their first resource. unread: other files."""
         self.files = list(kinds)
         self._kinds = kinds
         self._unread = unread
@@ -141,7 +145,8 @@ class FhirExport:
         for kind, count in Counter(self._unread.values()).items():
             names = ", ".join(sorted(path.name for path, each in self._unread.items() if each == kind)[:3])
             more = " and others" if count > 3 else ""
-            self._of_files.add(f"files not read, {kind} ({names}{more})", count)
+            what = f"files not read, {kind}" if kind else "files that are not FHIR"
+            self._of_files.add(f"{what} ({names}{more})", count)
 
     def _remember(self, path: Path, found: Found, index: ExportIndex) -> DeadLetter | None:
         """Put what notes need to know of a resource into the index."""
