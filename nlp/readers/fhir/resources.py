@@ -33,7 +33,7 @@ _OPENS = re.compile(
 )  # a line of a longer value
 
 
-@hides_text("row")
+@hides_text()
 class Found(NamedTuple):
     """A resource in a file. resource: or the reason why the row has none.
 
@@ -46,12 +46,14 @@ class Found(NamedTuple):
     offset: int | None = None
 
 
+@hides_text()
 class Unread(NamedTuple):
     """A resource of a type that is not read."""
 
     kind: str
 
 
+@hides_text()
 class Deleted(NamedTuple):
     """What an entry of a Bundle with the method DELETE says. name: "Type/id"."""
 
