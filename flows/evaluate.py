@@ -49,7 +49,8 @@ PORTION = 500  # texts that are predicted at once
 class Evaluated:
     """Every figure, of all examples and of each stratum of the annotations.
 
-    failed_notes: the name of the exception that a note raised, by note_id.
+    failed_notes: the name of the exception that a note raised, by note_id. notices: what the reader decided and left
+    out.
     """
 
     model: str
@@ -58,6 +59,7 @@ class Evaluated:
     evaluation: "Evaluation"
     strata: dict[str, "Evaluation"]
     failed_notes: dict[str, str] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Every figure, as JSON types."""
@@ -66,6 +68,7 @@ class Evaluated:
             "counts": self.counts,
             "dead_letters": self.dead_letters,
             "failed_notes": self.failed_notes,
+            "notices": list(self.notices),
             **self.evaluation.to_json(),
             "strata": {name: scores.to_json() for name, scores in self.strata.items()},
         }
@@ -76,7 +79,7 @@ class Evaluated:
         tables = [figures_table(self.model, {"all": self.evaluation, **self.strata})]
         if self.evaluation.counts["labels"] > 1:
             tables.append(buckets_table(self.evaluation))
-        return Group(counts_line(self.counts, self.dead_letters, self.failed_notes), *tables)
+        return Group(counts_line(self.counts, self.dead_letters, self.failed_notes, self.notices), *tables)
 
 
 class EvaluateSettings(StepSettings):
@@ -129,6 +132,7 @@ def evaluate(
         counts=examples.counts,
         dead_letters=dict(read.dead_letters),
         failed_notes=read.failed_notes,
+        notices=read.notices,
         evaluation=score_model(trained, examples, probabilities, bootstrap=settings.bootstrap),
         strata={
             stratum: score_model(

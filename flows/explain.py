@@ -106,6 +106,7 @@ def explain(
     from rubricator.flows.report.report import ReportData, write_report
 
     note = _find(notes, columns, note_id)
+    note_id = note["note_id"][0].as_py()
     files = tuple(str(Path(file).absolute()) for file in settings.lexicon)
     found = [_predicted(note, note_id, name, files) for name in dict.fromkeys(model)]
     sections = _sections(note, note_id, files)
@@ -182,14 +183,17 @@ def _worked_on(note_id: str, work: Callable[[T], R], note: T) -> R:
 
 
 def _find(notes: str, columns: NoteSettings, note_id: str) -> "pa.Table":
-    """The note of this id, as a table of one row."""
+    """The note of this id, as a table of one row. The type before an id of FHIR may be left out."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    from rubricator.nlp.readers.fhir.resources import NOTES as FHIR_NOTES
     from rubricator.nlp.readers.notes import NoteReader
 
+    names = [note_id, *(f"{kind}/{note_id}" for kind in FHIR_NOTES)]
     for batch in NoteReader(notes, columns, on_dead_letter=lambda _: None):
-        found = pa.Table.from_batches([batch]).filter(pc.equal(batch["note_id"], note_id))
-        if found.num_rows:
-            return found
+        for name in names:
+            found = pa.Table.from_batches([batch]).filter(pc.equal(batch["note_id"], name))
+            if found.num_rows:
+                return found
     raise NoSuchNoteError(f"{notes} has no note {note_id!r}")

@@ -1,7 +1,7 @@
 """Extract: notes in; sections and labelled sentences out, with a report on the headings of the site."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -104,7 +104,9 @@ class Extracted:
             )
             # no caption of the table, which would break a path in pieces
             advice.append(Text(f"Unknown headings: name their categories in {where}"))
-        return Group(Columns(tables), *advice, str(self.job))
+        return Group(
+            *map(Text, self.job.notices), Columns(tables), *advice, str(replace(self.job, notices=()))
+        )
 
     def _categories(self) -> "Table":
         report = self.report

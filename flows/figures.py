@@ -64,6 +64,11 @@ class CountedNotes:
             self._progress.show(self._reader.fraction_read, f"{read:,} notes read")
             yield batch
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the reader decided and left out; complete when all notes are read."""
+        return tuple(self._reader.notices)
+
     def failed(self, note_id: str, error: BaseException) -> None:
         """Count a note that raised an exception, without the message, which may quote it. Re-raises an interrupt."""
         if is_interrupt(error):
@@ -115,9 +120,12 @@ def buckets_table(evaluation: "Evaluation") -> "Table":
 
 
 def counts_line(
-    counts: Mapping[str, int], dead_letters: Mapping[str, int], failed_notes: Collection[str] = ()
+    counts: Mapping[str, int],
+    dead_letters: Mapping[str, int],
+    failed_notes: Collection[str] = (),
+    notices: Collection[str] = (),
 ) -> str:
-    """What was read, what could not be used and why, and the ids of notes that raised an exception."""
+    """What was read, what could not be used and why, the ids of notes that raised an exception, and the notices."""
     line = "read: " + ", ".join(f"{count:,} {what}" for what, count in counts.items())
     if dead_letters:
         line += "; not used: " + ", ".join(f"{count:,} ({reason})" for reason, count in dead_letters.items())
@@ -125,4 +133,4 @@ def counts_line(
         more = len(failed_notes) - FAILED_SHOWN
         line += "; failed: " + ", ".join(list(failed_notes)[:FAILED_SHOWN])
         line += f" and {more:,} more" if more > 0 else ""
-    return line
+    return "\n".join([*notices, line])

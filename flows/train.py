@@ -79,7 +79,7 @@ class Trained:
     """The result of a training run.
 
     evaluation: of the cross-validation by group. beside: micro-F1 of other ways to split, by way. failed_notes: the
-    name of the exception that a note raised, by note_id.
+    name of the exception that a note raised, by note_id. notices: what the reader decided and left out.
     """
 
     name: str
@@ -90,6 +90,7 @@ class Trained:
     evaluation: "Evaluation"
     beside: dict[str, float]
     failed_notes: dict[str, str] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Every figure, as JSON types."""
@@ -100,6 +101,7 @@ class Trained:
             "counts": self.counts,
             "dead_letters": self.dead_letters,
             "failed_notes": self.failed_notes,
+            "notices": list(self.notices),
             "beside": self.beside,
             **self.evaluation.to_json(),
         }
@@ -110,7 +112,7 @@ class Trained:
         table = figures_table(f"{self.name} version {self.version}", {"by group": self.evaluation})
         beside = ", ".join(f"{value:.3f} ({split})" for split, value in self.beside.items())
         return Group(
-            counts_line(self.counts, self.dead_letters, self.failed_notes),
+            counts_line(self.counts, self.dead_letters, self.failed_notes, self.notices),
             table,
             f"micro-F1 of other splits: {beside}",
         )
@@ -163,6 +165,7 @@ def train(
         counts=examples.counts,
         dead_letters=dict(read.dead_letters),
         failed_notes=read.failed_notes,
+        notices=read.notices,
         evaluation=found.evaluation,
         beside=found.beside,
     )

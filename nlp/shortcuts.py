@@ -12,7 +12,7 @@ import pyarrow as pa
 from rubricator.nlp.lexicon.lexicon import Lexicon
 from rubricator.nlp.readers.files import DeadLetter, NoteFormatError
 from rubricator.nlp.readers.frames import frame_batches
-from rubricator.nlp.readers.notes import NOTES_SCHEMA, NoteReader, NoteSettings, matching
+from rubricator.nlp.readers.notes import NOTES_SCHEMA, NoteReader, NoteSettings, matching, warn_of
 from rubricator.nlp.sections.finder import Section, SectionFinder
 from rubricator.nlp.units import units_of
 
@@ -49,8 +49,8 @@ def split_sentences(text: str, *, lexicon: Sequence[str | Path] = ()) -> list[tu
 def read_notes(notes: "str | Path | NotesInMemory", columns: NoteSettings = NoteSettings()) -> pa.Table:
     """Notes as one table of NOTES_SCHEMA: from files (path or glob), a polars or pandas data frame, or a list of texts.
 
-    Notes that cannot be used are left out; a warning gives their number by reason. Raises NoteFormatError where the
-    source as a whole cannot be used.
+    Notes that cannot be used are left out; a warning gives their number by reason. Another one gives what the reader
+    decided and left out. Raises NoteFormatError where the source as a whole cannot be used.
     """
     if isinstance(notes, str) and _is_no_path(notes):
         raise NoteFormatError(
@@ -61,15 +61,17 @@ def read_notes(notes: "str | Path | NotesInMemory", columns: NoteSettings = Note
     def count(letter: DeadLetter) -> None:
         left_out[letter.reason] += 1
 
-    batches = (
-        NoteReader(notes, columns, on_dead_letter=count)
-        if isinstance(notes, str | Path)
-        else frame_batches(notes, columns, on_dead_letter=count)
-    )
-    table = pa.Table.from_batches(batches, NOTES_SCHEMA)
+    notices: list[str] = []
+    if isinstance(notes, str | Path):
+        reader = NoteReader(notes, columns, on_dead_letter=count)
+        table = pa.Table.from_batches(reader, NOTES_SCHEMA)
+        notices = reader.notices
+    else:
+        table = pa.Table.from_batches(frame_batches(notes, columns, on_dead_letter=count), NOTES_SCHEMA)
     if left_out:
         reasons = ", ".join(f"{number:,} ({reason})" for reason, number in left_out.items())
         warnings.warn(f"notes that cannot be used were left out: {reasons}", stacklevel=2)
+    warn_of(notices)
     return table
 
 

@@ -135,6 +135,7 @@ class _Job:
             rows={table: self.rows[table] for table in self.step.schemas},
             composed=self.rows[COMPOSED_NOTES],
             seconds=(datetime.now(UTC) - self.started).total_seconds(),
+            notices=self.notices(),
         )
 
     def do_all(self, progress: Progress) -> None:
@@ -221,6 +222,9 @@ class _Job:
         spool_path(self.work, shard.number).unlink()
         return []
 
+    def notices(self) -> tuple[str, ...]:
+        return tuple(getattr(self.notes, "notices", ()))
+
     def fail(self, note_id: str, reason: str) -> None:
         self.ledger.add_dead_letter(DeadLetter(self.source, None, note_id, reason))
 
@@ -238,6 +242,7 @@ class _Job:
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
             "settings": self.step.settings,
             "settings_fingerprint": hashlib.sha256(canonical(self.step.settings).encode()).hexdigest(),
+            "notices": self.notices(),
             **self.ledger.summary(),
         }
         write_text(self.out / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False))

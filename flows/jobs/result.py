@@ -24,6 +24,7 @@ class JobResult:
     rows: Figures  # written in this run, by table
     seconds: float
     composed: int  # notes of this run in the table composed_notes
+    notices: tuple[str, ...] = ()  # what the reader decided and left out
 
     def __str__(self) -> str:
         if self.notes:
@@ -38,11 +39,11 @@ class JobResult:
             text += f"; the composed texts of {self.composed:,} are in {self.out / COMPOSED_NOTES}"
         if self.dead_letters:
             text += f"; {self.dead_letters:,} could not be used, see {self.out / 'dead_letters.jsonl'}"
-        return text
+        return "\n".join([*self.notices, text])
 
     def to_json(self) -> dict[str, Any]:
         """Every count, as JSON types."""
-        return {**asdict(self), "out": str(self.out)}
+        return {**asdict(self), "out": str(self.out), "notices": list(self.notices)}
 
     def __rich__(self) -> "Text":
         from rich.text import Text

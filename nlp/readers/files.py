@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,8 +64,22 @@ class ReadPosition:
     position: Callable[[], float] = float
 
 
+class Notices(Counter[str]):
+    """What a reader decided or left out, by kind, with its count. A kind never quotes a note."""
+
+    def add(self, kind: str, count: int = 1) -> None:
+        self[kind] += count
+
+    def lines(self) -> list[str]:
+        """Such as "codes left out, of http://snomed.info/sct: 12", for the report of a command."""
+        return [f"{kind}: {count:,}" for kind, count in self.items()]
+
+
 class NoteSource(Protocol):
-    """Notes in one format. `read` is called for each of `files` in order. A code table yields dead letters only."""
+    """Notes in one format. `read` is called for each of `files` in order. A code table yields dead letters only.
+
+    A source may have `notices`: a list of what it decided and left out, once all files are read.
+    """
 
     name: str
     files: list[Path]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import glob
 import itertools
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -58,8 +59,8 @@ class NoteReader:
       where they are not given, and an empty list where the note is known to have none. Evidence is null where no
       column is named for it. Words for null (NULLS) count as missing ids, patients and codes.
     - Memory does not grow with the number of notes. The ids seen so far, which find duplicates, are in a temporary
-      SQLite table on disk; a set would take 100 bytes a note. Only the codes of MIMIC and FHIR are held in memory,
-      which grow with the number of admissions.
+      SQLite table on disk; a set would take 100 bytes a note. Only the codes of MIMIC are held in memory, which grow
+      with the number of admissions.
 
     A note that cannot be used goes to `on_dead_letter`. Raises NoteFormatError when it is made, where the source has
     nothing readable or mixes formats; and when it is iterated, where a file is broken or lacks a column.
@@ -88,6 +89,11 @@ class NoteReader:
         done = sum(self._sizes[: self._files_done]) + self._progress.position()
         total = sum(self._sizes)
         return min(1.0, done / total) if total else float(self._files_done == len(self._sizes))
+
+    @property
+    def notices(self) -> list[str]:
+        """What the reader decided and left out, with counts, for a report; complete when all notes are read."""
+        return list(getattr(self._source, "notices", ()))
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         self._files_done = 0
@@ -118,8 +124,17 @@ def read_notes(
     *,
     on_dead_letter: Callable[[DeadLetter], None],
 ) -> pa.Table:
-    """All notes of a source as one table of NOTES_SCHEMA. Raises as NoteReader does."""
-    return pa.Table.from_batches(NoteReader(source, settings, on_dead_letter=on_dead_letter), NOTES_SCHEMA)
+    """All notes of a source as one table of NOTES_SCHEMA. Warns of the reader's notices. Raises as NoteReader does."""
+    reader = NoteReader(source, settings, on_dead_letter=on_dead_letter)
+    table = pa.Table.from_batches(reader, NOTES_SCHEMA)
+    warn_of(reader.notices)
+    return table
+
+
+def warn_of(notices: list[str]) -> None:
+    """One warning with all notices of a reader, on the line that called the function that reads."""
+    if notices:
+        warnings.warn(f"the reader says: {'; '.join(notices)}", stacklevel=3)
 
 
 def _detect(source: str | Path, settings: NoteSettings) -> NoteSource:
@@ -129,7 +144,7 @@ def _detect(source: str | Path, settings: NoteSettings) -> NoteSource:
     for path in files:
         if kind := TABLES.get(plain_name(path).suffix.lower()):
             kinds.setdefault(kind, []).append(path)
-    found: NoteSource | None = find_mimic(kinds.get("CSV", [])) or find_fhir(kinds.get("JSON lines", []))
+    found: NoteSource | None = find_mimic(kinds.get("CSV", [])) or find_fhir(files)
     if found is None:
         if not kinds:
             suffixes = Counter(plain_name(path).suffix or "no suffix" for path in files)

@@ -250,6 +250,24 @@ def test_the_time_of_deep_markup_grows_with_its_length() -> None:
     assert seconds(20_000) < 30 * max(seconds(2_000), 0.02)
 
 
+def test_what_a_reader_decided_stands_in_the_first_line_of_the_report_and_in_the_manifest(
+    tmp_path: Path,
+) -> None:
+    documents = [document(f"d{row}", MARKUP.format("<p>")) | {"status": "superseded"} for row in range(3)]
+    source = write_fhir(tmp_path / "fhir", *documents)
+    (source / "log[b].ndjson").write_text('{"eventId": "kickoff"}\n')
+    result = run(source, tmp_path / "out")
+    console = Console(width=200, record=True, file=(tmp_path / "screen").open("w"))
+    console.print(result)
+    notices = [
+        "documents read although marked as superseded, as no document of the export replaces them: 3",
+        "files that are not FHIR (log[b].ndjson): 1",
+    ]
+    assert [line.strip() for line in console.export_text().splitlines()[:2]] == notices
+    assert read_manifest(tmp_path / "out")["notices"] == result.to_json()["job"]["notices"] == notices
+    assert str(result.job).splitlines()[:2] == notices
+
+
 def test_composed_texts_are_kept_beside_the_tables_and_no_other_text(
     tmp_path: Path, files_with: Callable[..., list[Path]]
 ) -> None:

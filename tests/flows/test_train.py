@@ -1,5 +1,6 @@
 """Training and evaluation on a synthetic corpus, into a real MLflow store: what is logged, registered and said."""
 
+import base64
 import gzip
 import json
 import os
@@ -191,6 +192,25 @@ def test_a_note_is_explained_by_both_models_on_one_private_page(
     assert "Essential (primary) hypertension" in page.read_text()
     with pytest.raises(NoSuchNoteError, match="no note 'nobody'"):
         flat(explain)(str(corpus.new_notes), note_id="nobody", model=models, out=str(page), home=str(home))
+
+
+def test_a_document_of_fhir_is_found_by_its_id_with_and_without_its_type(
+    plan: Trained, home: Path, tmp_path: Path
+) -> None:
+    data = base64.b64encode(b"PLAN:\nReturn in two weeks.").decode()
+    content = [{"attachment": {"contentType": "text/plain", "data": data}}]
+    resource = {"resourceType": "DocumentReference", "id": "enc-1", "content": content}
+    (tmp_path / "DocumentReference.ndjson").write_text(json.dumps(resource))
+    for note_id in ("enc-1", "DocumentReference/enc-1"):
+        page = tmp_path / "note.html"
+        flat(explain)(
+            str(tmp_path / "*.ndjson"),
+            note_id=note_id,
+            model=["plan-sentences/1"],
+            out=str(page),
+            home=str(home),
+        )
+        assert "Note DocumentReference/enc-1" in page.read_text()
 
 
 @pytest.fixture
