@@ -11,7 +11,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -63,10 +63,18 @@ def sha256_sums(folder: Path, *, name: str = "") -> dict[str, str]:
     }
 
 
-def copy_with_sums(folder: Path, to: Path, *, name: str) -> dict[str, str]:
-    """Copy the files of a folder, and give the sums of what was copied. As sha256_sums."""
+def copy_with_sums(
+    folder: Path, to: Path, *, name: str, pinned: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Copy the files of a folder, and give the sums of what was copied. As sha256_sums.
+
+    pinned: as for check_sums, which is to follow; a folder that holds other files is refused before any is read.
+    """
+    files = _files(folder, name)
+    if pinned and (others := pinned.keys() ^ {inside for inside, _ in files}):
+        raise _differs(name, others)
     sums = {}
-    for inside, path in _files(folder, name):
+    for inside, path in files:
         (to / inside).parent.mkdir(parents=True, exist_ok=True)
         sums[inside] = _sha256(path, name, to / inside)
     return sums
@@ -86,11 +94,8 @@ def check_sums(found: Mapping[str, str], pinned: Mapping[str, str], *, name: str
         raise UntrustedModelError(
             f"{name} has no pinned sha256 sums: it was not registered by Rubricator; not loaded"
         )
-    differing = sorted(path for path in found.keys() | pinned.keys() if found.get(path) != pinned.get(path))
-    if differing:
-        raise UntrustedModelError(
-            f"{name}: {len(differing)} files differ from those registered, first {_shown(differing[0])}; not loaded"
-        )
+    if differing := {path for path in found.keys() | pinned.keys() if found.get(path) != pinned.get(path)}:
+        raise _differs(name, differing)
 
 
 def check_file_list(bundle: Path, *, name: str) -> None:
@@ -199,6 +204,13 @@ def _sha256(path: Path, name: str, to: Path | None = None) -> str:
             digest.update(block)
             copy.write(block)
     return digest.hexdigest()
+
+
+def _differs(name: str, paths: Collection[str]) -> UntrustedModelError:
+    first = _shown(min(paths))
+    return UntrustedModelError(
+        f"{name}: {len(paths)} files differ from those registered, first {first}; not loaded"
+    )
 
 
 def _no_file(name: str, inside: str) -> UntrustedModelError:

@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -66,12 +66,14 @@ def model_in(folder: Path) -> Path:
 
 
 @contextmanager
-def fetched(source: str, *, name: str) -> Iterator[tuple[Path, dict[str, str]]]:
+def fetched(
+    source: str, *, name: str, pinned: Mapping[str, str] | None = None
+) -> Iterator[tuple[Path, dict[str, str]]]:
     """A private copy of the files of a model, and their sums, for as long as the body runs.
 
-    source: a path or a URI of MLflow. name: of the model, for messages. Raises UntrustedModelError for anything but
-    regular files and folders, and RegistryError where the folder is gone. A ModelFormatError of the body names the
-    source in place of the copy.
+    source: a path or a URI of MLflow. name: of the model, for messages. pinned: the sums that the files must have, if
+    known. Raises UntrustedModelError for anything but regular files and folders, and RegistryError where the folder is
+    gone. A ModelFormatError of the body names the source in place of the copy.
     """
     place = local_path(source)
     if place and not place.is_dir():
@@ -80,7 +82,7 @@ def fetched(source: str, *, name: str) -> Iterator[tuple[Path, dict[str, str]]]:
         if place:
             copy = Path(scratch) / "model"
             copy.mkdir()
-            sums = copy_with_sums(place, copy, name=name)
+            sums = copy_with_sums(place, copy, name=name, pinned=pinned)
         else:
             from mlflow.artifacts import download_artifacts
 

@@ -399,7 +399,7 @@ def _checked(resolved: ResolvedModel) -> Iterator[tuple[Path, Path | None]]:
 
     Raises UntrustedModelError where files differ from the pinned sums, or MLmodel would load anything else.
     """
-    with fetched(resolved.source, name=resolved.uri) as (copy, sums):
+    with fetched(resolved.source, name=resolved.uri, pinned=resolved.sums) as (copy, sums):
         bundle.check_sums(sums, resolved.sums, name=resolved.uri)
         if "config.json" in sums:
             yield copy, None
