@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from rubricator.models.classifier import EvidenceSpan, TextClassifier, classifier_class
+from rubricator.models.classifier import EvidenceSpan, TextClassifier, UnknownClassifierError, classifier_class
 from rubricator.models.decisions.calibration import Calibration
 from rubricator.models.model_files import ModelFormatError, read_json, write_json
 from rubricator.nlp.contexts import Context, whole_sentence
@@ -133,6 +133,8 @@ class TrainedModel:
         except ValidationError as error:
             wrong = ", ".join(".".join(map(str, each["loc"])) for each in error.errors())
             problem = f"has settings that this version does not know ({wrong or 'all'})"
+        except UnknownClassifierError as error:
+            problem = f"has a classifier that this version does not know: {error}"
         except RubricatorError:
             raise
         except Exception as error:  # of any library, and its message may quote the vocabulary
