@@ -9,7 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from rubricator.models.classifier import EvidenceSpan, TextClassifier, UnknownClassifierError, classifier_class
+from rubricator.models.classifier import (
+    EvidenceSpan,
+    TextClassifier,
+    UnknownClassifierError,
+    classifier_class,
+)
 from rubricator.models.decisions.calibration import Calibration
 from rubricator.models.model_files import ModelFormatError, read_json, write_json
 from rubricator.nlp.contexts import Context, whole_sentence
