@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import unquote
 
 from rubricator.nlp.errors import RubricatorError
 
@@ -66,8 +67,8 @@ def open_home(path: Path | str | None = None) -> "Home":
 
 def _problem(folder: Path) -> str | None:
     """Make the folder; why it cannot hold the state, None if it can."""
-    if "?" in str(folder):
-        return "the address of a database ends at a '?'"
+    if "?" in str(folder) or unquote(str(folder)) != str(folder):
+        return "MLflow cannot use a path with a '?', or with a '%' before two digits or letters from a to f"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -119,7 +120,7 @@ class Home:
                 client = mlflow.MlflowClient(tracking_uri=uri)
                 if client.get_experiment_by_name(experiment) is None:
                     is_server = uri.startswith("http")
-                    place = None if is_server else store.location_of(self.artifacts)
+                    place = None if is_server else str(self.artifacts)
                     tags = {} if is_server else {store.IN_HOME: "home"}
                     client.create_experiment(experiment, artifact_location=place, tags=tags)
 

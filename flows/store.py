@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from rubricator.models.registry.errors import StoreError
 from rubricator.models.registry.store_errors import store_errors, store_name
@@ -26,18 +26,13 @@ _PLACES = {
 }
 
 
-def location_of(artifacts: Path) -> str:
-    """The folder as MLflow's artifact location: a path, or a URI where MLflow would take a `%41` in it for an `A`."""
-    return str(artifacts) if unquote(str(artifacts)) == str(artifacts) else artifacts.as_uri()
-
-
 def mend_database(file: Path, artifacts: Path, *, experiment: str) -> None:
     """Let all places in the home point into it as it lies now.
 
     artifacts: the folder in the home. experiment: the one that every home has; before version 0.3 it had no tag. Raises
     StoreError where the file cannot be used.
     """
-    location = location_of(artifacts)
+    location = str(artifacts)
     with _opened(file) as database:
         if not _has_experiments(database) or not _to_mend(database, artifacts, experiment):
             return
@@ -87,7 +82,7 @@ def check_answers(uri: str) -> None:
 
 def _to_mend(database: sqlite3.Connection, artifacts: Path, experiment: str) -> set[str]:
     """The locations of experiments in the home that are to be rewritten, or to be tagged."""
-    here = location_of(artifacts)
+    here = str(artifacts)
     tagged = (
         "SELECT artifact_location FROM experiments JOIN experiment_tags USING (experiment_id) WHERE key = ?"
     )

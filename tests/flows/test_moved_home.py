@@ -89,10 +89,7 @@ def check(home: Path) -> None:
     served = mlflow.pyfunc.load_model("models:/icd-codes@champion")
     assert len(served.predict(pd.DataFrame({"text": TEXTS[:2]}))) == 2
     places = [champion.source, mlflow.MlflowClient().get_run(champion.run_id or "").info.artifact_uri]
-    assert all(
-        str(place).removeprefix("file://").startswith(str(home.resolve())) or "%25" in str(place)
-        for place in places
-    )
+    assert all(Path(place).is_relative_to(home.resolve()) for place in places)
 
 
 def names_in(database: Path, text: str) -> list[str]:
@@ -109,7 +106,7 @@ def names_in(database: Path, text: str) -> list[str]:
         ]
 
 
-@pytest.mark.parametrize("name", ["b", "a home, 100% öffentlich", "x#y", "a%41b", "it's"])
+@pytest.mark.parametrize("name", ["b", "a home, 100% öffentlich", "x#y", "it's"])
 def test_a_copy_uses_nothing_of_the_original(
     original: Path, model: TrainedModel, tmp_path: Path, name: str
 ) -> None:
@@ -172,9 +169,10 @@ def test_two_processes_may_open_a_copy_at_once(original: Path, tmp_path: Path) -
         assert out.startswith(f"{LABELS} {home}/artifacts/"), out
 
 
-def test_a_path_that_no_database_can_have_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(HomeError, match=r"the address of a database ends at a '\?'.*name another one"):
-        open_home(tmp_path / "a?b")
+@pytest.mark.parametrize("name", ["a?b", "a%41b"])
+def test_a_path_that_mlflow_cannot_use_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(HomeError, match=r"MLflow cannot use a path with a '\?'.*name another one"):
+        open_home(tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
