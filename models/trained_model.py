@@ -90,8 +90,10 @@ class TrainedModel:
         return self.classifier.evidence(texts, labels)
 
     def save(self, folder: Path | str) -> None:
-        """Write the model into a new or empty folder. Raises ModelFormatError where it is not empty."""
+        """Write the model into a new or empty folder. Raises ModelFormatError where it is not empty, or no folder."""
         folder = Path(folder)
+        if folder.exists() and not folder.is_dir():
+            raise ModelFormatError(f"{folder} is a file; give a new folder for the model")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # private: the vocabulary has words of notes
         if any(folder.iterdir()):
             raise ModelFormatError(f"{folder} is not empty; give a new folder for the model")

@@ -24,6 +24,8 @@ def named_folder(model: str) -> Path | None:
 
     Raises RegistryError for URIs that are not read.
     """
+    if "\\" in model and not Path(model).exists():
+        raise RegistryError(f"{model!r}: write a folder with '/', such as ./my-model")
     if model.startswith((".", "/", "~")):
         return _path(model)
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", model)
@@ -31,14 +33,14 @@ def named_folder(model: str) -> Path | None:
         return None
     if scheme[1].lower() != "file":
         raise RegistryError(
-            f"{model!r}: models are read from {KINDS}. Fetch others into a folder first: "
+            f"{scheme[0]} is no address that models are read from; give {KINDS}. Fetch others into a folder first: "
             "mlflow artifacts download --artifact-uri URI --dst-path FOLDER"
         )
     rest = model[scheme.end() :]
     if rest.startswith("//"):
         host, _, rest = rest[2:].partition("/")
         if host not in {"", "localhost"}:
-            raise RegistryError(f"{model!r} names the host {host!r}; write three slashes: file:///FOLDER")
+            raise RegistryError(f"{model!r} names a host; write three slashes: file:///FOLDER")
         rest = "/" + rest
     return Path(rest) if Path(rest).exists() else Path(unquote(rest))
 

@@ -130,7 +130,7 @@ def resolve(model: str) -> ResolvedModel:
         return _only(client, model, "source", model)
     parts = _SPEC.fullmatch(model.removeprefix("models:/"))
     is_known = parts and client.search_registered_models(filter_string=f"name = '{parts['name']}'")
-    if not is_known and Path(model).is_dir():
+    if not is_known and model and Path(model).is_dir():
         return _resolve_folder(Path(model))
     if parts is None:
         raise RegistryError(f"{model!r} is no model; give {KINDS}\n{_listing(client)}")

@@ -123,6 +123,46 @@ def test_every_way_to_name_a_model_finds_it(
         np.testing.assert_array_equal(probabilities(registry.load(found), TEXTS), probabilities(model, TEXTS))
 
 
+def test_a_folder_that_mlflow_gave_is_read(store: Path, model: TrainedModel, tmp_path: Path) -> None:
+    resolved = register(model)
+    given = tmp_path / "a copy, 100%"
+    shutil.copytree(mlflow.artifacts.download_artifacts("models:/plan-svm/1"), given / "fetched" / "model")
+    mlflow_folder, saved = given / "fetched" / "model", given / "fetched/model/artifacts/bundle/model"
+    ways = [given, f"{given}/", mlflow_folder, f"{mlflow_folder}/", saved.parent, saved]
+    ways += [given.as_uri(), f"file://{given}", f"file:{given}", f"file://localhost{mlflow_folder}/"]
+    for way in ways:
+        found = registry.resolve(str(way))
+        assert found.run_id is None
+        np.testing.assert_array_equal(probabilities(registry.load(found), TEXTS), probabilities(model, TEXTS))
+    assert registry.resolve(f"runs:/{resolved.run_id}/model") == resolved
+    shutil.copytree(mlflow_folder, given / "other")
+    with pytest.raises(
+        RegistryError, match=rf"holds 2 models; name one of them:\n  {given}/fetched/model\n  {given}/other"
+    ):
+        registry.resolve(str(given))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("s3://key:secret@bucket/model", "s3: is no address that models are read from; give NAME"),
+        ("mlflow-artifacts:/1/model", "Fetch others into a folder first: mlflow artifacts download"),
+        ("file://host/model", "three slashes"),
+        ("file:///nowhere/model", "/nowhere/model is no folder"),
+        (".\\model", "write a folder with '/'"),
+        ("C:\\model", "write a folder with '/'"),
+        ("~nobody-of-this-name/model", "there is no such user"),
+        ("", "is no model; give NAME"),
+        (None, "a model is named by a text"),
+    ],
+)
+def test_what_names_no_model_is_told_what_does(store: Path, name: str, message: str) -> None:
+    with pytest.raises(RegistryError) as raised:
+        registry.resolve(name)
+    assert message in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
 def test_an_alias_is_looked_up_once(store: Path, model: TrainedModel) -> None:
     register(model)
     asked = registry.resolve("plan-svm@challenger")
