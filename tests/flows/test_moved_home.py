@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from rubricator.flows import store
 from rubricator.flows.home import HomeError, open_home
 from rubricator.models.registry import registry
 from rubricator.models.registry.errors import RegistryError, StoreError
+from rubricator.models.registry.store_errors import store_errors
 from rubricator.models.scores.out_of_fold import OutOfFoldTable
 from rubricator.models.trained_model import TrainedModel
 from rubricator.models.training import train_model
@@ -246,3 +248,19 @@ def test_a_server_that_does_not_answer_is_named_at_once(tmp_path: Path, address:
         open_home(tmp_path).init_mlflow()
     del os.environ["MLFLOW_TRACKING_URI"]
     assert "s3cret" not in str(raised.value)
+
+
+def test_a_server_that_is_silent_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "ANSWER_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(
+            StoreError, match=r"nothing answers at http://127\.0\.0\.1:\d+ \(MLFLOW_TRACKING_URI\)"
+        ):
+            open_home(tmp_path).init_mlflow()
+
+
+def test_a_full_disk_is_named() -> None:
+    message = "No space left on device; make room, and run the same command again"
+    with pytest.raises(StoreError, match=message), store_errors(), Path("/dev/full").open("w") as file:
+        file.write("x")
