@@ -56,6 +56,11 @@ class ResolvedModel:
     sums: Mapping[str, str] = field(repr=False, hash=False)
     held_out_sum: str = field(default="", repr=False)
 
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder that somebody named, and not a version of the registry."""
+        return not self.uri.startswith("models:/")
+
 
 @store_errors()
 def log_and_register(
@@ -161,7 +166,7 @@ def load(resolved: ResolvedModel) -> TrainedModel:
     """
     with _checked(resolved) as (saved, source):
         is_of_now = source is None or source.name == bundle.snapshot()[0]
-        if is_of_now or resolved.run_id is None:
+        if is_of_now or resolved.is_folder:
             if not is_of_now:
                 _LOG.warning("%s was made by another version, and is read by this one", resolved.uri)
             return TrainedModel.load(saved)
