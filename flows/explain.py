@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field
 
+from rubricator.flows.figures import check_report
 from rubricator.flows.home import open_home
 from rubricator.flows.parameters.options import (
     Home,
@@ -100,9 +101,12 @@ def explain(
 ) -> Explained:
     """Write one note as an HTML page, with its sections, predictions and their evidence marked.
 
-    Raises NoSuchNoteError, NoteFailedError, RegistryError, NoteFormatError.
+    The folder of the page is made where it is missing. Raises NoSuchNoteError, NoteFailedError, ReportError,
+    RegistryError, NoteFormatError.
     """
-    open_home(home).init_mlflow()
+    opened = open_home(home)
+    check_report(out, argument="out")
+    opened.init_mlflow()
     from rubricator.flows.report.report import ReportData, write_report
 
     note = _find(notes, columns, note_id)

@@ -23,23 +23,32 @@ OF_SEVERAL_LABELS = ("macro_", "map", "exact_match")  # redundant where there is
 
 
 class ReportError(RubricatorError):
-    """The report file cannot be written."""
+    """The report file cannot be written. argument: the parameter that names it."""
+
+    def __init__(self, message: str, argument: str = "report") -> None:
+        super().__init__(message)
+        self.argument = argument
 
 
-def check_report(report: str | None) -> None:
-    """Check before the work starts that the report can be written. Raises ReportError."""
+def check_report(report: str | None, *, argument: str = "report") -> None:
+    """Make the folder of the report before the work starts, and check that the report can be written there.
+
+    argument: the parameter that names it. Raises ReportError.
+    """
     if not report:
         return
     file = Path(report).absolute()
-    if not file.parent.is_dir():
-        problem = f"there is no folder {file.parent}; make it first"
-    elif file.is_dir():
-        problem = "it is a folder; give a file in it"
-    elif not os.access(file.parent, os.W_OK):
-        problem = f"the folder {file.parent} is not writable; give a file in another one"
-    else:
-        return
-    raise ReportError(f"the report {report}: {problem}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.is_dir():
+            problem = "it is a folder; give a file in it"
+        elif not os.access(file.parent, os.W_OK):
+            problem = f"the folder {file.parent} is not writable; give a file in another one"
+        else:
+            return
+    except OSError as error:
+        problem = f"its folder cannot be made ({error.strerror}); give a file in another one"
+    raise ReportError(f"the report {report}: {problem}", argument)
 
 
 class CountedNotes:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import unquote
 
 from rubricator.nlp.errors import RubricatorError
 
@@ -48,12 +49,7 @@ def open_home(path: Path | str | None = None) -> "Home":
     os.umask(0o077)
     before = os.environ.get("RUBRICATOR_HOME")
     home = Home(Path(path or before or ".rubricator").expanduser().resolve())
-    try:
-        home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        problem = None if os.access(home.path, os.W_OK | os.X_OK) else os.strerror(errno.EACCES)
-    except OSError as error:
-        problem = error.strerror
-    if problem:
+    if problem := _problem(home.path):
         raise HomeError(
             f"{home.path} cannot be the state folder ({problem}); name another one, also by RUBRICATOR_HOME"
         )
@@ -67,6 +63,17 @@ def open_home(path: Path | str | None = None) -> "Home":
             os.environ[name] = value
     os.environ["RUBRICATOR_HOME"] = str(home.path)
     return home
+
+
+def _problem(folder: Path) -> str | None:
+    """Make the folder; why it cannot hold the state, None if it can."""
+    if "?" in str(folder) or unquote(str(folder)) != str(folder):
+        return "MLflow cannot use a path with a '?', or with a '%' before two digits or letters from a to f"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        return error.strerror
+    return None if os.access(folder, os.W_OK | os.X_OK) else os.strerror(errno.EACCES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +98,31 @@ class Home:
         """Create MLflow's database and the experiment, once. Call it before anything runs in parallel.
 
         Artifacts go to this home, or to an MLflow server (http) where one is named. Several machines that share a
-        database should therefore use such a server.
+        database should therefore use such a server. A home that was moved or copied is mended (`flows.store`). Raises
+        StoreError where the store cannot be used.
         """
+        from rubricator.flows import store
+        from rubricator.models.registry.store_errors import store_errors
+
         uri = os.environ["MLFLOW_TRACKING_URI"]
         experiment = os.environ["MLFLOW_EXPERIMENT_NAME"]
         own = self.path / "mlflow.db" if uri == self.variables()["MLFLOW_TRACKING_URI"] else None
-        with self._once("mlflow", [version("mlflow"), experiment, uri], own) as first:
+        if own is None:
+            store.check_answers(uri)
+        with store_errors(), self._once("mlflow", [version("mlflow"), experiment, uri], own) as first:
+            if own and own.exists():
+                if (self.path / "mlflow.ready").exists():
+                    store.check_not_empty(own)
+                store.mend_database(own, self.artifacts, experiment=EXPERIMENT)
             if first:
                 import mlflow
 
                 client = mlflow.MlflowClient(tracking_uri=uri)
                 if client.get_experiment_by_name(experiment) is None:
-                    place = None if uri.startswith("http") else str(self.artifacts)
-                    client.create_experiment(experiment, artifact_location=place)
+                    is_server = uri.startswith("http")
+                    place = None if is_server else str(self.artifacts)
+                    tags = {} if is_server else {store.IN_HOME: "home"}
+                    client.create_experiment(experiment, artifact_location=place, tags=tags)
 
     def init_prefect(self) -> None:
         """Start the embedded Prefect server, if no server is set. The first start creates its database (about 15 s)."""

@@ -12,6 +12,7 @@ from rubricator.flows.home import open_home
 from rubricator.flows.report.report import MarkedNote, ReportData, mark_note, render
 from rubricator.models.prediction import MadeBy, Predictor
 from rubricator.models.registry import registry
+from rubricator.models.registry.model_folder import named_folder
 from rubricator.nlp.readers.files import NoteFormatError, is_unicode
 from rubricator.nlp.shortcuts import section_finder
 
@@ -28,11 +29,10 @@ def load_model(model: str | Path, *, home: str | Path | None = None) -> "Trained
     home: the state folder, for a registered model. Raises RegistryError, which lists the models there are, and
     UntrustedModelError.
     """
-    if isinstance(model, Path):
-        return registry.load(registry.resolve(str(model.absolute())))
-    if not model.startswith((".", "/", "~")):
+    named = str(model.absolute()) if isinstance(model, Path) else model
+    if isinstance(named, str) and named_folder(named) is None:
         open_home(home).init_mlflow()
-    return registry.load(registry.resolve(model))
+    return registry.load(registry.resolve(named))
 
 
 @dataclass(frozen=True)

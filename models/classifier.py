@@ -46,7 +46,7 @@ class ContextError(RubricatorError):
     def __init__(self) -> None:
         super().__init__(
             "this classifier reads the sentences around each text, but these texts came without contexts (a whole "
-            "note has none)"
+            "note has none); for whole notes choose another classifier, such as svm"
         )
 
 

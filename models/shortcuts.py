@@ -95,8 +95,11 @@ def evaluate_model(
 ) -> "Evaluation":
     """Score a model on notes that it was not trained on, by their headed sections or by their codes.
 
-    bootstrap: number of resamples for the 95 % intervals. Raises ExampleError where the notes have no labels.
+    bootstrap: number of resamples for the 95 % intervals; 0 for none. Raises ExampleError where the notes have no
+    labels, and ValueError for a negative `bootstrap`.
     """
+    if bootstrap < 0:
+        raise ValueError(f"bootstrap is {bootstrap}; it must be at least 0")
     task = task_named(model.task)
     source = LabelSource(
         weak_labels=WeakLabelSettings.model_validate(model.settings.get("weak_labels", {})),

@@ -9,7 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from rubricator.models.classifier import EvidenceSpan, TextClassifier, classifier_class
+from rubricator.models.classifier import (
+    EvidenceSpan,
+    TextClassifier,
+    UnknownClassifierError,
+    classifier_class,
+)
 from rubricator.models.decisions.calibration import Calibration
 from rubricator.models.model_files import ModelFormatError, read_json, write_json
 from rubricator.nlp.contexts import Context, whole_sentence
@@ -85,8 +90,10 @@ class TrainedModel:
         return self.classifier.evidence(texts, labels)
 
     def save(self, folder: Path | str) -> None:
-        """Write the model into a new or empty folder. Raises ModelFormatError where it is not empty."""
+        """Write the model into a new or empty folder. Raises ModelFormatError where it is not empty, or no folder."""
         folder = Path(folder)
+        if folder.exists() and not folder.is_dir():
+            raise ModelFormatError(f"{folder} is a file; give a new folder for the model")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # private: the vocabulary has words of notes
         if any(folder.iterdir()):
             raise ModelFormatError(f"{folder} is not empty; give a new folder for the model")
@@ -133,6 +140,8 @@ class TrainedModel:
         except ValidationError as error:
             wrong = ", ".join(".".join(map(str, each["loc"])) for each in error.errors())
             problem = f"has settings that this version does not know ({wrong or 'all'})"
+        except UnknownClassifierError as error:
+            problem = f"has a classifier that this version does not know: {error}"
         except RubricatorError:
             raise
         except Exception as error:  # of any library, and its message may quote the vocabulary

@@ -24,7 +24,7 @@ def _promotion(error: RubricatorError) -> str:
 HINTS: dict[str, Hint] = {
     "rubricator.flows.evaluate.NoUnitsError": "leave out --annotations",
     "rubricator.flows.explain.NoteFailedError": "`rubricator extract` and `predict` go on without such a note",
-    "rubricator.flows.figures.ReportError": "--report names it",
+    "rubricator.flows.figures.ReportError": _option,
     "rubricator.flows.parameters.flat.ParameterError": _option,
     "rubricator.flows.home.HomeError": "name another one with --home, or by RUBRICATOR_HOME in the environment",
     "rubricator.flows.jobs.engines.NoFlowError": "leave out --no-prefect",

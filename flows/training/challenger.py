@@ -21,6 +21,7 @@ from rubricator.models.ensemble.classifier import EnsembleSettings, Member
 from rubricator.models.ensemble.training import cross_validate_ensemble, require_win, train_ensemble
 from rubricator.models.registry import registry
 from rubricator.models.registry.registry import ResolvedModel
+from rubricator.models.registry.store_errors import store_errors
 from rubricator.models.scores.evaluation import Evaluation
 from rubricator.models.trained_model import TrainedModel
 from rubricator.models.training import CrossValidation, cross_validate, train_model
@@ -214,6 +215,7 @@ def _members(names: Sequence[str], examples: "Examples") -> list[Member]:
     ]
 
 
+@store_errors()
 def log_challenger(
     model: TrainedModel, name: str, examples: Examples, found: Validated, parameters: dict[str, Any]
 ) -> ResolvedModel:

@@ -17,3 +17,7 @@ class NoChampionError(RegistryError):
 
 class UntrustedModelError(RegistryError):
     """A model whose files are not those that were registered, or that would run other code."""
+
+
+class StoreError(RegistryError):
+    """MLflow's store cannot be used: locked, damaged, full, of another version, or not there."""

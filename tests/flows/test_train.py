@@ -17,7 +17,7 @@ from rich.console import Console
 from rubricator.flows.demo.synthetic import SyntheticCorpus, write_synthetic_notes
 from rubricator.flows.evaluate import NoUnitsError, evaluate
 from rubricator.flows.explain import NoSuchNoteError, NoteFailedError, explain
-from rubricator.flows.figures import ReportError
+from rubricator.flows.figures import ReportError, check_report
 from rubricator.flows.home import open_home
 from rubricator.flows.jobs.files import JobIsRunningError
 from rubricator.flows.parameters.flat import flat
@@ -286,15 +286,27 @@ def test_wrong_settings_say_what_there_is(corpus: SyntheticCorpus, home: Path, t
 
 
 @pytest.mark.parametrize(
-    ("report", "why"), [("nofolder/x.json", "there is no folder"), (".", "it is a folder; give a file in it")]
+    ("report", "why"),
+    [
+        ("file/x.json", r"its folder cannot be made \(File exists\)"),
+        (".", "it is a folder; give a file in it"),
+    ],
 )
 def test_a_report_that_cannot_be_written_is_an_error_before_any_work(
     home: Path, tmp_path: Path, report: str, why: str
 ) -> None:
     file = str(tmp_path / report)
+    (tmp_path / "file").touch()
     for step in (partial(flat(train), "plan"), partial(flat(evaluate), "icd-codes")):
         with pytest.raises(ReportError, match=f"the report {file}: {why}"):
             step("nowhere.jsonl", report=file, home=str(home))
+    with pytest.raises(ReportError, match=f"the report {file}: {why}"):
+        flat(explain)("nowhere.jsonl", note_id="1", model=["icd-codes"], out=file, home=str(home))
+
+
+def test_the_folder_of_a_report_is_made(tmp_path: Path) -> None:
+    check_report(str(tmp_path / "new" / "folder" / "x.json"))
+    assert (tmp_path / "new" / "folder").is_dir()
 
 
 def test_settings_of_the_classifier_are_given_as_key_and_value() -> None:
