@@ -28,7 +28,6 @@ SLOW = {
 }
 # Coverage makes work in pure Python take twice its time: what these files run is covered by others.
 NOT_COVERED = {"models": "calibration evaluation", "nlp": "field_cases headings languages notes rewritings"}
-# The second needs no home: making the first one takes half a minute.
 # In this order. The second needs no home: making the first one takes half a minute.
 LONGEST = "docs neural demo benchmark train shards headings extract registry predict schedule"
 

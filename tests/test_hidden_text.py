@@ -41,7 +41,8 @@ NO_TEXT = {
         "Extracted", "HeadingReport", "FailedNote", "Shard", "ShardDone", "Predicted", "Promotion", "Part", "Plot",
         "Table", "JobResult", "_Job", "Trained", "_Condition", "_Grammar", "Command", "Explained", "_Found",
         "ListedSettings", "OneOf", "OnlyFor", "Metavar", "Panel", "Without", "Removed", "Training", "Fitting", "Validated",
-        "ShardCutter", "Verdict", "_Common",
+        "ShardCutter", "Verdict", "_Common", "CheckStep", "Source", "Findings", "DateFindings", "CodeFindings",
+        "SystemFindings", "Readiness",
     },  # paths, commands, figures, ids of notes, names of models and exceptions; what made-up notes are made of
     "models": {"Member", "Bucket", "Evaluation", "LabelScore", "OutOfFoldTable", "CrossValidation", "ResolvedModel"},  # labels, figures
     "nlp": {

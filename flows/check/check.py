@@ -27,6 +27,7 @@ from rubricator.nlp.readers.tables import NoteSettings
 if TYPE_CHECKING:
     from rich.console import Group
 
+    from rubricator.flows.jobs.result import JobResult
     from rubricator.nlp.readers.notes import NoteReader
 
 SAMPLE = 10_000  # notes
@@ -119,7 +120,7 @@ def check(
     step = CheckStep(lexicon=files, share=_share(reader, settings.sample))
     step.prepare()  # a fault of the lexicon shows here, not in a worker
     with tempfile.TemporaryDirectory(prefix="check-", dir=opened.path) as folder:
-        run_job(
+        done = run_job(
             step,
             lambda on_dead_letter: NoteReader(notes, columns, on_dead_letter=on_dead_letter),
             Path(folder),
@@ -129,7 +130,7 @@ def check(
         )
         findings, dead_letters = findings_of(Path(folder)), _reasons(Path(folder))
     checked = Checked(
-        source=_source(notes, reader, dead_letters),
+        source=_source(notes, reader, done, dead_letters),
         findings=findings,
         readiness=readiness_of(findings),
         shows_headings=settings.headings,
@@ -151,7 +152,7 @@ def _reasons(folder: Path) -> dict[str, int]:
     return dict(Counter(json.loads(letter)["reason"] for letter in letters).most_common())
 
 
-def _source(notes: str, reader: "NoteReader", dead_letters: dict[str, int]) -> Source:
+def _source(notes: str, reader: "NoteReader", done: "JobResult", dead_letters: dict[str, int]) -> Source:
     return Source(
         notes_from=notes,
         format=reader.format,
@@ -159,7 +160,7 @@ def _source(notes: str, reader: "NoteReader", dead_letters: dict[str, int]) -> S
         bytes=sum(path.stat().st_size for path in reader.files),
         columns=[],
         dead_letters=dead_letters,
-        notices=[],
+        notices=list(done.notices),
     )
 
 
