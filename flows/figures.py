@@ -54,15 +54,28 @@ class CountedNotes:
 
         self.dead_letters: Counter[str] = Counter()
         self.failed_notes: dict[str, str] = {}
+        self._read = 0
         self._reader = NoteReader(notes, columns, on_dead_letter=self._count)
         self._progress = progress
 
     def __iter__(self) -> "Iterator[pa.RecordBatch]":
-        read = 0
+        self._read = 0
         for batch in self._reader:
-            read += batch.num_rows
-            self._progress.show(self._reader.fraction_read, f"{read:,} notes read")
+            self._read += batch.num_rows
+            self._progress.show(self._reader.fraction_read, f"{self._read:,} notes read")
             yield batch
+
+    def check_dead_letters(self, most: str) -> None:
+        """Raises DeadLettersError if more of the notes that were read could not be used than `most` allows."""
+        from rubricator.flows.jobs.result import EVERYTHING, DeadLettersError, most_dead_letters
+
+        unusable, unread = self.dead_letters.total(), self.dead_letters.total() - len(self.failed_notes)
+        if most != EVERYTHING and unusable > most_dead_letters(most, self._read + unread):
+            raise DeadLettersError(
+                f"{unusable:,} of {self._read + unread:,} notes could not be used, and {most} may fail: "
+                + ", ".join(f"{count:,} ({reason})" for reason, count in self.dead_letters.items()),
+                None,
+            )
 
     def failed(self, note_id: str, error: BaseException) -> None:
         """Count a note that raised an exception, without the message, which may quote it. Re-raises an interrupt."""

@@ -83,8 +83,9 @@ class ShardCutter:
     def _is_full(self, shard: Shard, cut_bytes: int) -> bool:
         if self.size is not None:
             return len(shard.note_ids) >= self.size
-        # They grow with what was cut before: small inputs and the end of large ones keep all workers busy
-        limit = min(LARGEST_SHARD, cut_bytes / (8 * self.workers))
+        # They grow with what was cut before: small inputs and the end of large ones keep all workers busy. Up to four
+        # workers cut alike, so that their tables have the same files.
+        limit = min(LARGEST_SHARD, cut_bytes / (8 * max(4, self.workers)))
         if self.seconds_per_byte:
             limit = min(limit, SHARD_SECONDS / self.seconds_per_byte)
         return shard.bytes >= max(SMALLEST_SHARD, limit)
@@ -122,6 +123,11 @@ class ShardCutter:
 def spool_path(work: Path, number: int) -> Path:
     """The file with the notes of a shard."""
     return work / f"shard-{number:05d}.arrow"
+
+
+def late_path(work: Path, number: int) -> Path:
+    """A file that is not empty after a worker ended because it took too long for a shard."""
+    return work / f"shard-{number:05d}.late"
 
 
 def made_path(work: Path, number: int, table: str) -> Path:

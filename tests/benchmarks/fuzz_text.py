@@ -106,7 +106,7 @@ def faults_of(text: str, *, whole: bool) -> Faults:
         try:
             signal.setitimer(signal.ITIMER_REAL, HANG)
             broken += step(text)
-        except BaseException as error:  # noqa: BLE001  # a panic of a Rust library is no Exception
+        except BaseException as error:  # a panic of a Rust library is no Exception
             if isinstance(error, KeyboardInterrupt):
                 raise
             broken.append(f"{name}: raised {type(error).__name__}")
@@ -301,7 +301,11 @@ def main() -> None:
     with multiprocessing.get_context("spawn").Pool(asked.processes) as pool:
         results = pool.starmap(fuzz, [(asked.seed, part, asked.every) for part in parts])
         parts = [range(first, asked.growth, asked.processes) for first in range(asked.processes)]
-        grown = sum(pool.starmap(fastest_growing, [(asked.seed, part) for part in parts]), [])
+        grown = [
+            each
+            for found in pool.starmap(fastest_growing, [(asked.seed, part) for part in parts])
+            for each in found
+        ]
     broken: Counter[str] = Counter()
     for result in results:
         broken.update(result.broken)

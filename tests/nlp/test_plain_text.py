@@ -13,7 +13,7 @@ from rubricator.nlp.sections.finder import SectionFinder
 from rubricator.nlp.sentences.splitter import split_sentences
 from rubricator.nlp.weak_labels import WeakLabelSettings, label_note
 
-TAGS = "font span b div p i table tr td li ul h1 section title text content a foo plan o:p center".split()
+TAGS = ("font", "span", "b", "div", "p", "i", "table", "tr", "td", "li", "ul", "h1", "section", "title", "text", "content", "a", "foo", "plan", "o:p", "center")  # fmt: skip
 ATTRIBUTES = (
     "",
     " size=2",
