@@ -149,9 +149,8 @@ def train(
     training = Training.of(task, settings)
     opened.init_mlflow()  # a server that is not there is an error now, not after hours of training
     with Progress(f"train {task}") as progress:
-        read = CountedNotes(notes, columns, progress)
+        read = CountedNotes(notes, columns, progress, max_dead_letters=settings.max_dead_letters)
         examples = training.examples(read)
-        read.check_dead_letters(settings.max_dead_letters)
         checkpoints = training.checkpoints(opened.path / "checkpoints", examples)
         fitting = training.fitting(examples, checkpoints)
         with resumable(checkpoints):

@@ -22,6 +22,7 @@ from rubricator.flows.jobs.ledger import SettingsChangedError
 from rubricator.flows.jobs.result import DeadLettersError, JobResult, most_dead_letters
 from rubricator.flows.jobs.worker import LocalProcesses, ThisProcess
 from rubricator.flows.parameters.flat import ParameterError, flat
+from rubricator.flows.train import train
 from rubricator.nlp.readers.notes import NoteReader
 
 HERE = Path(__file__).parent
@@ -245,6 +246,15 @@ def test_too_many_dead_letters_are_an_error_after_all_else_is_done(
         assert read_manifest(tmp_path / "out")["status"] == "complete"
         assert pq.read_table(tmp_path / "out" / "sentences").num_rows if of > empty else True
         assert (tmp_path / "out" / "report.json").exists()
+
+
+def test_a_training_on_few_of_many_notes_is_refused_before_it_starts(tmp_path: Path) -> None:
+    notes = tmp_path / "notes.csv"
+    notes.write_text("note_id,text\n1,\n2,\n3,Cough.\n")
+    with pytest.raises(
+        DeadLettersError, match=r"2 of 3 notes could not be used, and 50% may fail: 2 \(the text is empty"
+    ):
+        flat(train)("plan", str(notes), home=str(tmp_path / "home"))
 
 
 @pytest.mark.parametrize("wrong", ["", "half", "-1", "101%", "1.5", "5 %", "%"])
