@@ -199,10 +199,9 @@ class Ledger:
 
     def _check_settings(self, step: str, settings: dict[str, Any]) -> None:
         made = self._db.execute("SELECT step, settings FROM job").fetchone()
+        # a job that did no note, as it failed at once, does not keep the folder
         if made is None or self._db.execute("SELECT 1 FROM notes LIMIT 1").fetchone() is None:
-            self._claim(
-                step, settings
-            )  # also a folder in which a job did no note: it may have failed at once
+            self._claim(step, settings)
             return
         if made[0] != step:
             raise SettingsChangedError(f"{self.out} holds the tables of '{made[0]}': choose another folder")
