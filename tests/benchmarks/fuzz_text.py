@@ -225,6 +225,9 @@ class Result(NamedTuple):
 def fuzz(seed: int, numbers: range, every: int) -> Result:
     """Run the strings of these numbers."""
     signal.signal(signal.SIGALRM, _hangs)
+    _finder()
+    if every:  # loaded before anything is timed
+        _spacy(), _models()
     broken: Counter[str] = Counter()
     first: dict[str, int] = {}
     slowest: list[tuple[float, int]] = []
