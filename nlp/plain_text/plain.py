@@ -73,7 +73,8 @@ class PlainText:
         """The plain text with another character for each one that the text as given has too: that was not escaped."""
         if self._starts is None or character not in self.text:
             return self.text
-        pieces, at = [], 0
+        pieces: list[str] = []
+        at = 0
         while (found := self.text.find(character, at)) >= 0:
             is_given = self.given[self._starts[found]] == character
             pieces += (self.text[at:found], otherwise if is_given else character)
