@@ -267,7 +267,10 @@ def exit_codes_page() -> str:
     from rubricator.flows.cli import ExitCode
 
     rows = [(str(code.value), code.meaning) for code in ExitCode]
-    about = "Notes that could not be used do not change the exit code: they are counted and listed."
+    about = (
+        "Notes that could not be used are counted and listed. They change the exit code only where there are more than "
+        "`--max-dead-letters` allows: by default half of them. All that could be done is done all the same."
+    )
     return "\n\n".join(["# Exit codes", _table(("code", "meaning"), rows), about]) + "\n"
 
 

@@ -28,6 +28,7 @@ class ExitCode(IntEnum):
     FAULT = 1
     ERROR = 2
     REFUSED = 3
+    UNUSABLE = 4
     INTERRUPTED = 130
 
     @property
@@ -40,6 +41,7 @@ _MEANINGS = {
     ExitCode.FAULT: "a fault of the program",
     ExitCode.ERROR: "an error that the message explains, or wrong options",
     ExitCode.REFUSED: "promote: the gate refused, the champion stays",
+    ExitCode.UNUSABLE: "extract, predict, train: no note, or too many of them, could not be used (--max-dead-letters)",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
 }
 
@@ -199,16 +201,22 @@ def main() -> None:
     try:
         app()
     except RubricatorError as error:
+        from rubricator.flows.jobs.result import DeadLettersError
         from rubricator.flows.promote import PromotionRefusedError
         from rubricator.flows.run import SafeError
 
         _show_error(error)
-        codes = {PromotionRefusedError: ExitCode.REFUSED, SafeError: ExitCode.FAULT}
+        codes = {
+            PromotionRefusedError: ExitCode.REFUSED,
+            DeadLettersError: ExitCode.UNUSABLE,
+            SafeError: ExitCode.FAULT,
+        }
         sys.exit(codes.get(type(error), ExitCode.ERROR))
 
 
 def _run(step: Callable[..., Any], given: dict[str, Any], *, is_flow: bool) -> None:
     """Run a step with the options that were given, and show its result."""
+    from rubricator.flows.jobs.result import DeadLettersError
     from rubricator.flows.parameters.flat import flat
     from rubricator.flows.promote import PromotionRefusedError
     from rubricator.flows.run import guarded, run
@@ -230,6 +238,10 @@ def _run(step: Callable[..., Any], given: dict[str, Any], *, is_flow: bool) -> N
     except PromotionRefusedError as refused:
         if as_json and refused.promotion:
             _show(refused.promotion, as_json=True)
+        raise
+    except DeadLettersError as error:
+        if error.result is not None and (as_json or not quiet):
+            _show(error.result, as_json=as_json)
         raise
     except KeyboardInterrupt:
         _to_stderr("interrupted; run the same command again to do the rest")

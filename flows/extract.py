@@ -55,6 +55,7 @@ def extract(
     from rubricator.flows.jobs.engines import choose_engine
     from rubricator.flows.jobs.extract_step import ExtractStep
     from rubricator.flows.jobs.job import run_job
+    from rubricator.flows.jobs.result import check_dead_letters
     from rubricator.nlp.lexicon.lexicon import Lexicon
     from rubricator.nlp.readers.notes import NoteReader
     from rubricator.nlp.weak_labels import WeakLabelSettings
@@ -74,7 +75,9 @@ def extract(
     )
     report = report_headings(done.out, lexicon)
     write_text(done.out / "report.json", json.dumps(asdict(report), indent=1, ensure_ascii=False) + "\n")
-    return Extracted(done, report, settings.lexicon)
+    extracted = Extracted(done, report, settings.lexicon)
+    check_dead_letters(done, job.max_dead_letters, extracted)
+    return extracted
 
 
 @dataclass(frozen=True)

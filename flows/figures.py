@@ -55,14 +55,17 @@ class CountedNotes:
     """The batches of a NoteReader, with a progress bar.
 
     dead_letters: how many notes were not used, by reason. failed_notes: the name of the exception that a note raised,
-    by note_id.
+    by note_id. max_dead_letters: after the last batch, DeadLettersError is raised if there are more.
     """
 
-    def __init__(self, notes: str, columns: "NoteSettings", progress: Progress) -> None:
+    def __init__(
+        self, notes: str, columns: "NoteSettings", progress: Progress, *, max_dead_letters: str | None = None
+    ) -> None:
         from rubricator.nlp.readers.notes import NoteReader
 
         self.dead_letters: Counter[str] = Counter()
         self.failed_notes: dict[str, str] = {}
+        self._most = max_dead_letters
         self._reader = NoteReader(notes, columns, on_dead_letter=self._count)
         self._progress = progress
 
@@ -72,6 +75,19 @@ class CountedNotes:
             read += batch.num_rows
             self._progress.show(self._reader.fraction_read, f"{read:,} notes read")
             yield batch
+        if self._most is not None:
+            self._check_dead_letters(self._most, read)
+
+    def _check_dead_letters(self, most: str, read: int) -> None:
+        from rubricator.flows.jobs.result import EVERYTHING, DeadLettersError, most_dead_letters
+
+        unusable = self.dead_letters.total()
+        notes = read + unusable - len(self.failed_notes)
+        if most != EVERYTHING and unusable > most_dead_letters(most, notes):
+            reasons = ", ".join(f"{count:,} ({reason})" for reason, count in self.dead_letters.items())
+            raise DeadLettersError(
+                f"{unusable:,} of {notes:,} notes could not be used, and {most} may fail: {reasons}", None
+            )
 
     @property
     def notices(self) -> tuple[str, ...]:

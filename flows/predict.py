@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from rubricator.flows.home import open_home
-from rubricator.flows.jobs.result import JobResult
+from rubricator.flows.jobs.result import JobResult, check_dead_letters
 from rubricator.flows.parameters.options import (
     Home,
     JobSettings,
@@ -76,7 +76,11 @@ def predict(
         for made in read_manifest(done.out)["made_by"]
         if made["model_version"] != step.model.version
     }
-    return Predicted(**vars(done), model=f"{step.model.name}/{step.model.version}", by_other_versions=others)
+    predicted = Predicted(
+        **vars(done), model=f"{step.model.name}/{step.model.version}", by_other_versions=others
+    )
+    check_dead_letters(done, job.max_dead_letters, predicted)
+    return predicted
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from rubricator.flows.parameters.options import (
     Bootstrap,
     Home,
     LexiconFiles,
+    MaxDeadLetters,
     Metavar,
     Name,
     Notes,
@@ -63,6 +64,7 @@ class TrainSettings(StepSettings):
     bootstrap: Bootstrap = 1000
     seed: int = Field(default=0, description="Random seed of the folds and of the bootstrap.")
     report: Report = None
+    max_dead_letters: MaxDeadLetters = "50%"
     positive: Annotated[Positive, OnlyFor("positive")] = None
     lexicon: Annotated[LexiconFiles, OnlyFor("lexicon")] = ()
     top_labels: Annotated[int | None, OnlyFor("top_labels")] = Field(
@@ -138,7 +140,8 @@ def train(
     """Train and cross-validate a classifier, and register it with the alias `challenger`.
 
     A training that was killed goes on from its last checkpoint, if its classifier keeps checkpoints. Raises
-    NoteFormatError, ExampleError, FoldError, SettingError, ReportError and RegistryError; JobIsRunningError where
+    NoteFormatError, DeadLettersError, ExampleError, FoldError, SettingError, ReportError and RegistryError;
+    JobIsRunningError where
     another process runs the same training; EnsembleError for an ensemble that is not better than its best member.
     """
     opened = open_home(home)
@@ -148,7 +151,7 @@ def train(
     training = Training.of(task, settings)
     opened.init_mlflow()  # a server that is not there is an error now, not after hours of training
     with Progress(f"train {task}") as progress:
-        read = CountedNotes(notes, columns, progress)
+        read = CountedNotes(notes, columns, progress, max_dead_letters=settings.max_dead_letters)
         examples = training.examples(read)
         checkpoints = training.checkpoints(opened.path / "checkpoints", examples)
         fitting = training.fitting(examples, checkpoints)

@@ -21,7 +21,7 @@ NETWORKS = re.compile(
 # Files of tests that train networks, start servers, run whole commands or take seconds: `make quick` leaves them out.
 SLOW = {
     "tests": "hidden_text",
-    "flows": "benchmark cli demo ensemble extract home moved_home predict prefect_adapter promote report run schedule shards train train_neural",
+    "flows": "benchmark check cli demo ensemble extract home job_faults moved_home predict prefect_adapter promote report run schedule shards train train_neural",
     "models": "ablations bundle bundles calibration codewise_attention ensemble evaluation losses mentions neural neural_settings "
     "plots processes registry stacked svm tampering trainer_adapter training transformer",
     "nlp": "headings rewritings",

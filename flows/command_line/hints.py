@@ -31,6 +31,7 @@ HINTS: dict[str, Hint] = {
     "rubricator.flows.jobs.files.JobIsRunningError": "--out names another folder",
     "rubricator.flows.jobs.job.OutFolderError": "--out names it",
     "rubricator.flows.jobs.job.WorkerKilledError": "set fewer --workers or a smaller --shard-size",
+    "rubricator.flows.jobs.result.DeadLettersError": "--max-dead-letters says how many notes may be unusable",
     "rubricator.flows.jobs.ledger.SettingsChangedError": "--out names another folder",
     "rubricator.models.classifier_settings.SettingError": "`rubricator settings CLASSIFIER` lists and explains them",
     "rubricator.models.baselines.BaselineError": "choose another --model",

@@ -13,7 +13,8 @@ A job's folder (`--out`) holds
 The parent reads notes, leaves out those that the ledger knows and puts each shard into `.work`, where a
 worker writes the shard's tables. Only the parent moves them into the table folders, and records shard and
 notes in one transaction. The next start removes files that no transaction recorded. So a job may be killed at
-any time: no row is lost or doubled, and at most the shards in flight are done again.
+any time: no row is lost or doubled, and at most the shards in flight are done again. A job of few notes does its shards
+in the parent process.
 
 `job` runs in the parent process, `worker` in the worker processes. `step` defines what the work on a shard is;
 `extract_step` and `predict_step` implement it. `shards` cuts notes into shards, `ledger` records what is done,

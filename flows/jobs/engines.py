@@ -9,7 +9,7 @@ from pathlib import Path
 from rubricator.flows import prefect_adapter
 from rubricator.flows.jobs.ledger import JobError, ShardDone
 from rubricator.flows.jobs.step import Engine, Step, Submit, Submitted
-from rubricator.flows.jobs.worker import LocalProcesses, work_on_shard
+from rubricator.flows.jobs.worker import LocalProcesses, ThisProcess, work_on_shard
 
 
 class NoFlowError(JobError):
@@ -17,19 +17,21 @@ class NoFlowError(JobError):
 
 
 def choose_engine(name: str, workers: int | None) -> Engine:
-    """The engine "local" or "dask". workers: number of worker processes; None means one per core.
+    """The engine "local" or "dask".
+
+    workers: number of worker processes; None means one per core, and this process for few notes.
 
     In a Prefect flow, every shard is a task of the flow. Raises NoFlowError for "dask" outside a flow, and JobError
     for an unknown engine.
     """
-    workers = workers or len(os.sched_getaffinity(0))
+    local = LocalProcesses(workers or len(os.sched_getaffinity(0)), always=workers is not None)
     match name, prefect_adapter.in_flow():
         case "local", False:
-            return LocalProcesses(workers)
+            return local
         case "local", True:
-            return PrefectProcesses(workers)
+            return PrefectTasks(local)
         case "dask", True:
-            return PrefectDask(workers)
+            return PrefectDask(local.workers)
         case "dask", False:
             raise NoFlowError(
                 "the engine dask works only in a Prefect flow: run this step as a flow, or choose the engine local"
@@ -38,14 +40,22 @@ def choose_engine(name: str, workers: int | None) -> Engine:
 
 
 @dataclass(frozen=True)
-class PrefectProcesses:
-    """Every shard is a task of the flow. The task waits for a worker process of this machine.
+class PrefectTasks:
+    """Every shard is a task of the flow. The task waits for a worker process of this machine, or does the shard itself.
 
     Prefect's own process pool is not used: its workers import Prefect (a second and 100 MB each), and it hangs for
     good when one of them is killed.
     """
 
-    workers: int
+    local: LocalProcesses | ThisProcess
+
+    @property
+    def workers(self) -> int:
+        return self.local.workers
+
+    @property
+    def for_few_notes(self) -> "PrefectTasks":
+        return PrefectTasks(self.local.for_few_notes)
 
     @contextmanager
     def start(self) -> Iterator[Submit]:
@@ -53,7 +63,7 @@ class PrefectProcesses:
         from prefect.cache_policies import NO_CACHE
         from prefect.task_runners import ThreadPoolTaskRunner
 
-        with LocalProcesses(self.workers).start() as submit_to_process:
+        with self.local.start() as submit_to_process:
 
             def shard(step: Step, work: Path, number: int) -> ShardDone:
                 done: ShardDone = submit_to_process(step, work, number).result()
@@ -78,6 +88,10 @@ class PrefectDask:
     """
 
     workers: int
+
+    @property
+    def for_few_notes(self) -> "PrefectDask":
+        return self
 
     @contextmanager
     def start(self) -> Iterator[Submit]:

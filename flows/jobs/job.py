@@ -13,14 +13,15 @@ from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from rubricator.flows.jobs.files import locked, sync_folder, write_text
-from rubricator.flows.jobs.ledger import JobError, Ledger, Shard, ShardDone, canonical, part_name
+from rubricator.flows.jobs.files import locked, storage, sync_folder, write_text
+from rubricator.flows.jobs.ledger import FileMark, JobError, Ledger, Shard, ShardDone, canonical, part_name
 from rubricator.flows.jobs.result import COMPOSED_NOTES, JobResult
-from rubricator.flows.jobs.shards import Notes, ShardCutter, made_path, spool_path
+from rubricator.flows.jobs.shards import Notes, ShardCutter, late_path, made_path, spool_path
 from rubricator.flows.jobs.step import Engine, Step, Submitted
 from rubricator.flows.progress import Progress
 from rubricator.nlp.readers.files import DeadLetter
@@ -29,6 +30,8 @@ _LOG = logging.getLogger(__name__)
 # in a row; the note that kills its worker is found after log2(notes of its shard) kills
 KILLS_UNTIL_GIVING_UP = 25
 KILLED = "its worker process was killed, most likely for want of memory"
+LATE = "it took too long: its worker process was ended"
+FEW_NOTES, FEW_BYTES = 300, 1_000_000  # a job of fewer is done sooner than workers start
 MANIFEST_EVERY = 5.0  # seconds
 
 
@@ -53,8 +56,8 @@ def run_job(
 
     read: opens the notes; its argument is to be called with each dead letter. source: the notes as the user named them.
     shard_size: notes per shard; by default shards grow until one takes about 15 s.
-    Raises OutFolderError, JobIsRunningError, SettingsChangedError, WorkerKilledError, SafeError; what is done stays
-    done.
+    Raises OutFolderError, StorageError, JobIsRunningError, SettingsChangedError, WorkerKilledError, SafeError; what is
+    done stays done.
     """
     out = out.absolute()
     try:
@@ -63,6 +66,7 @@ def run_job(
         why = "it is a file" if out.is_file() else os.strerror(error.errno or errno.EIO)
         raise OutFolderError(f"{out} cannot be the folder of the tables: {why}; name another one") from None
     with (
+        storage(out),
         locked(out),
         Ledger(out, step=step.name, settings=step.settings, tables=(*step.schemas, COMPOSED_NOTES)) as ledger,
     ):
@@ -132,6 +136,7 @@ class _Job:
             notes=self.done,
             skipped=self.cutter.skipped,
             dead_letters=len(self.ledger.dead_letters()),
+            unusable=self.ledger.unusable(),
             rows={table: self.rows[table] for table in self.step.schemas},
             composed=self.rows[COMPOSED_NOTES],
             seconds=(datetime.now(UTC) - self.started).total_seconds(),
@@ -140,10 +145,12 @@ class _Job:
 
     def do_all(self, progress: Progress) -> None:
         """Do all shards. A shard that kills its worker is halved, until the note that does so is alone in one."""
-        in_flight, shards = 2 * self.engine.workers, iter(self.cutter)
+        shards = self.choose_engine(iter(self.cutter))
+        in_flight = 2 * self.engine.workers
         kills = 0
         # notes that killed a worker before are tried again; their kills do not show that the machine lacks memory
-        killers = {letter["note_id"] for letter in self.ledger.dead_letters() if letter["reason"] == KILLED}
+        reasons = (KILLED, LATE)
+        killers = {letter["note_id"] for letter in self.ledger.dead_letters() if letter["reason"] in reasons}
         lost = self.work_through(shards, in_flight, progress)
         while lost:  # a worker was killed: one shard at a time now, so that it is known which one did it
             shard = lost.pop()
@@ -160,6 +167,17 @@ class _Job:
                 lost += self.smaller(shard)
             if not lost:
                 lost = self.work_through(shards, in_flight, progress)
+
+    def choose_engine(self, shards: Iterator[Shard]) -> Iterator[Shard]:
+        """Take the engine for few notes, if there are few. Not after a run that was killed: a note may have done it."""
+        first: list[Shard] = []
+        while sum(shard.bytes for shard in first) <= FEW_BYTES and self.cutter.cut <= FEW_NOTES:
+            if (shard := next(shards, None)) is None:
+                if not self.ledger.was_killed:
+                    self.engine = self.engine.for_few_notes
+                break
+            first.append(shard)
+        return chain(first, shards)
 
     def work_through(self, shards: Iterator[Shard], in_flight: int, progress: Progress) -> list[Shard]:
         """Do shards, at most `in_flight` at once; returns those in flight when a worker was killed."""
@@ -193,10 +211,10 @@ class _Job:
 
     def commit(self, shard: Shard, done: ShardDone) -> None:
         """Move a shard's files into the table folders, then record it: so no record lacks a file."""
-        sizes = {}
+        files = {}
         for table in done.rows:
             made = made_path(self.work, shard.number, table)
-            sizes[table] = made.stat().st_size
+            files[table] = FileMark.of(made)
             (self.out / table).mkdir(exist_ok=True)
             made.rename(self.out / table / part_name(shard.number))
             sync_folder(self.out / table)
@@ -206,7 +224,7 @@ class _Job:
             "shard %d: %d notes in %.1f s, %d failed",
             *(shard.number, len(shard.note_ids), done.seconds, len(done.failed)),
         )
-        self.ledger.record(shard, done, sizes=sizes, made_by=self.step.made_by)
+        self.ledger.record(shard, done, files=files, made_by=self.step.made_by)
         spool_path(self.work, shard.number).unlink()
         self.done += len(shard.note_ids) - len(done.failed)
         self.rows.update(done.rows)
@@ -218,7 +236,8 @@ class _Job:
         """The two halves of a shard that killed its worker; a single note becomes a dead letter instead."""
         if len(shard.note_ids) > 1:
             return self.cutter.halves(shard)
-        self.fail(shard.note_ids[0], KILLED)
+        late = late_path(self.work, shard.number)
+        self.fail(shard.note_ids[0], LATE if late.exists() and late.stat().st_size else KILLED)
         spool_path(self.work, shard.number).unlink()
         return []
 

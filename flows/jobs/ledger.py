@@ -1,5 +1,6 @@
 """What a job has done: shards, notes and dead letters, in a SQLite file. Each shard is one transaction."""
 
+import hashlib
 import json
 import shutil
 import sqlite3
@@ -28,6 +29,9 @@ CREATE TABLE IF NOT EXISTS dead_letters (
     file TEXT NOT NULL, row INTEGER NOT NULL, note_id TEXT NOT NULL, reason TEXT NOT NULL, run TEXT NOT NULL,
     PRIMARY KEY (file, row, note_id, reason));
 """
+
+
+LOCKED_FOR = 20  # seconds; how long to wait for another program that has the file open
 
 
 class JobError(RubricatorError):
@@ -63,20 +67,36 @@ class ShardDone(NamedTuple):
     seconds: float
 
 
+class FileMark(NamedTuple):
+    """How a file of a table is known again."""
+
+    size: int  # bytes
+    digest: str  # of its content
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """Reads the whole file: a gigabyte takes a second."""
+        with path.open("rb") as file:
+            return cls(path.stat().st_size, hashlib.file_digest(file, _digest).hexdigest())
+
+
 class Ledger:
     """The record of one job's folder; only the process that holds the folder's lock opens it.
 
-    Opening it tidies the folder: files that no transaction recorded are removed, and shards that lost a file
-    are forgotten, so that they are done again. Raises SettingsChangedError where the folder was made by
-    another step or with other settings.
+    Opening it tidies the folder: files that no transaction recorded are removed, and shards with a file that is
+    missing or changed are forgotten, so that they are done again. Raises SettingsChangedError where the folder holds
+    notes that were done by another step or with other settings.
+
+    was_killed: whether the run before did not come to its end.
     """
 
     def __init__(self, out: Path, *, step: str, settings: dict[str, Any], tables: Iterable[str]) -> None:
         self.out = out
         self.run = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
         self._new_dead_letters: list[DeadLetter] = []
-        self._db = sqlite3.connect(out / "ledger.sqlite", timeout=60, isolation_level=None)
+        self._db = sqlite3.connect(out / "ledger.sqlite", timeout=LOCKED_FOR, isolation_level=None)
         self._db.executescript(_SCHEMA)
+        self.was_killed = (out / ".work").exists()
         self._check_settings(step, settings)
         self._tidy(tables)
         self._last_number: int = self._db.execute("SELECT coalesce(max(number), -1) FROM shards").fetchone()[
@@ -99,11 +119,13 @@ class Ledger:
         query = "SELECT note_id, digest FROM notes WHERE note_id IN (SELECT value FROM json_each(?))"
         return dict(self._db.execute(query, (json.dumps(note_ids),)).fetchall())
 
-    def record(self, shard: Shard, done: ShardDone, *, sizes: Figures, made_by: dict[str, str]) -> None:
-        """Record a shard as done, with its notes except the failed ones. sizes: of its files in bytes, by table."""
+    def record(
+        self, shard: Shard, done: ShardDone, *, files: dict[str, FileMark], made_by: dict[str, str]
+    ) -> None:
+        """Record a shard as done, with its notes except the failed ones. files: the marks of its files, by table."""
         failed = {note.note_id for note in done.failed}
         values = (
-            *(shard.number, len(shard.note_ids) - len(failed), json.dumps(done.rows), json.dumps(sizes)),
+            *(shard.number, len(shard.note_ids) - len(failed), json.dumps(done.rows), json.dumps(files)),
             *(json.dumps(done.figures), json.dumps(made_by), round(done.seconds, 3), self.run),
         )
         notes = (
@@ -127,6 +149,15 @@ class Ledger:
             self._db.executemany(
                 "DELETE FROM dead_letters WHERE file = ? AND run <> ?", [(file, self.run) for file in files]
             )
+
+    def unusable(self) -> int:
+        """How many dead letters this run has."""
+        with self._transaction():
+            self._write_dead_letters()
+        count: int = self._db.execute(
+            "SELECT count(*) FROM dead_letters WHERE run = ?", (self.run,)
+        ).fetchone()[0]
+        return count
 
     def dead_letters(self) -> list[dict[str, Any]]:
         """Every dead letter of the folder, also those of this run."""
@@ -168,8 +199,9 @@ class Ledger:
 
     def _check_settings(self, step: str, settings: dict[str, Any]) -> None:
         made = self._db.execute("SELECT step, settings FROM job").fetchone()
-        if made is None:
-            self._db.execute("INSERT INTO job VALUES (?, ?)", (step, canonical(settings)))
+        # a job that did no note, as it failed at once, does not keep the folder
+        if made is None or self._db.execute("SELECT 1 FROM notes LIMIT 1").fetchone() is None:
+            self._claim(step, settings)
             return
         if made[0] != step:
             raise SettingsChangedError(f"{self.out} holds the tables of '{made[0]}': choose another folder")
@@ -184,12 +216,22 @@ class Ledger:
                 f"{self.out} was made with other settings ({'; '.join(changed)}): choose another folder"
             )
 
+    def _claim(self, step: str, settings: dict[str, Any]) -> None:
+        """Forget what was done in the folder, if anything, and take it for this job."""
+        for number, files in self._db.execute("SELECT number, bytes FROM shards").fetchall():
+            for table in json.loads(files):
+                (self.out / table / part_name(number)).unlink(missing_ok=True)
+        with self._transaction():
+            for table in ("job", "shards", "dead_letters"):
+                self._db.execute(f"DELETE FROM {table}")
+            self._db.execute("INSERT INTO job VALUES (?, ?)", (step, canonical(settings)))
+
     def _tidy(self, tables: Iterable[str]) -> None:
         shutil.rmtree(self.out / ".work", ignore_errors=True)
         recorded: set[Path] = set()
-        for number, sizes in self._db.execute("SELECT number, bytes FROM shards").fetchall():
-            files = {self.out / table / part_name(number): size for table, size in json.loads(sizes).items()}
-            if all(file.is_file() and file.stat().st_size == size for file, size in files.items()):
+        for number, marks in self._db.execute("SELECT number, bytes FROM shards").fetchall():
+            files = {self.out / table / part_name(number): mark for table, mark in json.loads(marks).items()}
+            if all(_is_whole(file, mark) for file, mark in files.items()):
                 recorded |= files.keys()
             else:
                 with self._transaction():
@@ -223,6 +265,19 @@ class Ledger:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+
+
+def _is_whole(file: Path, mark: int | list[Any]) -> bool:
+    """Whether the file is as it was recorded. mark: a FileMark; of version 0.2 and before only the size."""
+    if not file.is_file():
+        return False
+    if isinstance(mark, int):
+        return file.stat().st_size == mark
+    return file.stat().st_size == mark[0] and FileMark.of(file) == tuple(mark)
+
+
+def _digest() -> Any:
+    return hashlib.blake2b(digest_size=16)
 
 
 def part_name(shard: int) -> str:

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rubricator.flows.jobs.ledger import Figures
+from rubricator.flows.jobs.ledger import Figures, JobError
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -21,6 +21,7 @@ class JobResult:
     notes: int  # done in this run
     skipped: int  # done before
     dead_letters: int  # in the folder, of all runs: not readable, or failed
+    unusable: int  # of these, the ones of this run
     rows: Figures  # written in this run, by table
     seconds: float
     composed: int  # notes of this run in the table composed_notes
@@ -49,3 +50,43 @@ class JobResult:
         from rich.text import Text
 
         return Text(str(self))
+
+
+class DeadLettersError(JobError):
+    """Too many notes could not be used, or none was there. result: of the step, whose tables are complete."""
+
+    def __init__(self, message: str, result: Any) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+def check_dead_letters(job: JobResult, most: str, result: Any) -> None:
+    """Raises DeadLettersError if a job did no note, or if more notes than `most` could not be used.
+
+    most: a number ("20"), or a share of all notes ("0.05", "5%"). "100%" allows everything. result: for the error.
+    """
+    used = job.notes + job.skipped
+    if most == EVERYTHING:
+        return
+    if not used:
+        what = f"none of {job.unusable:,} notes could be used" if job.unusable else "there was no note"
+        what += (
+            f": see {job.out / 'dead_letters.jsonl'}" if job.unusable else ": look at what was given as notes"
+        )
+        raise DeadLettersError(what, result)
+    if job.unusable > most_dead_letters(most, used + job.unusable):
+        raise DeadLettersError(
+            f"{job.unusable:,} of {used + job.unusable:,} notes could not be used, and {most} may fail: see "
+            f"{job.out / 'dead_letters.jsonl'}; the tables hold the others",
+            result,
+        )
+
+
+def most_dead_letters(most: str, notes: int) -> float:
+    """How many of these notes may be unusable."""
+    if most.endswith("%"):
+        return float(most[:-1]) / 100 * notes
+    return float(most) * notes if "." in most else int(most)
+
+
+EVERYTHING = "100%"

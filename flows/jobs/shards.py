@@ -13,6 +13,7 @@ from rubricator.nlp.readers.notes import NOTES_SCHEMA
 
 SHARD_SECONDS = 15.0  # of work: for a shorter one, the overhead of a Prefect task is too large
 SMALLEST_SHARD = 250_000  # bytes of text, about 80 notes
+ALIKE_UP_TO = 4  # so many workers have the same shards, so that the tables have the same files
 LARGEST_SHARD = 48_000_000  # bytes of text; bounds the memory of a worker
 
 
@@ -84,7 +85,7 @@ class ShardCutter:
         if self.size is not None:
             return len(shard.note_ids) >= self.size
         # They grow with what was cut before: small inputs and the end of large ones keep all workers busy
-        limit = min(LARGEST_SHARD, cut_bytes / (8 * self.workers))
+        limit = min(LARGEST_SHARD, cut_bytes / (16 if self.workers <= ALIKE_UP_TO else 8 * self.workers))
         if self.seconds_per_byte:
             limit = min(limit, SHARD_SECONDS / self.seconds_per_byte)
         return shard.bytes >= max(SMALLEST_SHARD, limit)
@@ -122,6 +123,11 @@ class ShardCutter:
 def spool_path(work: Path, number: int) -> Path:
     """The file with the notes of a shard."""
     return work / f"shard-{number:05d}.arrow"
+
+
+def late_path(work: Path, number: int) -> Path:
+    """A file that is not empty after a worker ended because it took too long for a shard."""
+    return work / f"shard-{number:05d}.late"
 
 
 def made_path(work: Path, number: int, table: str) -> Path:

@@ -58,5 +58,9 @@ class Engine(Protocol):
     @property
     def workers(self) -> int: ...
 
+    @property
+    def for_few_notes(self) -> "Engine":
+        """The engine for a job of few notes, which takes less time than starting workers."""
+
     def start(self) -> AbstractContextManager[Submit]:
         """Start workers. The context gives a function that calls `work_on_shard` in one of them."""

@@ -3,11 +3,13 @@
 The command line, the schedule and Prefect read the types, descriptions and marks from the steps and their settings.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 T = TypeVar("T")
 
@@ -108,13 +110,36 @@ Bootstrap = Annotated[int, Field(ge=0, description="Bootstrap resamples of each 
 Report = Annotated[PathName | None, Field(description="JSON file for every figure.")]
 
 
+def _limit(value: Any) -> Any:
+    """A number or a share as text."""
+    text = str(value) if type(value) in (int, float) else value
+    if isinstance(text, str) and not _LIMIT.fullmatch(text):
+        raise PydanticCustomError("limit", "give a number of notes, or a share of them such as 0.05 or 5%")
+    return text
+
+
+_LIMIT = re.compile(r"\d+|0?\.\d+|1\.0+|\d{1,2}(?:\.\d+)?%|100%")
+
+MaxDeadLetters = Annotated[
+    str,
+    BeforeValidator(_limit),
+    Field(
+        description="How many notes may be unusable: a number, or a share such as 0.05 or 5%. If there are more, or if "
+        "no note can be used, the exit code is 4; what could be done is kept. 100% allows everything."
+    ),
+]
+
+
 class JobSettings(StepSettings):
     """How a job is spread over workers."""
 
-    workers: int | None = Field(default=None, ge=1, description="Worker processes; by default one per core.")
+    workers: int | None = Field(
+        default=None, ge=1, description="Worker processes; by default one per core, and none for few notes."
+    )
     shard_size: int | None = Field(
         default=None, ge=1, description="Notes per shard; by default as many as take 15 seconds."
     )
+    max_dead_letters: MaxDeadLetters = "50%"
     engine: Literal["local", "dask"] = Field(
         default="local",
         description="Where shards are done: in processes of this machine, or on a Dask cluster.",

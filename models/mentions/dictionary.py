@@ -141,7 +141,7 @@ class WordWeights(NamedTuple):
 
         Words in at least min_groups groups are kept, and words in names of codes (titles).
         """
-        frequency = Counter(word for note in notes for word in set(note.keys))
+        frequency = Counter(word for note in notes for word in dict.fromkeys(note.keys))
         shared = Counter(
             word
             for word, _ in {
@@ -216,7 +216,7 @@ def mined_mentions(
     events: set[tuple[int, int]] = set()
     drawn = np.random.default_rng(seed).permutation(len(notes))[:_MOST_MINED]
     for row in drawn.tolist():
-        events |= {(row, number.setdefault(run, len(number))) for run in _runs(notes[row], weighed)}
+        events.update((row, number.setdefault(run, len(number))) for run in _runs(notes[row], weighed))
     at, run = np.array(sorted(events), np.int64).reshape(-1, 2).T
     there = csr_matrix((np.ones(len(at)), (at, run)), (len(notes), len(number)))
     together = (there.T @ targets.astype(np.float64)).tocoo()
@@ -230,8 +230,8 @@ def mined_mentions(
         labels[runs[which]].append(label)
     true = set(zip(*(part.tolist() for part in targets.nonzero()), strict=True))
     for row, note in enumerate(notes):
-        for name in _runs(note, weighed) & labels.keys():
-            yield from ((row, name, label) for label in labels[name] if (row, label) in true)
+        for name in _runs(note, weighed):
+            yield from ((row, name, label) for label in labels.get(name, ()) if (row, label) in true)
 
 
 @cache
@@ -242,19 +242,20 @@ def table_words() -> frozenset[str]:
     )
 
 
-def _runs(note: NoteWords, weighed: WordWeights) -> set[Name]:
-    """Names of one to three words in a row in a clause; common words and stop words are skipped."""
+def _runs(note: NoteWords, weighed: WordWeights) -> list[Name]:
+    """Names of one to three words in a row in a clause, each once; common words and stop words are skipped."""
     words = [
         (key, clause)
         for key, clause in zip(note.keys, note.clauses, strict=True)
         if key in weighed.weights and key not in weighed.common and key not in _STOP_WORDS
     ]
-    return {
+    names = (
         name_of((key for key, _ in run), without=frozenset())
         for length in (1, 2, 3)
         for run in (words[first : first + length] for first in range(len(words) - length + 1))
         if run[0][1] == run[-1][1]
-    }
+    )
+    return list(dict.fromkeys(names))  # in order: a set has another one in each process
 
 
 def _one_mention(text: str, span: LabelSpan, other: LabelSpan) -> bool:

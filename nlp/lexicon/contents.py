@@ -97,7 +97,9 @@ class Contents:
                 f"{where}: variant {key!r} already belongs to {self.variants[key]!r} ({self._files[key]}); "
                 "a heading can have only one category: remove it from one of them"
             )
-        new = keys - self.named
+        new = sorted(
+            keys - self.named
+        )  # in order: what is made from the variants must not differ between runs
         self.variants.update(dict.fromkeys(new, category))
         self._files.update(dict.fromkeys(new, file))
         if own:

@@ -1,16 +1,15 @@
 """HTML and C-CDA narrative: tags and character references become line ends, headings, bold type and characters.
 
-The parser of the standard library finds tags and references. The plain text is made here, because libraries that
-convert HTML to text do not give the offset that each character comes from.
+Only a complete tag, comment, declaration, script or style sheet is removed, and only by itself. So tags that are never
+closed, and "<" for "less than", cost no word of the note. Libraries that convert HTML to text do not give the offset
+that each character comes from, and that of the standard library differs between versions of Python.
 """
 
 from __future__ import annotations
 
-import contextlib
 import html
 import re
 from collections.abc import Sequence
-from html.parser import HTMLParser
 from typing import Literal
 
 from rubricator.nlp.plain_text.edits import Edit, Edits
@@ -18,6 +17,7 @@ from rubricator.nlp.plain_text.section_names import is_section_name
 from rubricator.nlp.plain_text.table_heads import TableHeads, table_heads
 from rubricator.nlp.plain_text.tags import (
     BOLD_TAGS,
+    BOOLEAN_ATTRIBUTES,
     CELL_TAGS,
     HIDDEN_TAGS,
     HTML_TAGS,
@@ -29,6 +29,7 @@ from rubricator.nlp.plain_text.tags import (
     TITLE_TAGS,
 )
 
+NO_MARK = "‹"  # for a "<" that is no mark
 MOST_ESCAPED = 2  # how often tags may be escaped: "&lt;b&gt;Plan:&lt;/b&gt;" once
 
 
@@ -47,45 +48,69 @@ def has_escaped_markup(text: str) -> bool:
 def markup_edits(text: str) -> Sequence[Edit]:
     """The edits that turn HTML or C-CDA narrative into plain text. Never raises."""
     reader = _MarkupReader(text)
-    # raised for a broken declaration, which is kept with all text after it
-    with contextlib.suppress(AssertionError):
-        reader.feed(_without_strays(text))
-        reader.close()
+    reader.read()
     return reader.edits.edits
 
 
-class _MarkupReader(HTMLParser):
+class _MarkupReader:
     """Replaces tags and character references by line ends, bold type and characters."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=False)
         self.edits = Edits(text)
-        self._line_starts = [0]
-        for match in re.finditer("\n", text):
-            self._line_starts.append(match.end())
         self._closed = {name.lower() for name in re.findall(r"</([A-Za-z][\w.:-]*)", text)}
         self._bold_spans: list[bool] = []
-        self._hidden = 0
         self._sections = 0  # how many nested sections are open
+        self._cdata = False  # whether <![CDATA[ is open
         self._titled = "</title>" in text  # C-CDA: only titles name sections
         self._table = _TableWriter(self.edits, table_heads("" if self._titled else text), self._titled)
 
-    def _here(self) -> int:
-        line, column = self.getpos()
-        return self._line_starts[line - 1] + column
+    def read(self) -> None:
+        text, at = self.edits.text, 0
+        while (token := _TOKEN.search(text, at)) is not None:
+            at = token.end()
+            if token["reference"]:
+                self._read_reference(token)
+            elif (tag := token["tag"]) is None:
+                self._read_mark(token)
+            elif _is_less_than(token):
+                at = token.start() + 1
+            elif token["closing"]:
+                self._end_tag(token.start(), at, tag.lower())
+            elif tag.lower() in HIDDEN_TAGS:
+                at = self._hide(token.start(), at, tag)
+            else:
+                self._start_tag(token.start(), at, tag.lower())
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        raw = self.get_starttag_text() or ""
-        start = self._here()
-        end = start + len(raw)
+    def _read_reference(self, token: re.Match[str]) -> None:
+        character = html.unescape(token[0])
+        if character != token[0]:
+            self.edits.replace(*token.span(), " " if character == "\xa0" else character)
+
+    def _read_mark(self, token: re.Match[str]) -> None:
+        """Removes a comment or declaration, and the marks around the words of <![CDATA[ words ]]>."""
+        if token["cdata_end"]:
+            if not self._cdata:
+                return
+            self._cdata = False
+        self._cdata |= token["cdata"] is not None
+        self.edits.replace(*token.span(), "")
+
+    def _hide(self, start: int, end: int, tag: str) -> int:
+        """Removes a script or style sheet, and returns where it ends. If it has no end, removes only its tag."""
+        other = re.compile(rf"<(/?){tag}\b[^<>]*>", re.IGNORECASE).search(self.edits.text, end)
+        if other is not None and other[1] and self.edits.text[end - 2] != "/":
+            end = other.end()
+        self.edits.replace(start, end, "")
+        return end
+
+    def _start_tag(self, start: int, end: int, tag: str) -> None:
+        raw = self.edits.text[start:end]
+        attributes = _attributes(raw)
         self._sections += tag == "section"
-        if (named := _name_of_section(tag, attrs)) is not None:
+        if (named := _name_of_section(tag, attributes)) is not None:
             self.edits.title(start, end, named)
-        elif tag in HIDDEN_TAGS:
-            self._hidden += 1
-            self._hide(start, end)
         elif tag == "span" or tag in BOLD_TAGS:
-            self._start_span(start, end, tag, attrs)
+            self._start_span(start, end, tag, attributes)
         elif tag in TITLE_TAGS:
             self.edits.end_line(start, end, blank_line=True, then="## ")
         elif tag in CELL_TAGS:
@@ -104,19 +129,9 @@ class _MarkupReader(HTMLParser):
         elif tag in self._closed or raw.endswith("/>"):
             self.edits.replace(start, end, "")
 
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag in HIDDEN_TAGS:  # <script src="…"/> hides nothing
-            self._hidden -= 1
-
-    def handle_endtag(self, tag: str) -> None:
-        start = self._here()
-        end = self.edits.text.find(">", start) + 1 or len(self.edits.text)
+    def _end_tag(self, start: int, end: int, tag: str) -> None:
         edits = self.edits
-        if tag in HIDDEN_TAGS and self._hidden:
-            self._hidden -= 1
-            self._hide(start, end)
-        elif tag in BOLD_TAGS or self._table.ends_head(tag) or self._ends_bold_span(tag):
+        if tag in BOLD_TAGS or self._table.ends_head(tag) or self._ends_bold_span(tag):
             edits.bold(start, end, on=False)
         elif tag == "section" and self._titled:
             self._sections -= 1
@@ -130,9 +145,9 @@ class _MarkupReader(HTMLParser):
         else:
             edits.replace(start, end, "")
 
-    def _start_span(self, start: int, end: int, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def _start_span(self, start: int, end: int, tag: str, attributes: dict[str, str]) -> None:
         """A tag of bold type, or a span with or without a bold style."""
-        bold = tag in BOLD_TAGS or any(_BOLD_STYLE.search(value or "") for _, value in attrs)
+        bold = tag in BOLD_TAGS or any(map(_BOLD_STYLE.search, attributes.values()))
         if tag == "span":
             self._bold_spans.append(bold)
         if bold and not self._table.names_columns:
@@ -142,53 +157,6 @@ class _MarkupReader(HTMLParser):
 
     def _ends_bold_span(self, tag: str) -> bool:
         return tag == "span" and bool(self._bold_spans) and self._bold_spans.pop()
-
-    def handle_data(self, data: str) -> None:
-        if self._hidden:
-            self._hide(self._here(), self._here() + len(data))
-
-    def handle_comment(self, data: str) -> None:
-        self._hide_declaration(len("<!--") + len(data))
-
-    def handle_decl(self, decl: str) -> None:
-        self._hide_declaration(len("<!") + len(decl))
-
-    def handle_pi(self, data: str) -> None:
-        self._hide_declaration(len("<?") + len(data))
-
-    def unknown_decl(self, data: str) -> None:
-        """Keeps the words of <![CDATA[ words ]]> and removes a condition such as <![if !vml]>."""
-        start = self._here()
-        if not data.upper().startswith("CDATA["):
-            self._hide_declaration(len("<![") + len(data))
-            return
-        words = self.edits.text.find(data, start)
-        if words >= 0:
-            self.edits.replace(start, words + len("CDATA["), "")
-            closing = self.edits.text.find("]]>", words)
-            if closing >= 0:
-                self.edits.replace(closing, closing + 3, "")
-
-    def handle_entityref(self, name: str) -> None:
-        self._reference(f"&{name}")
-
-    def handle_charref(self, name: str) -> None:
-        self._reference(f"&#{name}")
-
-    def _reference(self, reference: str) -> None:
-        start = self._here()
-        end = start + len(reference)
-        end += self.edits.text.startswith(";", end)
-        character = html.unescape(reference + ";")
-        if end - start > len(reference) and character != reference + ";":
-            self.edits.replace(start, end, " " if character == "\xa0" else character)
-
-    def _hide_declaration(self, length: int) -> None:
-        start = self._here()
-        self._hide(start, self.edits.text.find(">", start + length) + 1 or len(self.edits.text))
-
-    def _hide(self, start: int, end: int) -> None:
-        self.edits.replace(start, end, "")
 
 
 class _TableWriter:
@@ -255,24 +223,28 @@ class _TableWriter:
             edits.end_line(start, end, then=_CELL.lstrip() if tag == "th" else "- " if self._titled else "")
 
 
-def _name_of_section(tag: str, attrs: list[tuple[str, str | None]]) -> str | None:
+def _is_less_than(tag: re.Match[str]) -> bool:
+    """Whether "<" means "less than", as in "BP <b and HR >": a tag has no words but its attributes."""
+    inside = tag["attributes"]
+    if not inside or inside.isspace() or '"' in inside or "'" in inside:
+        return False
+    words = _VALUE.sub(" ", inside).replace("/", " ").lower().split()
+    return not BOOLEAN_ATTRIBUTES.issuperset(words)
+
+
+def _attributes(tag: str) -> dict[str, str]:
+    return {
+        name.lower(): html.unescape(value.strip("\"'"))
+        for name, value in reversed(_ATTRIBUTE.findall(tag))  # the first of the same name counts
+    }
+
+
+def _name_of_section(tag: str, attributes: dict[str, str]) -> str | None:
     """The section name in an attribute of the tag; None where there is none."""
     if tag in _NEVER_NAMED:
         return None
-    named = next((value for key, value in attrs if key in _NAMING_ATTRIBUTES and value), None)
+    named = next((value for key, value in attributes.items() if key in _NAMING_ATTRIBUTES and value), None)
     return named if named and is_section_name(named) else None
-
-
-def _without_strays(text: str) -> str:
-    """The text with another character for each "<" that does not begin a complete tag, as in "BP <b mmHg".
-
-    Its length does not change. The parser would search the rest of the text for the end of each of them.
-    """
-    text = _STRAY.sub(_NO_MARK, text)
-    for opening, closing in _UNBOUNDED:
-        last = text.rfind(closing) + 1
-        text = text[:last] + text[last:].replace(opening, _NO_MARK + opening[1:])
-    return text
 
 
 _MARKUP = re.compile(r"<[/!?]?[A-Za-z][^<>]{0,2000}>")
@@ -282,9 +254,23 @@ _ESCAPED_MARKUP = re.compile(
     r"(?:[ /][^<>]{0,300})?>",
     re.IGNORECASE,
 )
-_STRAY = re.compile(r"<(?![/!]?[A-Za-z](?:[^<>\"']|\"[^\"]{0,300}\"|'[^']{0,300}'){0,2000}>|!--|!\[|\?)")
-_UNBOUNDED = (("<!--", "-->"), ("<![", "]"), ("<?", ">"))  # begin and end; markup may be between
-_NO_MARK = "‹"
+# No part of a token crosses the "<" of another one: a mark that is never closed hides nothing after it, and each
+# character is read a bounded number of times.
+_TOKEN = re.compile(
+    r"""
+    <(?P<closing>/?)(?P<tag>[A-Za-z][\w.:-]*+)
+        (?P<attributes>(?:(?:[^<>"']|"[^"<]{0,2000}"|'[^'<]{0,2000}')*+|[^<>]{0,2000}+))>
+    | (?P<reference>&(?:\#\d{1,7}|\#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});)
+    | <!--(?:-?>|(?:[^<-]|<(?!!--(?!>))|-(?!->))*+-->)
+    | (?P<cdata><!\[CDATA\[) | (?P<cdata_end>\]\]>)
+    | <!(?:--)?\[[^\[\]<>]{0,300}\](?:--)?>
+    | <!(?:DOCTYPE|ENTITY|ELEMENT|ATTLIST|NOTATION)\b[^<>]{0,2000}>
+    | <\?[A-Za-z][^<>]{0,2000}>
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_ATTRIBUTE = re.compile(r"""(?<=[\s"'/])([^\s<>"'/=]+)\s*=\s*("[^"<]*"|'[^'<]*'|[^\s<>"']+)""")
+_VALUE = re.compile(r"[^\s=/]+\s*=\s*\S*")
 _BOLD_STYLE = re.compile(r"font-weight\s*:\s*(?:bold|[6-9]00)", re.IGNORECASE)
 _NAMING_ATTRIBUTES = ("title", "name", "label", "heading", "displayname")
 _NEVER_NAMED = ("a", "img", "code")

@@ -15,7 +15,13 @@ from rubricator.nlp.plain_text.broken_headings import bold_initial_edits, bracke
 from rubricator.nlp.plain_text.dictation import dictation_edits, says_new_paragraph
 from rubricator.nlp.plain_text.edits import Edit
 from rubricator.nlp.plain_text.escapes import escape_edits, repetition_edits
-from rubricator.nlp.plain_text.markup import MOST_ESCAPED, has_escaped_markup, has_markup, markup_edits
+from rubricator.nlp.plain_text.markup import (
+    MOST_ESCAPED,
+    NO_MARK,
+    has_escaped_markup,
+    has_markup,
+    markup_edits,
+)
 from rubricator.nlp.plain_text.quotes import quote_edits
 from rubricator.nlp.plain_text.rtf import rtf_edits
 
@@ -63,6 +69,18 @@ class PlainText:
             return self.given[start:end]
         return self.text[slice(*self.span_plain(start, end))]
 
+    def with_escaped(self, character: str, *, otherwise: str) -> str:
+        """The plain text with another character for each one that the text as given has too: that was not escaped."""
+        if self._starts is None or character not in self.text:
+            return self.text
+        pieces: list[str] = []
+        at = 0
+        while (found := self.text.find(character, at)) >= 0:
+            is_given = self.given[self._starts[found]] == character
+            pieces += (self.text[at:found], otherwise if is_given else character)
+            at = found + 1
+        return "".join([*pieces, self.text[at:]])
+
     def rewrite(self, edits: Iterable[Edit]) -> None:
         """Applies edits, in order of their offsets in `text`. Offsets can still be mapped to the text as given."""
         old_starts = self._starts or range(len(self.text))
@@ -107,9 +125,10 @@ def _read_format(plain: PlainText) -> None:
     if has_markup(plain.text):
         plain.rewrite(markup_edits(plain.text))
         for _ in range(MOST_ESCAPED):
-            if not has_escaped_markup(plain.text):
+            text = plain.with_escaped("<", otherwise=NO_MARK)
+            if not has_escaped_markup(text):
                 break
-            plain.rewrite(markup_edits(plain.text))
+            plain.rewrite(markup_edits(text))
 
 
 def _read_lost_lines(plain: PlainText) -> None:

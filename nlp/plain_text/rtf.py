@@ -30,6 +30,8 @@ class _RtfReader:
         self.edits = Edits(text)
         self._format = _Format()
         self._outside: list[_Format] = []  # the formats around the group that is open
+        # a group lost its end: it may be one that is hidden, which then ends where a paragraph begins
+        self._torn = text.count("{") - text.count("\\{") > text.count("}") - text.count("\\}")
         self._codec = "cp1252"
         self._to_skip = 0  # fallback characters of the last \u that are still to come
 
@@ -40,7 +42,7 @@ class _RtfReader:
                 self._read_words(at, token.start())
             self._read_token(token)
             at = token.end()
-        if self._format.hidden and at < len(text):
+        if self._format.hidden and at < len(text) and not self._torn:
             self.edits.replace(at, len(text), "")
 
     def _read_words(self, start: int, end: int) -> None:
@@ -62,7 +64,9 @@ class _RtfReader:
         elif word in _DESTINATIONS or token["symbol"] == "*":
             self._format = self._format._replace(hidden=True)
         elif self._format.hidden:
-            pass
+            if self._torn and word in _PARAGRAPHS:
+                self._format = self._format._replace(hidden=False)
+                replacement = "\n"
         elif word in ("b", "plain"):
             self._format = self._format._replace(bold=word == "b" and token["number"] != "0")
             if word == "b":
@@ -113,6 +117,7 @@ _DESTINATIONS = word_set(  # groups that hold no text of the note
     "listtable listoverridetable revtbl rsidtbl generator xmlnstbl themedata colorschememapping datastore "
     "latentstyles pgptbl fldinst bkmkstart bkmkend filetbl listtext pntext pn"
 )
+_PARAGRAPHS = word_set("par pard sectd")
 _CHARACTERS = {
     "tab": "\t", "emdash": "—", "endash": "–", "bullet": "•", "lquote": "‘", "rquote": "’", "ldblquote": "“",
     "rdblquote": "”", "emspace": " ", "enspace": " ", "cell": "\t",

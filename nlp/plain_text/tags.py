@@ -12,3 +12,7 @@ ROW_TAGS = word_set("table tr thead tbody tfoot")  # each of them ends the row b
 HIDDEN_TAGS = word_set("script style")
 INLINE_TAGS = word_set("span a sup sub small th code img col colgroup center s")
 HTML_TAGS = BOLD_TAGS | TITLE_TAGS | PARAGRAPH_TAGS | LINE_TAGS | HIDDEN_TAGS | INLINE_TAGS
+BOOLEAN_ATTRIBUTES = word_set(  # those of HTML that need no value
+    "async border checked compact controls defer disabled hidden itemscope multiple nohref noresize noshade novalidate "
+    "nowrap open readonly required reversed selected"
+)

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import pyarrow as pa
 
+from rubricator.flows.jobs import worker
 from rubricator.flows.jobs.step import ShardTables
 
 WORDS = pa.schema([("note_id", pa.string()), ("words", pa.int32())])
@@ -35,6 +36,8 @@ class CountWords:
         return {"version": self.version}
 
     def prepare(self) -> Callable[[pa.Table], ShardTables]:
+        if self.setting == "hurried":
+            vars(worker)["LONGEST"] = 1.0
         if self.setting == "panic":
             panic(f"cannot start after {os.environ.get('TOY_NOTE', '')}")
         return self.count
@@ -54,6 +57,8 @@ class CountWords:
                 raise MemoryError(text)
             if "[kill]" in text:
                 os.kill(os.getpid(), signal.SIGKILL)
+            if "[hang]" in text:
+                time.sleep(60)
             if "[exit]" in text:
                 os._exit(3)
             time.sleep(self.seconds_per_note)
