@@ -24,12 +24,13 @@ import html
 import itertools
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rubricator.nlp.readers.files import DeadLetter, NoteFormatError, RawNote, ReadPosition
-from rubricator.nlp.readers.tables import json_rows
+from rubricator.nlp.readers.json_objects import json_rows
 
 CODES = ("Encounter", "Condition", "Procedure")  # read in this order, then the notes
 NOTES = ("DocumentReference", "Composition")
@@ -105,6 +106,7 @@ class FhirExport:
 
     def __init__(self, kinds: dict[Path, str]) -> None:
         self.files = list(kinds)
+        self.notices: Counter[str] = Counter()
         self._kinds = kinds
         self._ranks: dict[str, tuple[str, int]] = {}  # Condition/id → its encounter and its rank there
         self._codes: dict[str, list[tuple[int, str]]] = {}  # encounter → rank and code

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +106,7 @@ class MimicFiles:
     def __init__(self, release: Release, files: list[Path], *, icd: str | None = None) -> None:
         self.name = release.name
         self.files = files
+        self.notices: Counter[str] = Counter()
         self.release = release
         self._icd = icd
         self._codes: dict[str, int] = {}  # code → its number

@@ -3,9 +3,9 @@
     reader = NoteReader("notes/*.jsonl.gz", on_dead_letter=print)
     for batch in reader: ...                            # pyarrow record batches of NOTES_SCHEMA
 
-Sources: parquet, CSV, TSV, JSON lines (each also .gz and .zst), folders of .txt, FHIR R4 bulk exports, MIMIC-III,
-MIMIC-IV. A note that cannot be used becomes a dead letter, and reading goes on. A source that cannot be used raises
-NoteFormatError. Neither quotes note text.
+Sources: parquet, CSV, TSV, JSON, Excel (each also .gz and .zst), folders of .txt and .rtf, FHIR R4 bulk exports,
+MIMIC-III, MIMIC-IV, standard input, and the rows of a database query. A note that cannot be used becomes a dead
+letter, and reading goes on. A source that cannot be used raises NoteFormatError. Neither quotes note text.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from rubricator.nlp.readers.arrow_tables import parquet_notes
+from rubricator.nlp.readers.database import DatabaseNotes
+from rubricator.nlp.readers.excel import excel_notes
 from rubricator.nlp.readers.fhir import find_fhir
 from rubricator.nlp.readers.files import (
     DeadLetter,
@@ -28,10 +31,14 @@ from rubricator.nlp.readers.files import (
     ReadPosition,
     files_under,
     plain_name,
+    shown,
 )
+from rubricator.nlp.readers.long_format import SeenNotes, valid_notes
 from rubricator.nlp.readers.mimic import find_mimic
-from rubricator.nlp.readers.tables import NoteSettings, TableFiles, TextFiles
-from rubricator.nlp.readers.validation import NOTES_SCHEMA, SeenIds, ValidNote, note_batch, validated
+from rubricator.nlp.readers.standard_input import STANDARD_INPUT, StandardInput
+from rubricator.nlp.readers.tables import NoteSettings, TableFiles, TableReader, csv_notes, json_notes
+from rubricator.nlp.readers.text_files import TextFiles, is_table
+from rubricator.nlp.readers.validation import NOTES_SCHEMA, ValidNote, note_batch
 
 __all__ = ["NOTES_SCHEMA", "DeadLetter", "NoteFormatError", "NoteReader", "NoteSettings", "read_notes"]
 
@@ -43,19 +50,31 @@ TABLES = {
     ".ndjson": "JSON lines",
     ".txt": "text",
 }
+BESIDE = {
+    ".json": "JSON lines",
+    ".xlsx": "Excel",
+    ".rtf": "text",
+}  # notes only where no file of another kind is
+READERS: dict[str, TableReader] = {
+    "parquet": parquet_notes, "CSV": csv_notes, "JSON lines": json_notes, "Excel": excel_notes
+}  # fmt: skip
+OTHER_EXCEL = {".xls", ".xlsb", ".xlsm", ".ods"}
 BATCH_CHARACTERS = (
     32_000_000  # a batch with more ends, even if it has few notes: 2,000 notes of 1 MB need too much memory
 )
 
 
 class NoteReader:
-    """Reads `source` (file, folder or glob) as validated batches of NOTES_SCHEMA. It can be iterated several times.
+    """Reads `source` as validated batches of NOTES_SCHEMA. It can be iterated several times.
+
+    source: a file, folder or glob; "-" is standard input; None where `settings.notes_sql` names a database.
 
     - Text is not changed: line ends and control characters stay. Only a byte order mark at the start of a file is
       removed. A FHIR Composition has no text of its own: its text is composed from its sections, and `composed` is
       true.
-    - `patient_id` is the note id where there is no patient id. A date that is not ISO 8601 is null. Codes are null
-      where they are not given, and an empty list where the note is known to have none. Evidence is null where no
+    - `patient_id` is the note id where there is no patient id. A date that can be read in two ways, or in none, is
+      null, and counted in `notices`. Rows of one note that follow each other, one for each code, are joined. Codes are
+      null where they are not given, and an empty list where the note is known to have none. Evidence is null where no
       column is named for it. Words for null (NULLS) count as missing ids, patients and codes.
     - Memory does not grow with the number of notes. The ids seen so far, which find duplicates, are in a temporary
       SQLite table on disk; a set would take 100 bytes a note. Only the codes of MIMIC and FHIR are held in memory,
@@ -67,16 +86,18 @@ class NoteReader:
 
     def __init__(
         self,
-        source: str | Path,
-        settings: NoteSettings = NoteSettings(),
+        source: str | Path | None,
+        settings: NoteSettings | None = NoteSettings(),
         *,
         on_dead_letter: Callable[[DeadLetter], None],
         batch_size: int = 2000,
     ) -> None:
-        self._source = _detect(source, settings)
+        self._settings = settings or NoteSettings()
+        self._input = StandardInput() if str(source) == STANDARD_INPUT else None
+        self._source, self._passed_over = _detect(self._input.path if self._input else source, self._settings)
         self._on_dead_letter = on_dead_letter
         self._batch_size = batch_size
-        self._sizes = [path.stat().st_size for path in self._source.files]
+        self._sizes = [path.stat().st_size if path.exists() else 0 for path in self._source.files]
         self._files_done = 0
         self._progress = ReadPosition()
         self.files = self._source.files
@@ -88,31 +109,44 @@ class NoteReader:
         total = sum(self._sizes)
         return min(1.0, done / total) if total else float(self._files_done == len(self._sizes))
 
+    @property
+    def notices(self) -> list[str]:
+        """What is to be known of what was read and is no error: files passed over, dates left empty. No note text."""
+        return [
+            f"{kind}: {count:,}"
+            for kind, count in [*self._passed_over.items(), *self._source.notices.items()]
+        ]
+
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         self._files_done = 0
+        self._source.notices.clear()
         rows: list[ValidNote] = []
         characters = 0
-        with SeenIds() as seen:
-            for path in self.files:
-                self._progress.position = float
-                for item in _guarded(path, self._source, self._progress):
-                    note = item if isinstance(item, DeadLetter) else validated(path, item, seen)
-                    if isinstance(note, DeadLetter):
-                        self._on_dead_letter(note)
-                        continue
-                    rows.append(note)
-                    characters += len(note.text)
-                    if len(rows) >= self._batch_size or characters >= BATCH_CHARACTERS:
-                        yield note_batch(rows)
-                        rows, characters = [], 0
-                self._progress.position = float
-                self._files_done += 1
+        with SeenNotes() as seen:
+            for note in valid_notes(self._items(), self._source, seen, self._settings.date_format):
+                if isinstance(note, DeadLetter):
+                    self._on_dead_letter(note)
+                    continue
+                rows.append(note)
+                characters += len(note.text)
+                if len(rows) >= self._batch_size or characters >= BATCH_CHARACTERS:
+                    yield note_batch(rows)
+                    rows, characters = [], 0
         if rows:
             yield note_batch(rows)
 
+    def _items(self) -> Iterator[tuple[Path, RawNote | DeadLetter]]:
+        """What is in the files, in order, each with its file."""
+        for path in self.files:
+            self._progress.position = float
+            for item in _guarded(path, self._source, self._progress):
+                yield path, item
+            self._progress.position = float
+            self._files_done += 1
+
 
 def read_notes(
-    source: str | Path,
+    source: str | Path | None,
     settings: NoteSettings = NoteSettings(),
     *,
     on_dead_letter: Callable[[DeadLetter], None],
@@ -121,33 +155,85 @@ def read_notes(
     return pa.Table.from_batches(NoteReader(source, settings, on_dead_letter=on_dead_letter), NOTES_SCHEMA)
 
 
-def _detect(source: str | Path, settings: NoteSettings) -> NoteSource:
-    """The format of a source, by the names of its files. MIMIC is known by a header, FHIR by a first line."""
+def source_name(source: str | Path | None, settings: NoteSettings) -> str:
+    """The source as the user named it, for records of jobs."""
+    return shown(source) if source is not None else " ".join(settings.notes_sql or ())
+
+
+def _detect(source: str | Path | None, settings: NoteSettings) -> tuple[NoteSource, Counter[str]]:
+    """The source by what was given, and the files that are passed over, by kind."""
+    if settings.notes_sql is not None:
+        if source is not None:
+            raise NoteFormatError("notes and notes_sql are both given; give one of them", "notes_sql")
+        _check_settings(settings, "the database", {"sheet", "encoding"}, "files")
+        return DatabaseNotes(*settings.notes_sql, settings), Counter()
+    if source is None:
+        raise NoteFormatError(
+            "no notes are given: a file, a folder, a glob, or a database (notes_sql)", "notes_sql"
+        )
     files, root = _files(Path(source).expanduser())
     kinds: dict[str, list[Path]] = {}
-    for path in files:
-        if kind := TABLES.get(plain_name(path).suffix.lower()):
-            kinds.setdefault(kind, []).append(path)
-    found: NoteSource | None = find_mimic(kinds.get("CSV", [])) or find_fhir(kinds.get("JSON lines", []))
+    for suffixes in (TABLES, BESIDE):
+        for path in files:
+            if kind := suffixes.get(plain_name(path).suffix.lower()):
+                kinds.setdefault(kind, []).append(path)
+        if kinds.keys() - {"text"}:
+            break
+    found = _known(kinds, source, root, settings) if kinds else None
     if found is None:
-        if not kinds:
-            suffixes = Counter(plain_name(path).suffix or "no suffix" for path in files)
-            what = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(5)) or "no file"
-            raise NoteFormatError(
-                f"{source}: nothing to read; notes are {' '.join(TABLES)} (each also .gz, .zst); found {what}"
-            )
-        if len(kinds) > 1:
-            what = ", ".join(f"{len(paths)} {kind}" for kind, paths in kinds.items())
-            raise NoteFormatError(
-                f"{source}: mixes formats ({what}); choose with a glob such as '{root}/**/*.txt'"
-            )
-        [(kind, paths)] = kinds.items()
-        if kind != "text":
-            return TableFiles(kind, paths, settings)
-        found = TextFiles(paths, root)
-    if settings != NoteSettings():
-        raise NoteFormatError(f"{source}: is {found.name}; column options are for tables only")
-    return found
+        raise NoteFormatError(
+            f"{source}: nothing to read; notes are {' '.join(TABLES | BESIDE)} (each also .gz, "
+            f".zst); found {_suffixes(files)}{_excel_hint(files)}"
+        )
+    read = set(found.files)
+    passed_over = _suffixes([path for path in files if path not in read]) if len(read) < len(files) else ""
+    return found, Counter(
+        {f"files that are not read ({passed_over})": len(files) - len(read)} if passed_over else {}
+    )
+
+
+def _known(
+    kinds: dict[str, list[Path]], source: str | Path, root: Path, settings: NoteSettings
+) -> NoteSource | None:
+    """The format of files by kind. MIMIC is known by a header, FHIR by a first line, a table by its own."""
+    found: NoteSource | None = find_mimic(kinds.get("CSV", [])) or find_fhir(kinds.get("JSON lines", []))
+    if found is not None:
+        _check_settings(settings, f"{source}: is {found.name}", settings.given(), "tables only")
+        return found
+    if len(kinds) > 1:
+        what = ", ".join(f"{len(paths)} {kind}" for kind, paths in kinds.items())
+        raise NoteFormatError(
+            f"{source}: mixes formats ({what}); choose with a glob such as '{root}/**/*.txt'"
+        )
+    [(kind, paths)] = kinds.items()
+    if kind != "Excel":
+        _check_settings(settings, f"{source}: is {kind}", {"sheet"}, "Excel files")
+    if kind in ("Excel", "parquet"):
+        _check_settings(settings, f"{source}: is {kind}", {"encoding"}, "text, CSV and JSON")
+    if kind != "text":
+        return TableFiles(kind, paths, settings, READERS[kind])
+    if all(is_table(path, settings) for path in paths):  # ends at the first note
+        return TableFiles("CSV", paths, settings, csv_notes)
+    _check_settings(settings, f"{source}: is text", settings.given() - {"encoding"}, "tables only")
+    return TextFiles(paths, root, settings)
+
+
+def _check_settings(settings: NoteSettings, what: str, unfit: set[str], only_for: str) -> None:
+    """Raises NoteFormatError where a setting is given that does not fit the source."""
+    for name in sorted(settings.given() & unfit):
+        kind = "column options are" if name.endswith("_column") else f"{name} is"
+        raise NoteFormatError(f"{what}; {kind} for {only_for}", name)
+
+
+def _suffixes(files: list[Path]) -> str:
+    """The most frequent suffixes, with counts."""
+    counts = Counter(shown(plain_name(path).suffix) or "no suffix" for path in files)
+    return ", ".join(f"{count:,} {suffix}" for suffix, count in counts.most_common(5)) or "no file"
+
+
+def _excel_hint(files: list[Path]) -> str:
+    is_excel = any(plain_name(path).suffix.lower() in OTHER_EXCEL for path in files)
+    return "; save spreadsheets as .xlsx or CSV" if is_excel else ""
 
 
 def _files(source: Path) -> tuple[list[Path], Path]:
@@ -181,7 +267,7 @@ def _guarded(path: Path, source: NoteSource, progress: ReadPosition) -> Iterator
             return
         except NoteFormatError:
             raise
-        except (OSError, ValueError, EOFError, csv.Error, pa.ArrowException) as error:
+        except (OSError, ValueError, EOFError, MemoryError, csv.Error, pa.ArrowException) as error:
             why = (
                 error.strerror
                 if isinstance(error, OSError) and error.strerror and error.errno
