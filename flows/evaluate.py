@@ -1,6 +1,7 @@
 """Evaluate: a registered model on notes that it was not trained on."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -58,6 +59,7 @@ class Evaluated:
     evaluation: "Evaluation"
     strata: dict[str, "Evaluation"]
     failed_notes: dict[str, str] = field(default_factory=dict)
+    notices: Sequence[str] = ()  # what the reader has to say
 
     def to_json(self) -> dict[str, Any]:
         """Every figure, as JSON types."""
@@ -66,6 +68,7 @@ class Evaluated:
             "counts": self.counts,
             "dead_letters": self.dead_letters,
             "failed_notes": self.failed_notes,
+            "notices": list(self.notices),
             **self.evaluation.to_json(),
             "strata": {name: scores.to_json() for name, scores in self.strata.items()},
         }
@@ -76,7 +79,7 @@ class Evaluated:
         tables = [figures_table(self.model, {"all": self.evaluation, **self.strata})]
         if self.evaluation.counts["labels"] > 1:
             tables.append(buckets_table(self.evaluation))
-        return Group(counts_line(self.counts, self.dead_letters, self.failed_notes), *tables)
+        return Group(counts_line(self.counts, self.dead_letters, self.failed_notes, self.notices), *tables)
 
 
 class EvaluateSettings(StepSettings):
@@ -97,7 +100,7 @@ class NoUnitsError(RubricatorError):
 
 def evaluate(
     model: Model,
-    notes: Notes,
+    notes: Notes = None,
     *,
     settings: EvaluateSettings = EvaluateSettings(),
     columns: Annotated[NoteSettings, Without(("evidence_column",))] = NoteSettings(),
@@ -129,6 +132,7 @@ def evaluate(
         counts=examples.counts,
         dead_letters=dict(read.dead_letters),
         failed_notes=read.failed_notes,
+        notices=read.notices,
         evaluation=score_model(trained, examples, probabilities, bootstrap=settings.bootstrap),
         strata={
             stratum: score_model(

@@ -83,7 +83,7 @@ class _Found:
 
 
 def explain(
-    notes: Notes,
+    notes: Notes = None,
     *,
     note_id: Annotated[Name, Field(description="The note to show.")],
     model: Annotated[
@@ -181,15 +181,15 @@ def _worked_on(note_id: str, work: Callable[[T], R], note: T) -> R:
     )
 
 
-def _find(notes: str, columns: NoteSettings, note_id: str) -> "pa.Table":
+def _find(notes: str | None, columns: NoteSettings, note_id: str) -> "pa.Table":
     """The note of this id, as a table of one row."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from rubricator.nlp.readers.notes import NoteReader
+    from rubricator.nlp.readers.notes import NoteReader, source_name
 
     for batch in NoteReader(notes, columns, on_dead_letter=lambda _: None):
         found = pa.Table.from_batches([batch]).filter(pc.equal(batch["note_id"], note_id))
         if found.num_rows:
             return found
-    raise NoSuchNoteError(f"{notes} has no note {note_id!r}")
+    raise NoSuchNoteError(f"{source_name(notes, columns)} has no note {note_id!r}")

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,13 +49,18 @@ class CountedNotes:
     by note_id.
     """
 
-    def __init__(self, notes: str, columns: "NoteSettings", progress: Progress) -> None:
+    def __init__(self, notes: str | None, columns: "NoteSettings", progress: Progress) -> None:
         from rubricator.nlp.readers.notes import NoteReader
 
         self.dead_letters: Counter[str] = Counter()
         self.failed_notes: dict[str, str] = {}
         self._reader = NoteReader(notes, columns, on_dead_letter=self._count)
         self._progress = progress
+
+    @property
+    def notices(self) -> list[str]:
+        """What the reader has to say that is no error."""
+        return self._reader.notices
 
     def __iter__(self) -> "Iterator[pa.RecordBatch]":
         read = 0
@@ -115,9 +120,12 @@ def buckets_table(evaluation: "Evaluation") -> "Table":
 
 
 def counts_line(
-    counts: Mapping[str, int], dead_letters: Mapping[str, int], failed_notes: Collection[str] = ()
+    counts: Mapping[str, int],
+    dead_letters: Mapping[str, int],
+    failed_notes: Collection[str] = (),
+    notices: Sequence[str] = (),
 ) -> str:
-    """What was read, what could not be used and why, and the ids of notes that raised an exception."""
+    """What was read, what could not be used and why, the ids of notes that raised an exception, and notices."""
     line = "read: " + ", ".join(f"{count:,} {what}" for what, count in counts.items())
     if dead_letters:
         line += "; not used: " + ", ".join(f"{count:,} ({reason})" for reason, count in dead_letters.items())
@@ -125,4 +133,4 @@ def counts_line(
         more = len(failed_notes) - FAILED_SHOWN
         line += "; failed: " + ", ".join(list(failed_notes)[:FAILED_SHOWN])
         line += f" and {more:,} more" if more > 0 else ""
-    return line
+    return "\n".join([line, *notices])

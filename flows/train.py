@@ -1,6 +1,7 @@
 """Train: labelled examples, cross-validation, final fit, and one registered challenger with all its figures."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -90,6 +91,7 @@ class Trained:
     evaluation: "Evaluation"
     beside: dict[str, float]
     failed_notes: dict[str, str] = field(default_factory=dict)
+    notices: Sequence[str] = ()  # what the reader has to say
 
     def to_json(self) -> dict[str, Any]:
         """Every figure, as JSON types."""
@@ -100,6 +102,7 @@ class Trained:
             "counts": self.counts,
             "dead_letters": self.dead_letters,
             "failed_notes": self.failed_notes,
+            "notices": list(self.notices),
             "beside": self.beside,
             **self.evaluation.to_json(),
         }
@@ -110,7 +113,7 @@ class Trained:
         table = figures_table(f"{self.name} version {self.version}", {"by group": self.evaluation})
         beside = ", ".join(f"{value:.3f} ({split})" for split, value in self.beside.items())
         return Group(
-            counts_line(self.counts, self.dead_letters, self.failed_notes),
+            counts_line(self.counts, self.dead_letters, self.failed_notes, self.notices),
             table,
             f"micro-F1 of other splits: {beside}",
         )
@@ -127,7 +130,7 @@ def train(
         OneOf(tuple(TASKS)),
         Field(description="; ".join(f"{task.name}: {task.summary}" for task in TASKS.values()) + "."),
     ],
-    notes: Notes,
+    notes: Notes = None,
     *,
     settings: TrainSettings = TrainSettings(),
     columns: NoteSettings = NoteSettings(),
@@ -142,6 +145,7 @@ def train(
     opened = open_home(home)
     check_report(settings.report)
     from rubricator.flows.training.challenger import Training, log_challenger
+    from rubricator.nlp.readers.notes import source_name
 
     training = Training.of(task, settings)
     opened.init_mlflow()  # a server that is not there is an error now, not after hours of training
@@ -154,7 +158,7 @@ def train(
             with progress.watching(lambda: networks_in_training(checkpoints)):
                 found = training.validated(fitting, examples, progress)
                 model = training.fitted(fitting, examples)
-            parameters = training.parameters(model, examples, notes)
+            parameters = training.parameters(model, examples, source_name(notes, columns))
             registered = log_challenger(model, training.name, examples, found, parameters)
     trained = Trained(
         name=registered.name,
@@ -163,6 +167,7 @@ def train(
         counts=examples.counts,
         dead_letters=dict(read.dead_letters),
         failed_notes=read.failed_notes,
+        notices=read.notices,
         evaluation=found.evaluation,
         beside=found.beside,
     )

@@ -23,13 +23,14 @@ from rubricator.flows.jobs.result import COMPOSED_NOTES, JobResult
 from rubricator.flows.jobs.shards import Notes, ShardCutter, made_path, spool_path
 from rubricator.flows.jobs.step import Engine, Step, Submitted
 from rubricator.flows.progress import Progress
-from rubricator.nlp.readers.files import DeadLetter
+from rubricator.nlp.readers.files import DeadLetter, shown
 
 _LOG = logging.getLogger(__name__)
 # in a row; the note that kills its worker is found after log2(notes of its shard) kills
 KILLS_UNTIL_GIVING_UP = 25
 KILLED = "its worker process was killed, most likely for want of memory"
 MANIFEST_EVERY = 5.0  # seconds
+FILES_NAMED = 1000  # in the manifest, which is written often
 
 
 class OutFolderError(JobError):
@@ -110,7 +111,7 @@ class _Job:
 
     def __post_init__(self) -> None:
         self.work = self.out / ".work" / self.ledger.run
-        self.files = [str(file) for file in self.notes.files]
+        self.files = [shown(file) for file in self.notes.files]
         self.cutter = ShardCutter(
             notes=self.notes,
             ledger=self.ledger,
@@ -135,6 +136,7 @@ class _Job:
             rows={table: self.rows[table] for table in self.step.schemas},
             composed=self.rows[COMPOSED_NOTES],
             seconds=(datetime.now(UTC) - self.started).total_seconds(),
+            notices=self.notes.notices,
         )
 
     def do_all(self, progress: Progress) -> None:
@@ -233,7 +235,8 @@ class _Job:
             "step": self.step.name,
             "status": status,
             "notes_from": self.source,
-            "files": self.files,
+            "files": self.files[:FILES_NAMED],
+            "file_count": len(self.files),
             "started": self.started.isoformat(timespec="seconds"),
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
             "settings": self.step.settings,

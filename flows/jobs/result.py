@@ -1,6 +1,6 @@
 """The result of one run of a job."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ class JobResult:
     rows: Figures  # written in this run, by table
     seconds: float
     composed: int  # notes of this run in the table composed_notes
+    notices: list[str] = field(default_factory=list)  # what the reader has to say that is no error
 
     def __str__(self) -> str:
         if self.notes:
@@ -38,7 +39,7 @@ class JobResult:
             text += f"; the composed texts of {self.composed:,} are in {self.out / COMPOSED_NOTES}"
         if self.dead_letters:
             text += f"; {self.dead_letters:,} could not be used, see {self.out / 'dead_letters.jsonl'}"
-        return text
+        return "\n".join([text, *self.notices])
 
     def to_json(self) -> dict[str, Any]:
         """Every count, as JSON types."""

@@ -120,7 +120,9 @@ def checked(name: str, value: Any, annotation: Any, *, as_json: bool = False) ->
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
     where = ".".join(map(str, (name, *first["loc"])))
-    raise ParameterError(f"{where}: {_MESSAGES.get(first['type'], first['msg'])}", name)
+    raise ParameterError(
+        f"{where}: {_MESSAGES.get(first['type'], first['msg'].removeprefix('Value error, '))}", name
+    )
 
 
 def _flattened(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:

@@ -41,6 +41,9 @@ def frame_notes(frame: pa.Table, table: TableFiles, path: Path) -> Iterator[RawN
         )
         frame = frame.append_column(ids, [list(map(str, range(frame.num_rows)))])
         table.settings = table.settings.model_copy(update={"id_column": ids})
+    if not frame.num_rows:  # its columns may have any type
+        table.choose(path, frame.column_names)
+        return
     fields = _fields(path, frame.schema, table)
     number = 0
     for batch in frame.select(list(filter(None, dict.fromkeys(fields)))).to_batches(500):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rubricator.nlp.readers.files import NoteFormatError, RawNote, ReadPosition
-from rubricator.nlp.readers.tables import NO_NOTES, NoteSettings, choose_columns
+from rubricator.nlp.readers.tables import NoteSettings, choose_columns
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, CursorResult
@@ -42,26 +42,28 @@ class DatabaseNotes:
     def read(self, path: Path, progress: ReadPosition) -> Iterator[RawNote]:  # noqa: ARG002 (no size is known)
         from sqlalchemy.exc import SQLAlchemyError
 
-        number = 0
-        problem = None
+        number, problem = 0, ""
         with _connected(self._url) as connection:
             try:
-                rows = self._execute(connection)
-                names = list(rows.keys())
-                columns = choose_columns(path, names, self._settings)
-                self.date_column = columns.written_on or ""
-                places = [None if name is None else names.index(name) for name in columns.in_order()]
-                for number, row in enumerate(rows, 1):
-                    yield RawNote(
-                        number, *(None if place is None else _value(row[place]) for place in places)
-                    )
+                for number, values in enumerate(self._rows(connection), 1):
+                    yield RawNote(number, *values)
             except SQLAlchemyError as error:
                 problem = _cause(error)
         if problem:
             after = f" after row {number}" if number else ""
-            raise NoteFormatError(f"{_NAME}: the query failed{after} ({problem})")
+            raise NoteFormatError(f"{_NAME}: the query failed{after} ({problem})", "notes_sql")
         if not number:
-            self.notices[NO_NOTES.replace("files", "queries")] += 1
+            self.notices["queries without rows"] += 1
+
+    def _rows(self, connection: Connection) -> Iterator[list[Any]]:
+        """The values of each row in the order of the fields of RawNote."""
+        rows = self._execute(connection)
+        names = list(rows.keys())
+        columns = choose_columns(_NAME, names, self._settings)
+        self.date_column = columns.written_on or ""
+        places = [None if name is None else names.index(name) for name in columns.in_order()]
+        for row in rows:
+            yield [None if place is None else _value(row[place]) for place in places]
 
     def _execute(self, connection: Connection) -> CursorResult[Any]:
         """The rows, which the server sends as they are read. The query reaches the driver as it is written."""

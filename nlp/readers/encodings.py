@@ -9,7 +9,6 @@ import re
 MARKS = (  # longer ones first: the mark of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
@@ -55,23 +54,25 @@ def is_encoding(name: str) -> bool:
         return False
 
 
-def encoding_of_mark(start: bytes) -> str | None:
-    """The encoding that a byte order mark at the start names."""
-    return next((name for mark, name in MARKS if start.startswith(mark)), None)
+def wide_encoding(start: bytes) -> str | None:
+    """UTF-32 or UTF-16, by the byte order mark at the start, or UTF-16 by its zero bytes; None for other encodings."""
+    if mark := next((name for mark, name in MARKS if start.startswith(mark)), None):
+        return mark
+    even, odd = start[::2].count(0), start[1::2].count(0)
+    if even + odd <= len(start) // 5 or min(even, odd) * 4 > max(even, odd):
+        return None
+    return "utf-16-le" if odd > even else "utf-16-be"
 
 
 def guessed_encoding(data: bytes) -> str | None:
     """The encoding of bytes that are not valid UTF-8, as a name of Python; None where no guess is sound.
 
-    A guess is for a message to a person, who can look at the text. Without a byte order mark, UTF-16 is known by its
-    zero bytes. A single-byte encoding is the one that gives the most letters within words and usual signs.
+    A guess is for a message to a person, who can look at the text. A single-byte encoding is the one that gives the
+    most letters within words and usual signs.
     """
     data = data[:GUESSED_FROM]
-    if mark := encoding_of_mark(data[:4]):
-        return mark
-    if data.count(0) > len(data) // 5:
-        even, odd = data[::2].count(0), data[1::2].count(0)
-        return None if min(even, odd) * 4 > max(even, odd) else "utf-16-le" if odd > even else "utf-16-be"
+    if wide := wide_encoding(data):
+        return wide
     places = [match.start() for match in re.finditer(rb"[\x80-\xff]", data)][:2000]
     if not places or len(places) * 2 > len(data) or 0 in data:
         return None

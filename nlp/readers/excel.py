@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import zipfile
 from collections.abc import Iterator
@@ -80,23 +79,29 @@ def _number(sheet: str) -> int:
 
 def _check_size(path: Path) -> None:
     """Raises NoteFormatError for a file that is damaged, or so large when unpacked that it would fill the memory."""
-    problem = "cannot be read as Excel (is it complete?)"
-    with (
-        contextlib.suppress(zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError),
-        open_seekable(path, b"PK") as plain,
-        zipfile.ZipFile(plain) as parts,
-    ):
-        size = 0
-        for name in parts.namelist():
-            with parts.open(name) as part:
-                while size <= LARGEST and (chunk := part.read(1 << 20)):
-                    size += len(chunk)
-        if size <= LARGEST:
-            return
-        problem = (
-            f"has more than {LARGEST // 1_000_000:,} MB when unpacked; save it as CSV, or in several files"
-        )
-    raise NoteFormatError(f"{path}: {problem}")
+    problem = ""
+    try:
+        with open_seekable(path, b"PK") as plain, zipfile.ZipFile(plain) as parts:
+            if _is_too_large(parts):
+                problem = f"has more than {LARGEST // 1_000_000:,} MB when unpacked; save it as CSV, or in several files"
+    except NoteFormatError:
+        raise
+    except Exception:  # zipfile lets through those of every codec
+        problem = "cannot be read as Excel (is it complete?)"
+    if problem:
+        raise NoteFormatError(f"{path}: {problem}")
+
+
+def _is_too_large(parts: zipfile.ZipFile) -> bool:
+    """Whether the parts hold more than LARGEST bytes, whatever they say of their sizes."""
+    size = 0
+    for name in parts.namelist():
+        with parts.open(name) as part:
+            while chunk := part.read(1 << 20):
+                size += len(chunk)
+                if size > LARGEST:
+                    return True
+    return False
 
 
 def _check_header(path: Path, rows: list[Row], table: TableFiles) -> None:

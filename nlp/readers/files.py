@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import re
@@ -16,7 +17,7 @@ from typing import IO, NamedTuple, Protocol
 
 from rubricator.nlp.errors import RubricatorError
 from rubricator.nlp.hidden_text import hides_text
-from rubricator.nlp.readers.encodings import Transcoded, encoding_of_mark
+from rubricator.nlp.readers.encodings import Transcoded, wide_encoding
 
 CODECS = {".gz": "gzip", ".zst": "zstd"}
 LONGEST_NOTE = 20_000_000  # characters; a longer text is no note, and costs its worker gigabytes
@@ -134,13 +135,15 @@ def files_under(folder: Path) -> list[Path]:
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
+    problem = None
     try:
         with os.scandir(folder) as entries:
             return list(entries)
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise NoteFormatError(f"{folder}: the folder cannot be read ({error.strerror})") from None
+        problem = error.strerror
+    raise NoteFormatError(f"{folder}: the folder cannot be read ({problem})")
 
 
 @contextmanager
@@ -153,18 +156,18 @@ def open_bytes(
     Raises NoteFormatError on UTF-16 or UTF-32 where it is not the encoding.
     """
     with open_raw(path, progress) as stream:
-        mark = encoding_of_mark(stream.peek(4)[:4])
         if encoding is not None and _name(encoding) not in ("utf-8", "utf-8-sig"):
             yield io.BufferedReader(Transcoded(stream, encoding), 1 << 20)
             return
-        if mark == "utf-8":
-            stream.read(3)
-        elif mark is not None:
+        wide = wide_encoding(stream.peek(1 << 12))
+        if wide is not None:
             raise NoteFormatError(
-                f"{path}: is {mark.upper()}; convert it to UTF-8 (iconv -f {mark.upper()} -t UTF-8), or give its "
-                f"encoding ({mark})",
+                f"{path}: is {wide.upper()}; convert it to UTF-8 (iconv -f {wide.upper()} -t UTF-8), or give its "
+                f"encoding (--encoding {wide})",
                 "encoding",
             )
+        if stream.peek(3).startswith(codecs.BOM_UTF8):
+            stream.read(3)
         yield stream
 
 

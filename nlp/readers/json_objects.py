@@ -14,6 +14,7 @@ from rubricator.nlp.readers.files import LONGEST_LINE, ReadPosition, lines_of, o
 
 NOT_JSON, NOT_AN_OBJECT = "not valid JSON", "not a JSON object"
 TOO_LONG = f"a JSON object of more than {LONGEST_LINE:,} bytes"
+CHUNK = 1 << 16  # bytes
 _MARKS = re.compile(rb'["\\{}\[\]]')
 
 
@@ -54,7 +55,7 @@ def _is_pretty(start: bytes) -> bool:
 def _objects(stream: io.BufferedReader) -> Iterator[dict[str, Any] | str]:
     """The outermost objects, and for anything else between them the reason why it is none."""
     scanner = _Scanner()
-    while chunk := stream.read(1 << 16):
+    while chunk := stream.read(CHUNK):
         yield from scanner.feed(chunk)
     if scanner.depth:
         yield NOT_JSON  # the file is cut off

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ class SeenNotes(SeenIds):
     """The note ids seen so far, and for notes with codes a digest of the text and the codes, on disk too."""
 
     is_repeated = False  # whether the note id that was added last was there before
+    takes_all = False  # whether every id counts as new, for the further rows of a note
 
     def __enter__(self) -> SeenNotes:
         super().__enter__()
@@ -28,9 +28,17 @@ class SeenNotes(SeenIds):
         return self
 
     def add(self, note_id: str) -> bool:
-        is_new = super().add(note_id)
+        is_new = self.takes_all or super().add(note_id)
         self.is_repeated = not is_new
         return is_new
+
+    def validated_again(self, path: Path, raw: RawNote) -> ValidNote | DeadLetter:
+        """Another row of a note that was there before, without the check of its id."""
+        self.takes_all = True
+        try:
+            return validated(path, raw, self)
+        finally:
+            self.takes_all = False
 
     def keep_codes(self, note: ValidNote) -> None:
         """Remember a note that has codes."""
@@ -43,13 +51,6 @@ class SeenNotes(SeenIds):
         query = "SELECT codes FROM coded WHERE note_id = ? AND text = ?"
         found = self._table.execute(query, (note.note_id, _digest(note.text))).fetchone()
         return found is not None and not set(note.codes or ()) <= set(found[0].split(_BETWEEN))
-
-
-class _AnyId(SeenIds):
-    """Takes every note id as new: for the further rows of a note."""
-
-    def add(self, note_id: str) -> bool:  # noqa: ARG002
-        return True
 
 
 def valid_notes(
@@ -70,7 +71,8 @@ def valid_notes(
         if isinstance(item, DeadLetter):
             yield item
         elif last is not None and last.takes(item):
-            last.add(path, item, source.notices)
+            last.add(path, item, seen)
+            source.notices[JOINED] += 1
         else:
             if last is not None:
                 yield last.note(seen)
@@ -91,7 +93,7 @@ def _first_row(
     raw = raw._replace(written_on=dates.read(raw.written_on, date_column))
     found = validated(path, raw, seen)
     if isinstance(found, DeadLetter) and seen.is_repeated and raw.codes:
-        again = validated(path, raw, _AnyId())
+        again = seen.validated_again(path, raw)
         if isinstance(again, ValidNote) and seen.has_other_codes(again):
             raise NoteFormatError(
                 f"{path}, row {raw.row}: the note {again.note_id!r} was there before, with other codes. Rows of "
@@ -119,10 +121,9 @@ class _Rows:
             and first.text == raw.text
         )
 
-    def add(self, path: Path, raw: RawNote, notices: Counter[str]) -> None:
+    def add(self, path: Path, raw: RawNote, seen: SeenNotes) -> None:
         """Add the codes and the evidence of a further row."""
-        notices[JOINED] += 1
-        before, found = self._found, validated(path, raw._replace(written_on=None), _AnyId())
+        before, found = self._found, seen.validated_again(path, raw._replace(written_on=None))
         assert isinstance(before, ValidNote)
         if isinstance(found, DeadLetter):
             self._found = DeadLetter(

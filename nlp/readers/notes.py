@@ -175,10 +175,11 @@ def _detect(source: str | Path | None, settings: NoteSettings) -> tuple[NoteSour
     kinds: dict[str, list[Path]] = {}
     for suffixes in (TABLES, BESIDE):
         for path in files:
-            if kind := suffixes.get(plain_name(path).suffix.lower()):
+            kind = suffixes.get(plain_name(path).suffix.lower())
+            if kind and (suffixes is TABLES or kinds.keys() <= {kind}):
                 kinds.setdefault(kind, []).append(path)
-        if kinds.keys() - {"text"}:
-            break
+    if "text" in kinds:
+        kinds["text"].sort()  # .txt and .rtf
     found = _known(kinds, source, root, settings) if kinds else None
     if found is None:
         raise NoteFormatError(
@@ -196,7 +197,9 @@ def _known(
     kinds: dict[str, list[Path]], source: str | Path, root: Path, settings: NoteSettings
 ) -> NoteSource | None:
     """The format of files by kind. MIMIC is known by a header, FHIR by a first line, a table by its own."""
-    found: NoteSource | None = find_mimic(kinds.get("CSV", [])) or find_fhir(kinds.get("JSON lines", []))
+    found: NoteSource | None = None
+    if settings.encoding is None:
+        found = find_mimic(kinds.get("CSV", [])) or find_fhir(kinds.get("JSON lines", []))
     if found is not None:
         _check_settings(settings, f"{source}: is {found.name}", settings.given(), "tables only")
         return found
