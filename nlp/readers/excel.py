@@ -83,7 +83,9 @@ def _check_size(path: Path) -> None:
     try:
         with open_seekable(path, b"PK") as plain, zipfile.ZipFile(plain) as parts:
             if _is_too_large(parts):
-                problem = f"has more than {LARGEST // 1_000_000:,} MB when unpacked; save it as CSV, or in several files"
+                problem = (
+                    f"has more than {LARGEST // 1_000_000:,} MB when unpacked; save it as CSV or in parts"
+                )
     except NoteFormatError:
         raise
     except Exception:  # zipfile lets through those of every codec

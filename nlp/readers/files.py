@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
 from rubricator.nlp.errors import RubricatorError
 from rubricator.nlp.hidden_text import hides_text
@@ -22,6 +22,8 @@ from rubricator.nlp.readers.encodings import Transcoded, wide_encoding
 CODECS = {".gz": "gzip", ".zst": "zstd"}
 LONGEST_NOTE = 20_000_000  # characters; a longer text is no note, and costs its worker gigabytes
 LONGEST_LINE = 1 << 27  # bytes of a line or of a JSON object; a longer one is not read into memory
+MOST_TIMES, MOST_UNPACKED = 200, 1 << 30  # a compressed file may grow so many times, or to so many bytes
+MOST_BLANK = 1_000_000  # lines in a row
 MOST_SKIPPED = 1 << 30  # bytes of a line that are skipped in search of its end
 COLUMN_WORD = re.compile(  # a word that names of columns have; one at least is in the header of a table of notes
     r"accession|adm|admission|admit|author|begin|body|category|chart|class|codes?|content|date|datetime|department|"
@@ -180,9 +182,31 @@ def open_raw(path: Path, progress: ReadPosition | None = None) -> Iterator[io.Bu
         if progress is not None:
             progress.position = file.tell
         codec = CODECS.get(path.suffix.lower())
+        size = path.stat().st_size
         # an empty file is not valid gzip, but a valid export without notes
-        compressed = codec is not None and path.stat().st_size > 0
-        yield io.BufferedReader(pa.CompressedInputStream(file, codec) if compressed else file, 1 << 20)
+        compressed = codec is not None and size > 0
+        raw = _Unpacked(pa.CompressedInputStream(file, codec), path, size) if compressed else file
+        yield io.BufferedReader(raw, 1 << 20)
+
+
+class _Unpacked(io.RawIOBase):
+    """A decompressed stream. Raises NoteFormatError where it grows as no table of notes does."""
+
+    def __init__(self, stream: Any, path: Path, size: int) -> None:
+        self._stream, self._path = stream, path
+        self._left = max(MOST_UNPACKED, MOST_TIMES * size)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count: int = self._stream.readinto(buffer)
+        self._left -= count
+        if self._left < 0:
+            raise NoteFormatError(
+                f"{self._path}: has more than {MOST_TIMES} times its size when unpacked; it holds no notes"
+            )
+        return count
 
 
 def _name(encoding: str) -> str:
@@ -217,21 +241,31 @@ def open_seekable(path: Path, magic: bytes) -> Iterator[Path | IO[bytes]]:
 def lines_of(stream: io.BufferedReader, path: Path) -> Iterator[bytes | None]:
     """The lines of a stream; None for one of more than LONGEST_LINE bytes, which is skipped.
 
-    Raises NoteFormatError where no line ends within MOST_SKIPPED bytes: the file is not made of lines.
+    Raises NoteFormatError where no line ends within MOST_SKIPPED bytes, and where MOST_BLANK lines are blank.
     """
+    blank = 0
     while line := stream.readline(LONGEST_LINE):
-        if len(line) < LONGEST_LINE or line.endswith(b"\n"):
+        if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
+            _skip_line(stream, path)
+            yield None
+        else:
+            blank = blank + 1 if line.isspace() else 0
+            check_blank(blank, path)
             yield line
-            continue
-        skipped = len(line)
-        while line and not line.endswith(b"\n"):
-            line = stream.readline(1 << 20)
-            skipped += len(line)
-            if skipped > MOST_SKIPPED:
-                raise NoteFormatError(
-                    f"{path}: a line has more than {MOST_SKIPPED:,} bytes; is it a text file?"
-                )
-        yield None
+
+
+def _skip_line(stream: io.BufferedReader, path: Path) -> None:
+    skipped = LONGEST_LINE
+    while (line := stream.readline(1 << 20)) and not line.endswith(b"\n"):
+        skipped += len(line)
+        if skipped > MOST_SKIPPED:
+            raise NoteFormatError(f"{path}: a line has more than {MOST_SKIPPED:,} bytes; is it a text file?")
+
+
+def check_blank(lines: int, path: Path) -> None:
+    """Raises NoteFormatError where too many lines in a row are blank, which a small compressed file can hold."""
+    if lines > MOST_BLANK:
+        raise NoteFormatError(f"{path}: has more than {MOST_BLANK:,} blank lines in a row; it holds no notes")
 
 
 def is_unicode(value: str) -> bool:

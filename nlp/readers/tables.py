@@ -22,6 +22,7 @@ from rubricator.nlp.readers.files import (
     NoteFormatError,
     RawNote,
     ReadPosition,
+    check_blank,
     is_unicode,
     listed,
     open_bytes,
@@ -309,12 +310,18 @@ def _delimiter(path: Path, stream: io.BufferedReader) -> str:
 
 
 def _lines(text: io.TextIOWrapper, path: Path) -> Iterator[str]:
-    """The lines of a file. Raises NoteFormatError at one of more than FIELD_LIMIT characters."""
+    """The lines of a file. Raises NoteFormatError at one of FIELD_LIMIT characters, and at a million blank ones."""
+    blank = 0
     while line := text.readline(FIELD_LIMIT):
         if len(line) == FIELD_LIMIT:
             raise NoteFormatError(
                 f"{path}: a line has more than {FIELD_LIMIT:,} characters; is it a CSV file?"
             )
+        if len(line) <= 2:
+            blank = blank + 1 if line.isspace() else 0
+            check_blank(blank, path)
+        else:
+            blank = 0
         yield line
 
 

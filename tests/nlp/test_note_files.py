@@ -279,6 +279,19 @@ def test_zeros_that_unpack_to_gigabytes_end_soon(tmp_path: Path, suffix: str) ->
         assert str(path) in refusal(path)
 
 
+@pytest.mark.parametrize("suffix", [".csv.gz", ".jsonl.gz", ".json.gz"])
+def test_a_small_file_of_blanks_ends_soon(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"n{suffix}"
+    path.write_bytes(
+        gzip.compress(b"id,text\n" if "csv" in suffix else b" ") + gzip.compress(b"\n" * 2_000_000)
+    )
+    assert "more than 1,000,000 blank lines" in refusal(path)
+    monkeypatch.setattr(files, "MOST_UNPACKED", 1000)
+    assert "more than 200 times its size when unpacked" in refusal(path)
+
+
 def test_frames_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     twice = pd.DataFrame([["1", "2", CANARY]], columns=["id", "id", "text"])
     with pytest.raises(NoteFormatError, match="columns are there more than once: id"):

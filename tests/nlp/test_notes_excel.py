@@ -114,4 +114,4 @@ def test_damaged_and_huge_files_are_refused(tmp_path: Path, monkeypatch: pytest.
         (tmp_path / "m.xlsx").write_bytes(damaged)
         assert "cannot be read as Excel" in refusal(tmp_path / "m.xlsx")
     monkeypatch.setattr("rubricator.nlp.readers.excel.LARGEST", 3000)
-    assert "when unpacked; save it as CSV" in refusal(whole)
+    assert "when unpacked; save it as CSV or in parts" in refusal(whole)
