@@ -10,6 +10,7 @@ letter, and reading goes on. A source that cannot be used raises NoteFormatError
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import glob
 import itertools
@@ -97,7 +98,7 @@ class NoteReader:
         self._source, self._passed_over = _detect(self._input.path if self._input else source, self._settings)
         self._on_dead_letter = on_dead_letter
         self._batch_size = batch_size
-        self._sizes = [path.stat().st_size if path.exists() else 0 for path in self._source.files]
+        self._sizes = list(map(_size, self._source.files))
         self._files_done = 0
         self._progress = ReadPosition()
         self.files = self._source.files
@@ -172,15 +173,7 @@ def _detect(source: str | Path | None, settings: NoteSettings) -> tuple[NoteSour
             "no notes are given: a file, a folder, a glob, or a database (notes_sql)", "notes_sql"
         )
     files, root = _files(Path(source).expanduser())
-    kinds: dict[str, list[Path]] = {}
-    for suffixes in (TABLES, BESIDE):
-        for path in files:
-            kind = suffixes.get(plain_name(path).suffix.lower())
-            if kind and (suffixes is TABLES or kinds.keys() <= {kind}):
-                kinds.setdefault(kind, []).append(path)
-    if "text" in kinds:
-        kinds["text"].sort()  # .txt and .rtf
-    found = _known(kinds, source, root, settings) if kinds else None
+    found = _known(_kinds(files), source, root, settings)
     if found is None:
         raise NoteFormatError(
             f"{source}: nothing to read; notes are {' '.join(TABLES | BESIDE)} (each also .gz, "
@@ -193,10 +186,26 @@ def _detect(source: str | Path | None, settings: NoteSettings) -> tuple[NoteSour
     )
 
 
+def _kinds(files: list[Path]) -> dict[str, list[Path]]:
+    """The files that can be notes, by their format."""
+    kinds: dict[str, list[Path]] = {}
+    for suffixes in (TABLES, BESIDE):
+        alone = not kinds
+        for path in files:
+            kind = suffixes.get(plain_name(path).suffix.lower())
+            if kind and (suffixes is TABLES or alone or kinds.keys() == {kind} == {"text"}):
+                kinds.setdefault(kind, []).append(path)
+    if "text" in kinds:
+        kinds["text"].sort()  # .txt and .rtf
+    return kinds
+
+
 def _known(
     kinds: dict[str, list[Path]], source: str | Path, root: Path, settings: NoteSettings
 ) -> NoteSource | None:
     """The format of files by kind. MIMIC is known by a header, FHIR by a first line, a table by its own."""
+    if not kinds:
+        return None
     found: NoteSource | None = None
     if settings.encoding is None:
         found = find_mimic(kinds.get("CSV", [])) or find_fhir(kinds.get("JSON lines", []))
@@ -226,6 +235,12 @@ def _check_settings(settings: NoteSettings, what: str, unfit: set[str], only_for
     for name in sorted(settings.given() & unfit):
         kind = "column options are" if name.endswith("_column") else f"{name} is"
         raise NoteFormatError(f"{what}; {kind} for {only_for}", name)
+
+
+def _size(path: Path) -> int:
+    with contextlib.suppress(OSError):  # said when the file is read; a database is no file
+        return path.stat().st_size
+    return 0
 
 
 def _suffixes(files: list[Path]) -> str:
