@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import os
 import re
@@ -31,7 +32,8 @@ COLUMN_WORD = re.compile(  # a word that names of columns have; one at least is 
     r"header|icd|ids?|idx|index|key|kind|labels?|location|medical|mrn|name|narrative|notes?|nr|num|number|observation|"
     r"order|page|pat|patient|person|pid|procedure|provider|record|remark|report|row|section|sequence|seq|service|site|"
     r"source|span|spans|specialty|stamp|start|status|stay|subject|table|tag|text|time|timestamp|title|transcription|"
-    r"type|uid|unit|uuid|value|version|visit|words|written|\w+(?:id|text|date)"
+    r"type|uid|unit|uuid|value|version|visit|words|written|"
+    r"(?:case|doc|document|enc|note|pat|patient|person|report|row|stay|subject|visit)(?:id|no|nr|num|text|date)"
 )
 
 
@@ -105,7 +107,12 @@ def plain_name(path: Path) -> Path:
 
 def shown(path: str | Path) -> str:
     r"""A path, or a text with paths, as valid Unicode: bytes of a file name that are not UTF-8 become \xNN."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace") if not is_unicode(str(path)) else str(path)
+    text = str(path)
+    if is_unicode(text):
+        return text
+    with contextlib.suppress(UnicodeEncodeError):
+        return os.fsencode(text).decode("utf-8", "backslashreplace")
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def files_under(folder: Path) -> list[Path]:
@@ -297,5 +304,7 @@ def listed(names: list[str]) -> str:
 
 
 def _has_column_word(name: str) -> bool:
+    """Whether half of its words, or more where blanks are between them, are words of columns."""
     words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
-    return len(words) <= 4 and any(map(COLUMN_WORD.fullmatch, words))
+    known = sum(COLUMN_WORD.fullmatch(word) is not None for word in words)
+    return 0 < len(words) <= 4 and (2 * known > len(words) if " " in name else 2 * known >= len(words))

@@ -462,6 +462,8 @@ def test_a_table_without_header_does_not_show_its_first_note(tmp_path: Path) -> 
         "smith,cough,fever",
         "Smith;Cough",
         "SMITH|COUGH",
+        "n1,SMITH,Patient with cough",
+        "smith,thyroid",
     )
     for first in lines:
         (tmp_path / "n.csv").write_text(f"{first}\n")
