@@ -159,7 +159,7 @@ def settings_page() -> str:
         about = inspect.getdoc(classifier_class(name)) or ""
         parts += [f"## {name}", _escaped(about.split("\n\n")[0]), _settings_table(defaults)]
     for title, kind in (
-        ("Columns of notes", NoteSettings),
+        ("How notes are read", NoteSettings),
         ("Calibration", CalibrationSettings),
     ):
         parts += [

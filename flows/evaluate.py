@@ -100,7 +100,7 @@ class NoUnitsError(RubricatorError):
 
 def evaluate(
     model: Model,
-    notes: Notes,
+    notes: Notes = None,
     *,
     settings: EvaluateSettings = EvaluateSettings(),
     columns: Annotated[NoteSettings, Without(("evidence_column",))] = NoteSettings(),

@@ -84,7 +84,7 @@ class _Found:
 
 
 def explain(
-    notes: Notes,
+    notes: Notes = None,
     *,
     note_id: Annotated[Name, Field(description="The note to show.")],
     model: Annotated[
@@ -186,13 +186,13 @@ def _worked_on(note_id: str, work: Callable[[T], R], note: T) -> R:
     )
 
 
-def _find(notes: str, columns: NoteSettings, note_id: str) -> "pa.Table":
+def _find(notes: str | None, columns: NoteSettings, note_id: str) -> "pa.Table":
     """The note of this id, as a table of one row. The type before an id of FHIR may be left out."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     from rubricator.nlp.readers.fhir.resources import NOTES as FHIR_NOTES
-    from rubricator.nlp.readers.notes import NoteReader
+    from rubricator.nlp.readers.notes import NoteReader, source_name
 
     names = [note_id, *(f"{kind}/{note_id}" for kind in FHIR_NOTES)]
     for batch in NoteReader(notes, columns, on_dead_letter=lambda _: None):
@@ -200,4 +200,4 @@ def _find(notes: str, columns: NoteSettings, note_id: str) -> "pa.Table":
             found = pa.Table.from_batches([batch]).filter(pc.equal(batch["note_id"], name))
             if found.num_rows:
                 return found
-    raise NoSuchNoteError(f"{notes} has no note {note_id!r}")
+    raise NoSuchNoteError(f"{source_name(notes, columns)} has no note {note_id!r}")

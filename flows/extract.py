@@ -37,7 +37,7 @@ class ExtractSettings(StepSettings):
 
 
 def extract(
-    notes: Notes,
+    notes: Notes = None,
     *,
     out: Out,
     settings: ExtractSettings = ExtractSettings(),
@@ -57,7 +57,7 @@ def extract(
     from rubricator.flows.jobs.job import run_job
     from rubricator.flows.jobs.result import check_dead_letters
     from rubricator.nlp.lexicon.lexicon import Lexicon
-    from rubricator.nlp.readers.notes import NoteReader
+    from rubricator.nlp.readers.notes import NoteReader, source_name
     from rubricator.nlp.weak_labels import WeakLabelSettings
 
     files = [Path(file).absolute() for file in settings.lexicon]
@@ -70,7 +70,7 @@ def extract(
         lambda on_dead_letter: NoteReader(notes, columns, on_dead_letter=on_dead_letter),
         Path(out),
         engine=choose_engine(job.engine, job.workers),
-        source=notes,
+        source=source_name(notes, columns),
         shard_size=job.shard_size,
     )
     report = report_headings(done.out, lexicon)

@@ -59,7 +59,12 @@ class CountedNotes:
     """
 
     def __init__(
-        self, notes: str, columns: "NoteSettings", progress: Progress, *, max_dead_letters: str | None = None
+        self,
+        notes: str | None,
+        columns: "NoteSettings",
+        progress: Progress,
+        *,
+        max_dead_letters: str | None = None,
     ) -> None:
         from rubricator.nlp.readers.notes import NoteReader
 

@@ -35,7 +35,7 @@ class PredictSettings(StepSettings):
 
 
 def predict(
-    notes: Notes,
+    notes: Notes = None,
     *,
     model: Model,
     out: Out,
@@ -55,7 +55,7 @@ def predict(
     from rubricator.flows.jobs.job import read_manifest, run_job
     from rubricator.flows.jobs.predict_step import PredictStep
     from rubricator.models.registry import registry
-    from rubricator.nlp.readers.notes import NoteReader
+    from rubricator.nlp.readers.notes import NoteReader, source_name
 
     step = PredictStep(
         model=registry.resolve(model),
@@ -68,7 +68,7 @@ def predict(
         lambda on_dead_letter: NoteReader(notes, columns, on_dead_letter=on_dead_letter),
         Path(out),
         engine=choose_engine(job.engine, job.workers),
-        source=notes,
+        source=source_name(notes, columns),
         shard_size=job.shard_size,
     )
     others = {

@@ -131,7 +131,7 @@ def train(
         OneOf(tuple(TASKS)),
         Field(description="; ".join(f"{task.name}: {task.summary}" for task in TASKS.values()) + "."),
     ],
-    notes: Notes,
+    notes: Notes = None,
     *,
     settings: TrainSettings = TrainSettings(),
     columns: NoteSettings = NoteSettings(),
@@ -147,6 +147,7 @@ def train(
     opened = open_home(home)
     check_report(settings.report)
     from rubricator.flows.training.challenger import Training, log_challenger
+    from rubricator.nlp.readers.notes import source_name
 
     training = Training.of(task, settings)
     opened.init_mlflow()  # a server that is not there is an error now, not after hours of training
@@ -159,7 +160,7 @@ def train(
             with progress.watching(lambda: networks_in_training(checkpoints)):
                 found = training.validated(fitting, examples, progress)
                 model = training.fitted(fitting, examples)
-            parameters = training.parameters(model, examples, notes)
+            parameters = training.parameters(model, examples, source_name(notes, columns))
             registered = log_challenger(model, training.name, examples, found, parameters)
     trained = Trained(
         name=registered.name,

@@ -46,11 +46,14 @@ def split_sentences(text: str, *, lexicon: Sequence[str | Path] = ()) -> list[tu
     return [(unit.start, unit.end) for unit in units_of("sentence", "", text, section_finder(lexicon).find)]
 
 
-def read_notes(notes: "str | Path | NotesInMemory", columns: NoteSettings = NoteSettings()) -> pa.Table:
+def read_notes(
+    notes: "str | Path | NotesInMemory | None" = None, columns: NoteSettings | None = NoteSettings()
+) -> pa.Table:
     """Notes as one table of NOTES_SCHEMA: from files (path or glob), a polars or pandas data frame, or a list of texts.
 
-    Notes that cannot be used are left out; a warning gives their number by reason. Another one gives what the reader
-    decided and left out. Raises NoteFormatError where the source as a whole cannot be used.
+    Without `notes`, they are read from the database that `notes_sql` of the settings names. Notes that cannot be used
+    are left out; a warning gives their number by reason. Another one says what the reader decided and left out, such as
+    dates. Raises NoteFormatError where the source as a whole cannot be used.
     """
     if isinstance(notes, str) and _is_no_path(notes):
         raise NoteFormatError(
@@ -62,12 +65,13 @@ def read_notes(notes: "str | Path | NotesInMemory", columns: NoteSettings = Note
         left_out[letter.reason] += 1
 
     notices: list[str] = []
-    if isinstance(notes, str | Path):
+    if notes is None or isinstance(notes, str | Path):
         reader = NoteReader(notes, columns, on_dead_letter=count)
         table = pa.Table.from_batches(reader, NOTES_SCHEMA)
         notices = reader.notices
     else:
-        table = pa.Table.from_batches(frame_batches(notes, columns, on_dead_letter=count), NOTES_SCHEMA)
+        batches = frame_batches(notes, columns, on_dead_letter=count, on_notice=notices.append)
+        table = pa.Table.from_batches(batches, NOTES_SCHEMA)
     if left_out:
         reasons = ", ".join(f"{number:,} ({reason})" for reason, number in left_out.items())
         warnings.warn(f"notes that cannot be used were left out: {reasons}", stacklevel=2)

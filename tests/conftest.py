@@ -7,8 +7,9 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -113,3 +114,29 @@ def copied(home: Path, to: Path) -> Path:
         where = str(home / "artifacts"), str(to / "artifacts")
         database.execute("UPDATE experiments SET artifact_location = replace(artifact_location, ?, ?)", where)
     return to
+
+
+@pytest.fixture
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URI of an empty database of a server of its own, which is gone afterwards."""
+    initdb = shutil.which("initdb") or next(Path("/usr/lib/postgresql").glob("*/bin/initdb"), None)
+    if initdb is None:
+        pytest.skip("no PostgreSQL server here (apt install postgresql)")
+    programs = Path(initdb).resolve().parent
+    data = Path(tempfile.mkdtemp(dir="/tmp", prefix="postgresql-"))  # a socket's path: at most 107 characters
+    # the server refuses to run as root
+    as_user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
+    if as_user:
+        shutil.chown(data, "nobody", "nogroup")
+
+    def run(program: str, *arguments: str) -> None:
+        command = [*as_user, str(programs / program), *arguments]
+        subprocess.run(command, cwd="/", check=True, capture_output=True, timeout=60)
+
+    try:
+        run("initdb", "-D", f"{data}/db", "-U", "rubricator", "--auth=trust", "--no-sync")
+        run("pg_ctl", "-D", f"{data}/db", "-w", "-o", f"-k {data} -h '' -F", "-l", f"{data}/log", "start")
+        yield f"postgresql+psycopg2://rubricator@/postgres?host={data}"
+        run("pg_ctl", "-D", f"{data}/db", "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(data)

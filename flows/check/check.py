@@ -91,7 +91,7 @@ class Checked:
 
 
 def check(
-    notes: Notes,
+    notes: Notes = None,
     *,
     settings: CheckSettings = CheckSettings(),
     columns: Annotated[NoteSettings, Without(("evidence_column",))] = NoteSettings(),
@@ -110,11 +110,11 @@ def check(
     from rubricator.flows.figures import check_report
     from rubricator.flows.jobs.engines import choose_engine
     from rubricator.flows.jobs.job import run_job
-    from rubricator.nlp.readers.notes import NoteReader
+    from rubricator.nlp.readers.notes import NoteReader, source_name
 
     for path in filter(None, (settings.out, settings.stub)):
         check_report(path)
-    started = time.monotonic()
+    started, name = time.monotonic(), source_name(notes, columns)
     reader = NoteReader(notes, columns, on_dead_letter=lambda _: None)
     files = tuple(str(Path(file).absolute()) for file in settings.lexicon)
     step = CheckStep(lexicon=files, share=_share(reader, settings.sample))
@@ -125,12 +125,12 @@ def check(
             lambda on_dead_letter: NoteReader(notes, columns, on_dead_letter=on_dead_letter),
             Path(folder),
             engine=choose_engine(job.engine, job.workers),
-            source=notes,
+            source=name,
             shard_size=job.shard_size,
         )
         findings, dead_letters = findings_of(Path(folder)), _reasons(Path(folder))
     checked = Checked(
-        source=_source(notes, reader, done, dead_letters),
+        source=_source(name, reader, done, dead_letters),
         findings=findings,
         readiness=readiness_of(findings),
         shows_headings=settings.headings,

@@ -89,7 +89,7 @@ def _kind(annotation: Any) -> tuple[Any, bool]:
     if get_origin(annotation) in (Union, UnionType):
         [one] = [part for part in get_args(annotation) if part is not type(None)]
         return _kind(one)
-    if get_origin(annotation) is tuple:
+    if get_origin(annotation) is tuple and get_args(annotation)[-1] is Ellipsis:
         return _kind(get_args(annotation)[0])[0], True
     return annotation, False
 

@@ -43,7 +43,7 @@ HINTS: dict[str, Hint] = {
     "rubricator.nlp.builders.codes.NoCodesError": "--codes-column names the column that holds them",
     "rubricator.nlp.builders.sections.NoHeadingsError": "--lexicon gives a file with the headings of your site",
     "rubricator.nlp.folds.FoldError": "--patient-column names the column of patients",
-    "rubricator.nlp.readers.files.ColumnError": _option,
+    "rubricator.nlp.readers.files.NoteFormatError": _option,
     "rubricator.nlp.weak_labels.LabelError": "--positive names categories, --lexicon files with more of them",
 }
 

@@ -24,7 +24,7 @@ from rubricator.flows.jobs.result import COMPOSED_NOTES, JobResult
 from rubricator.flows.jobs.shards import Notes, ShardCutter, late_path, made_path, spool_path
 from rubricator.flows.jobs.step import Engine, Step, Submitted
 from rubricator.flows.progress import Progress
-from rubricator.nlp.readers.files import DeadLetter
+from rubricator.nlp.readers.files import DeadLetter, shown
 
 _LOG = logging.getLogger(__name__)
 # in a row; the note that kills its worker is found after log2(notes of its shard) kills
@@ -33,6 +33,7 @@ KILLED = "its worker process was killed, most likely for want of memory"
 LATE = "it took too long: its worker process was ended"
 FEW_NOTES, FEW_BYTES = 300, 1_000_000  # a job of fewer is done sooner than workers start
 MANIFEST_EVERY = 5.0  # seconds
+FILES_NAMED = 1000  # in the manifest, which is written often
 
 
 class OutFolderError(JobError):
@@ -114,7 +115,7 @@ class _Job:
 
     def __post_init__(self) -> None:
         self.work = self.out / ".work" / self.ledger.run
-        self.files = [str(file) for file in self.notes.files]
+        self.files = [shown(file) for file in self.notes.files]
         self.cutter = ShardCutter(
             notes=self.notes,
             ledger=self.ledger,
@@ -242,7 +243,7 @@ class _Job:
         return []
 
     def notices(self) -> tuple[str, ...]:
-        return tuple(getattr(self.notes, "notices", ()))
+        return tuple(self.notes.notices)
 
     def fail(self, note_id: str, reason: str) -> None:
         self.ledger.add_dead_letter(DeadLetter(self.source, None, note_id, reason))
@@ -256,7 +257,8 @@ class _Job:
             "step": self.step.name,
             "status": status,
             "notes_from": self.source,
-            "files": self.files,
+            "files": self.files[:FILES_NAMED],
+            "file_count": len(self.files),
             "started": self.started.isoformat(timespec="seconds"),
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
             "settings": self.step.settings,

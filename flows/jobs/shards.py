@@ -27,6 +27,9 @@ class Notes(Protocol):
     @property
     def fraction_read(self) -> float: ...
 
+    @property
+    def notices(self) -> list[str]: ...
+
 
 @dataclass(kw_only=True)
 class ShardCutter:

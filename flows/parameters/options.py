@@ -68,10 +68,10 @@ Name = Annotated[str, Field(pattern=r"\S")]  # not blank
 PathName = Annotated[Name, IsPath()]
 
 Notes = Annotated[
-    PathName,
+    PathName | None,
     Field(
-        description="File, folder or glob of .parquet .csv .tsv .jsonl .ndjson (also .gz .zst), a folder of .txt, "
-        "a FHIR R4 bulk export, or a MIMIC-III or MIMIC-IV folder."
+        description="File, folder or glob of .parquet .csv .tsv .jsonl .json .xlsx (also .gz .zst), a folder of .txt "
+        "or .rtf, a FHIR R4 bulk export, or a MIMIC-III or MIMIC-IV folder; - is standard input. Not with --notes-sql."
     ),
 ]
 Model = Annotated[

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from rubricator.nlp.readers.arrow_tables import frame_notes
 from rubricator.nlp.readers.files import DeadLetter, NoteFormatError, listed
-from rubricator.nlp.readers.tables import NoteSettings, frame_notes
-from rubricator.nlp.readers.validation import SeenIds, note_batch, validated
+from rubricator.nlp.readers.long_format import SeenNotes, valid_notes
+from rubricator.nlp.readers.tables import NoteSettings, TableFiles
+from rubricator.nlp.readers.validation import note_batch
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -25,7 +27,11 @@ _NAME = Path("the data frame")  # in error messages, instead of a file name
 
 
 def frame_batches(
-    notes: NotesInMemory, settings: NoteSettings, *, on_dead_letter: Callable[[DeadLetter], None]
+    notes: NotesInMemory,
+    settings: NoteSettings | None,
+    *,
+    on_dead_letter: Callable[[DeadLetter], None],
+    on_notice: Callable[[str], None] = lambda _: None,
 ) -> Iterator[pa.RecordBatch]:
     """Validated batches of NOTES_SCHEMA, like those of NoteReader.
 
@@ -33,10 +39,11 @@ def frame_batches(
     Raises NoteFormatError where there is no text column, or `notes` has another type.
     """
     frame = _as_arrow(notes)
-    with SeenIds() as seen:
+    table = TableFiles("data frame", [], settings or NoteSettings(), lambda *_: iter(()))
+    with SeenNotes() as seen:
         rows = []
-        for raw in frame_notes(frame, settings, _NAME):
-            note = validated(_NAME, raw, seen)
+        items = ((_NAME, raw) for raw in frame_notes(frame, table, _NAME))
+        for note in valid_notes(items, table, seen, table.settings.date_format):
             if isinstance(note, DeadLetter):
                 on_dead_letter(note)
                 continue
@@ -46,6 +53,8 @@ def frame_batches(
                 rows = []
         if rows:
             yield note_batch(rows)
+    for kind, count in table.notices.items():
+        on_notice(f"{kind}: {count:,}")
 
 
 def _as_arrow(notes: Any) -> pa.Table:
@@ -60,6 +69,14 @@ def _as_arrow(notes: Any) -> pa.Table:
         frame: pa.Table = notes.to_arrow()
         return frame
     if hasattr(notes, "iloc") and hasattr(notes, "columns"):  # pandas
+        names = list(map(str, notes.columns))
+        if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+            raise NoteFormatError(
+                f"{_NAME}: columns are there more than once: {listed(twice)}; keep one of each"
+            )
+        named = [name for name in notes.index.names if name is not None and name not in names]
+        if named:  # an index with a name is a column, such as the note id
+            notes = notes.reset_index(level=named)
         try:
             return pa.Table.from_pandas(notes, preserve_index=False)
         except (pa.ArrowException, TypeError, ValueError) as error:  # its message may quote a note

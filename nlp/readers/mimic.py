@@ -21,6 +21,7 @@ from pathlib import Path
 from rubricator.nlp.readers.files import (
     DeadLetter,
     NoteFormatError,
+    Notices,
     RawNote,
     ReadPosition,
     is_unicode,
@@ -105,6 +106,7 @@ class MimicFiles:
     def __init__(self, release: Release, files: list[Path], *, icd: str | None = None) -> None:
         self.name = release.name
         self.files = files
+        self.notices = Notices()
         self.release = release
         self._icd = icd
         self._codes: dict[str, int] = {}  # code → its number

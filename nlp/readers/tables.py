@@ -1,39 +1,42 @@
-"""Notes in tables and text files: parquet, CSV, TSV, JSON lines, .txt. Also chooses the columns."""
+"""Tables of notes: their settings, the choice of columns, CSV, TSV and JSON."""
 
 from __future__ import annotations
 
 import csv
 import io
 import itertools
-import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from rubricator.nlp.readers.dates import is_date_format
+from rubricator.nlp.readers.encodings import GUESSED_FROM, guessed_encoding, is_encoding
 from rubricator.nlp.readers.files import (
     ColumnError,
     DeadLetter,
     NoteFormatError,
+    Notices,
     RawNote,
     ReadPosition,
+    check_blank,
     is_unicode,
     listed,
     open_bytes,
-    open_seekable,
+    open_raw,
     plain_name,
 )
+from rubricator.nlp.readers.json_objects import json_rows
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+FIELD_LIMIT = 1 << 26  # characters of one CSV field or line; in a longer one a quote was never closed
+ROWS_FOR_COLUMNS = 1000  # JSON objects that are read before the columns are chosen
+CHARACTERS_FOR_COLUMNS = 64_000_000  # of these objects at most, so that long notes do not fill the memory
+NO_NOTES = "files without notes (empty, or only a header)"
 
-FIELD_LIMIT = 1 << 28  # characters of one CSV field; in a longer one a quote was never closed
-ROWS_FOR_COLUMNS = 1000  # JSON lines that are read before the columns are chosen
-
-# Usual column names, normalised by `_plain`, in order of preference.
+# Usual column names, normalised by `plain_column`, in order of preference.
 # fmt: off
 ID_NAMES = (
     "noteid", "documentid", "docid", "reportid", "noteuid", "rowid", "id", "uid", "uuid",
@@ -67,8 +70,34 @@ CODES_AS_NUMBERS = "write codes as strings: as numbers, 003.1 and 3.10 are both 
 Column = Annotated[str, Field(min_length=1)] | None
 
 
+def _encoding(name: str) -> str:
+    if not is_encoding(name):
+        raise ValueError(f"{name!r} is no text encoding that Python knows; give one such as cp1252 or utf-16")
+    return name
+
+
+def _date_format(form: str) -> str:
+    if not is_date_format(form):
+        raise ValueError(
+            f"{form!r} does not give day, month and year; write it as for strptime, such as %d/%m/%Y"
+        )
+    return form
+
+
+def _without_password(url_and_query: tuple[str, str]) -> tuple[str, str]:
+    url, query = url_and_query
+    if re.search(r"://[^/@:]*:[^@]+@|[?&;][^=]*(?:pass|pwd|secret|token)[^=]*=", url, re.IGNORECASE):
+        raise ValueError(
+            "the URL holds a password, which would be kept with the job: put the URL into an environment variable, and "
+            "give '$' and its name in quotes"
+        )
+    if not url or not query.strip():
+        raise ValueError("a URL and a query are expected")
+    return url_and_query
+
+
 class NoteSettings(BaseModel):
-    """Columns of a note table. A column that is None is guessed by the usual names, except `evidence_column`.
+    """How notes are read. A column that is None is guessed by the usual names, except `evidence_column`.
 
     evidence_column: the evidence spans of the codes. A value is a list of objects, or a string with such a list as
     JSON. An object has `code`, and either `start` (or `begin`) and `end`, or, for a mention of several parts, `spans`
@@ -76,7 +105,7 @@ class NoteSettings(BaseModel):
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", title="Columns of the notes (guessed where not given)"
+        frozen=True, extra="forbid", title="How notes are read (columns are guessed where not given)"
     )
 
     id_column: Column = Field(default=None, description="Note ids.")
@@ -88,6 +117,22 @@ class NoteSettings(BaseModel):
         description="Evidence spans of the codes (never guessed): list of objects with code, and start and end or "
         "spans.",
     )
+    date_format: Annotated[str, AfterValidator(_date_format)] | None = Field(
+        default=None, description="How dates are written, as for strptime: %d/%m/%Y."
+    )
+    encoding: Annotated[str, AfterValidator(_encoding)] | None = Field(
+        default=None, description="Encoding of text files, CSV and JSON, such as cp1252; by default UTF-8."
+    )
+    sheet: Column = Field(default=None, description="Sheet of Excel files: its name or number; by default 1.")
+    notes_sql: Annotated[tuple[str, str], AfterValidator(_without_password)] | None = Field(
+        default=None,
+        description="A database in place of NOTES: its SQLAlchemy URL, or '$NAME' of the environment variable that "
+        "holds it (as it must where there is a password), and the query.",
+    )
+
+    def given(self) -> set[str]:
+        """The settings that are not left to their defaults."""
+        return {name for name, value in self if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +146,12 @@ class Columns:
     written_on: str | None
     note_type: str | None
     evidence: str | None
+
+    def in_order(self) -> tuple[str | None, ...]:
+        """In the order of the fields of `RawNote`."""
+        return (
+            self.note_id, self.patient_id, self.text, self.written_on, self.note_type, self.codes, self.evidence
+        )  # fmt: skip
 
 
 def choose_columns(path: Path, found: Iterable[str], settings: NoteSettings) -> Columns:
@@ -153,7 +204,7 @@ class _ColumnChooser:
                     argument,
                 )
             return same[0]
-        matches = sorted((usual.index(_plain(n)), n) for n in self.names if _plain(n) in usual)
+        matches = sorted((usual.index(plain_column(n)), n) for n in self.names if plain_column(n) in usual)
         if not matches and what == "text":  # text_en, es_text
             matches = [(1, n) for n in self.names if re.search(r"(?:^|[\W_])text(?:[\W_]|$)", n.lower())]
         if not matches:
@@ -168,51 +219,57 @@ class _ColumnChooser:
         return rivals[0]
 
 
-def _plain(name: str) -> str:
+def is_id_name(name: str) -> bool:
+    """Whether a column of this name is taken for the note ids."""
+    return plain_column(name) in ID_NAMES
+
+
+def plain_column(name: str) -> str:
+    """A column name as it stands in the lists of usual names."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-class TableFiles:
-    """Parquet, CSV, TSV or JSON lines files, each with an id column and a text column."""
+TableReader: TypeAlias = Callable[[Path, "TableFiles", ReadPosition], Iterator[RawNote | DeadLetter]]
 
-    def __init__(self, name: str, files: list[Path], settings: NoteSettings) -> None:
+
+class TableFiles:
+    """Files of a kind of table, each with an id column and a text column. read_file: reads one of them."""
+
+    def __init__(self, name: str, files: list[Path], settings: NoteSettings, read_file: TableReader) -> None:
         self.name = name
         self.files = files
-        self._settings = settings
-        self._read = {"parquet": _parquet_notes, "CSV": _csv_notes, "JSON lines": _json_lines_notes}[name]
+        self.settings = settings
+        self.notices = Notices()
+        self.date_column = ""  # of the file that is read
+        self._read_file = read_file
 
     def read(self, path: Path, progress: ReadPosition) -> Iterator[RawNote | DeadLetter]:
-        return self._read(path, self._settings, progress)
+        first = None
+        for item in self._read_file(path, self, progress):
+            first = first or item
+            yield item
+        if first is None:
+            self.notices[NO_NOTES] += 1
+
+    def choose(self, path: Path, names: Iterable[str], settings: NoteSettings | None = None) -> Columns:
+        """The columns of a file. Raises as `choose_columns`."""
+        columns = choose_columns(path, names, settings or self.settings)
+        self.date_column = columns.written_on or ""
+        return columns
 
 
-class TextFiles:
-    """One note per .txt file. The note id is the path under `root` without the suffix."""
-
-    name = "text"
-
-    def __init__(self, files: list[Path], root: Path) -> None:
-        self.files = files
-        self._root = root
-
-    def read(self, path: Path, progress: ReadPosition) -> Iterator[RawNote | DeadLetter]:
-        with open_bytes(path, progress) as stream:
-            text = stream.read().decode("utf-8", "surrogateescape")
-        note_id = plain_name(path).with_suffix("").relative_to(self._root).as_posix()
-        yield RawNote(None, note_id, None, text, None, None, None)
-
-
-def csv_rows(path: Path, progress: ReadPosition | None = None) -> Iterator[list[str] | str]:
+def csv_rows(
+    path: Path, progress: ReadPosition | None = None, encoding: str | None = None
+) -> Iterator[list[str] | str]:
     """The header, then each data row as a list of strings; for a row of another length, the reason as a string.
 
     Bytes that are not UTF-8 become lone surrogates. Line ends inside quotes are kept as they are.
     Raises NoteFormatError at a quote in the wrong place, because the next line may be in the middle of a note.
     """
     csv.field_size_limit(FIELD_LIMIT)
-    with open_bytes(path, progress) as stream:
-        first = stream.peek(1 << 16).partition(b"\n")[0].decode("utf-8", "replace")
-        delimiter = "\t" if plain_name(path).suffix.lower() == ".tsv" else max(",;\t|", key=first.count)
+    with open_bytes(path, progress, encoding) as stream:
         text = io.TextIOWrapper(stream, "utf-8", "surrogateescape", newline="")
-        rows = csv.reader(text, delimiter=delimiter, strict=True)
+        rows = csv.reader(_lines(text, path), delimiter=_delimiter(path, stream), strict=True)
         header = None
         number = 0
         while True:
@@ -225,7 +282,10 @@ def csv_rows(path: Path, progress: ReadPosition | None = None) -> Iterator[list[
                 broken = True
             if header is None:
                 if broken or not all(map(is_unicode, row)):
-                    raise NoteFormatError(f"{path}: its first line is not a CSV header in UTF-8")
+                    guess, argument = encoding_hint(path, encoding)
+                    raise NoteFormatError(
+                        f"{path}: its first line is not a CSV header in UTF-8{guess}", argument
+                    )
                 header = row
                 yield header
             elif broken:
@@ -240,203 +300,108 @@ def csv_rows(path: Path, progress: ReadPosition | None = None) -> Iterator[list[
                 yield row if same else f"{len(row)} fields, but the header has {len(header)}"
 
 
-def json_rows(path: Path, progress: ReadPosition | None = None) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """The number of each line that is not blank, and its JSON object, or the reason why it has none.
+def _delimiter(path: Path, stream: io.BufferedReader) -> str:
+    """The delimiter of a CSV file. A first line such as `sep=;`, which is for Excel, is passed over."""
+    first = stream.peek(1 << 16).partition(b"\n")[0].decode("utf-8", "replace")
+    if match := re.fullmatch(r"sep=(.)\r?", first):
+        stream.readline()
+        return match[1]
+    return "\t" if plain_name(path).suffix.lower() == ".tsv" else max(",;\t|", key=first.count)
 
-    Raises NoteFormatError where the file is one JSON array.
-    """
-    with open_bytes(path, progress) as stream:
-        if stream.peek(1 << 10).lstrip()[:1] == b"[":
+
+def _lines(text: io.TextIOWrapper, path: Path) -> Iterator[str]:
+    """The lines of a file. Raises NoteFormatError at one of FIELD_LIMIT characters, and at a million blank ones."""
+    blank = 0
+    while line := text.readline(FIELD_LIMIT):
+        if len(line) == FIELD_LIMIT:
             raise NoteFormatError(
-                f"{path}: is one JSON array; write JSON lines, one object a line (jq -c '.[]')"
+                f"{path}: a line has more than {FIELD_LIMIT:,} characters; is it a CSV file?"
             )
-        for number, line in enumerate(stream, 1):
-            if not line.isspace():
-                yield number, _json_object(line)
+        if len(line) <= 2:
+            blank = blank + 1 if line.isspace() else 0
+            check_blank(blank, path)
+        else:
+            blank = 0
+        yield line
 
 
-def _json_object(line: bytes) -> dict[str, Any] | str:
-    try:
-        value = json.loads(line.decode())
-    except UnicodeDecodeError:
-        return "invalid UTF-8"
-    except (ValueError, RecursionError):
-        return "not valid JSON"
-    return value if isinstance(value, dict) else "not a JSON object"
+def encoding_hint(path: Path, encoding: str | None, sample: bytes = b"") -> tuple[str, str]:
+    """The end of a message about bytes that are not valid in the encoding, and the setting that mends it.
+
+    sample: bytes that were not valid, where they may be far from the start of the file.
+    """
+    if encoding is not None:
+        return f" (read as {encoding})", "encoding"
+    with open_raw(path) as stream:
+        guess = guessed_encoding(stream.read(GUESSED_FROM)) or guessed_encoding(sample)
+    if guess is None:
+        return "", "encoding"
+    return f"; it looks like {guess}: give its encoding (--encoding {guess})", "encoding"
 
 
-def _csv_notes(path: Path, settings: NoteSettings, progress: ReadPosition) -> Iterator[RawNote | DeadLetter]:
-    rows = csv_rows(path, progress)
+def csv_notes(path: Path, table: TableFiles, progress: ReadPosition) -> Iterator[RawNote | DeadLetter]:
+    """The notes of a CSV or TSV file."""
+    encoding = table.settings.encoding
+    rows = csv_rows(path, progress, encoding)
     header = next(rows, None)
     if not isinstance(header, list):
         return
-    columns = choose_columns(path, header, settings)
-    place = {name: index for index, name in enumerate(header)}
-    note_id, text = place[columns.note_id], place[columns.text]
-    patient, codes, written, kind, evidence = (
-        None if name is None else place[name]
-        for name in (
-            columns.patient_id,
-            columns.codes,
-            columns.written_on,
-            columns.note_type,
-            columns.evidence,
-        )
-    )
+    columns = table.choose(path, header)
+    places = [None if name is None else header.index(name) for name in columns.in_order()]
+    hint = None
     for number, row in enumerate(rows, 1):
         if isinstance(row, str):
             yield DeadLetter(str(path), number, None, row)
-        else:
-            yield RawNote(
-                number,
-                row[note_id],
-                None if patient is None else row[patient],
-                row[text],
-                None if written is None else row[written],
-                None if kind is None else row[kind],
-                None if codes is None else row[codes],
-                None if evidence is None else row[evidence],
-            )
+            continue
+        values: list[Any] = [None if place is None else row[place] for place in places]
+        note = RawNote(number, *values)
+        if not is_unicode(str(note.text)):
+            if hint is None:
+                hint, _ = encoding_hint(path, encoding, str(note.text).encode("utf-8", "surrogateescape"))
+            known = str(note.note_id) if is_unicode(str(note.note_id)) else None
+            yield DeadLetter(str(path), number, known, f"the text is invalid UTF-8{hint}")
+            continue
+        yield note
 
 
-def _json_lines_notes(
-    path: Path, settings: NoteSettings, progress: ReadPosition
-) -> Iterator[RawNote | DeadLetter]:
-    rows = json_rows(path, progress)
-    head = list(itertools.islice(rows, ROWS_FOR_COLUMNS))
+def json_notes(path: Path, table: TableFiles, progress: ReadPosition) -> Iterator[RawNote | DeadLetter]:
+    """The notes of a file of JSON objects."""
+    rows = json_rows(path, progress, table.settings.encoding)
+    head = list(_head(rows))
     known = {name: None for _, row in head if isinstance(row, dict) for name in row}
-    columns = choose_columns(path, known, settings) if known else None
+    columns = table.choose(path, known) if known else None
     for number, row in itertools.chain(head, rows):
         if isinstance(row, str):
             yield DeadLetter(str(path), number, None, row)
             continue
         if columns is None or not row.keys() <= known.keys():  # a field that earlier rows did not have
             known.update(dict.fromkeys(row))
-            columns = choose_columns(path, known, _fixed(settings, columns))
-        yield RawNote(
-            number,
-            row.get(columns.note_id),
-            row.get(columns.patient_id) if columns.patient_id else None,
-            row.get(columns.text),
-            row.get(columns.written_on) if columns.written_on else None,
-            row.get(columns.note_type) if columns.note_type else None,
-            row.get(columns.codes) if columns.codes else None,
-            row.get(columns.evidence) if columns.evidence else None,
-        )
+            columns = table.choose(path, known, _fixed(table.settings, columns))
+        values: list[Any] = [None if name is None else row.get(name) for name in columns.in_order()]
+        yield RawNote(number, *values)
+
+
+def _head(rows: Iterator[tuple[int, dict[str, Any] | str]]) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    """The first rows, from which the columns are chosen."""
+    characters = 0
+    for number, row in itertools.islice(rows, ROWS_FOR_COLUMNS):
+        yield number, row
+        if isinstance(row, dict):
+            characters += sum(len(value) for value in row.values() if isinstance(value, str))
+        if characters > CHARACTERS_FOR_COLUMNS:
+            return
 
 
 def _fixed(settings: NoteSettings, columns: Columns | None) -> NoteSettings:
     """The settings with the columns chosen so far, so that a column found later cannot make them ambiguous."""
     if columns is None:
         return settings
-    return NoteSettings(
-        id_column=columns.note_id,
-        text_column=columns.text,
-        patient_column=columns.patient_id,
-        codes_column=columns.codes,
-        evidence_column=columns.evidence,
+    return settings.model_copy(
+        update={
+            "id_column": columns.note_id,
+            "text_column": columns.text,
+            "patient_column": columns.patient_id,
+            "codes_column": columns.codes,
+            "evidence_column": columns.evidence,
+        }
     )
-
-
-def _parquet_notes(
-    path: Path, settings: NoteSettings, progress: ReadPosition
-) -> Iterator[RawNote | DeadLetter]:
-    import pyarrow.parquet as pq
-
-    size = path.stat().st_size
-    # buffered: a column chunk is read page by page, so that a huge row group does not fill the memory
-    with open_seekable(path) as plain, pq.ParquetFile(plain, buffer_size=1 << 20, pre_buffer=False) as file:
-        fields = _fields(path, file.schema_arrow, settings)
-        number, total = 0, max(1, file.metadata.num_rows)
-        progress.position = lambda: size * number / total
-        for batch in file.iter_batches(500, columns=list(filter(None, dict.fromkeys(fields)))):
-            for row in _rows(batch, fields):
-                number += 1
-                yield RawNote(number, *row)
-
-
-def frame_notes(frame: pa.Table, settings: NoteSettings, path: Path) -> Iterator[RawNote]:
-    """The notes of a table in memory. Row numbers are the note ids where there is no id column. path: for errors."""
-    names = set(frame.column_names)
-    if settings.id_column is None and not any(_plain(name) in ID_NAMES for name in names):
-        ids = next(
-            name for name in (f"note_id{'_' * at}" for at in range(len(names) + 1)) if name not in names
-        )
-        frame = frame.append_column(ids, [list(map(str, range(frame.num_rows)))])
-        settings = settings.model_copy(update={"id_column": ids})
-    fields = _fields(path, frame.schema, settings)
-    number = 0
-    for batch in frame.to_batches(500):
-        for row in _rows(batch, fields):
-            number += 1
-            yield RawNote(number, *row)
-
-
-def _fields(path: Path, schema: pa.Schema, settings: NoteSettings) -> list[str | None]:
-    """The columns in the order of the fields of RawNote."""
-    columns = choose_columns(path, schema.names, settings)
-    _check_types(path, schema, columns)
-    return [
-        columns.note_id,
-        columns.patient_id,
-        columns.text,
-        columns.written_on,
-        columns.note_type,
-        columns.codes,
-        columns.evidence,
-    ]
-
-
-def _rows(batch: pa.RecordBatch, fields: Sequence[str | None]) -> Iterator[tuple[Any, ...]]:
-    absent = [None] * batch.num_rows
-    yield from zip(*(_values(batch.column(name)) if name else absent for name in fields), strict=True)
-
-
-def _values(column: Any) -> list[object]:
-    """A column as Python values. Bytes that are not UTF-8 become lone surrogates instead of raising."""
-    import pyarrow as pa
-
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if not _is_text(kind):
-        values: list[object] = column.to_pylist()
-        return values
-    return [
-        None if v is None else v.decode("utf-8", "surrogateescape")
-        for v in column.cast(kind).cast(pa.large_binary()).to_pylist()
-    ]
-
-
-def _is_text(kind: Any) -> bool:
-    import pyarrow as pa
-
-    checks: list[Callable[[Any], bool]] = [
-        pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view,
-        pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view,
-    ]  # fmt: skip
-    return any(check(kind) for check in checks)
-
-
-def _check_types(path: Path, schema: Any, columns: Columns) -> None:
-    """Raises NoteFormatError for a column whose type has lost information, such as codes that became numbers."""
-    import pyarrow as pa
-
-    def kind(name: str) -> Any:
-        kind = schema.field(name).type
-        return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-    if not _is_text(kind(columns.text)):
-        raise NoteFormatError(f"{path}: the text column {columns.text!r} is {kind(columns.text)}, not string")
-    for name in filter(None, (columns.note_id, columns.patient_id)):
-        if not (_is_text(kind(name)) or pa.types.is_integer(kind(name)) or pa.types.is_null(kind(name))):
-            raise NoteFormatError(
-                f"{path}: the id column {name!r} is {kind(name)}; write it as string or integer"
-            )
-    if columns.codes:
-        codes = kind(columns.codes)
-        inner = codes.value_type if pa.types.is_list(codes) or pa.types.is_large_list(codes) else codes
-        if pa.types.is_dictionary(inner):
-            inner = inner.value_type
-        if not (_is_text(inner) or pa.types.is_null(inner)):
-            raise NoteFormatError(
-                f"{path}: the codes column {columns.codes!r} is {codes}; {CODES_AS_NUMBERS}"
-            )

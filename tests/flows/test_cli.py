@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from importlib.metadata import version
@@ -245,3 +246,17 @@ def test_a_fault_of_the_program_has_another_status_than_an_error_of_the_user(hom
         )
         assert ended.returncode == status, ended.stderr
         assert "Traceback" not in ended.stderr
+
+
+def test_notes_of_a_database_and_a_date_that_is_said(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "omop.db") as database:
+        database.execute("CREATE TABLE note (note_id, person_id, note_date, note_text)")
+        database.execute("INSERT INTO note VALUES (1, 7, '03/04/2020', 'PLAN: rest')")
+    query = ("--notes-sql", f"sqlite:///{tmp_path}/omop.db", "SELECT * FROM note")
+    extract = ("extract", *query, "--out", str(tmp_path / "out"), "--home", str(tmp_path), "--no-prefect")
+    done = rubricator(*extract)
+    assert done.returncode == 0, done.stderr
+    assert "dates in the column 'note_date' that are left empty" in " ".join(done.stdout.split())
+    refused = rubricator(*extract, "--date-format", "%d")
+    assert refused.returncode == 2
+    assert "--date-format" in refused.stderr

@@ -1,11 +1,9 @@
 """The state folder: private, initialised once, also by several processes at a time and on PostgreSQL."""
 
 import os
-import shutil
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -123,32 +121,6 @@ def test_initialising_again_does_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     home.init_mlflow()
     monkeypatch.setattr("mlflow.MlflowClient", pytest.fail)
     home.init_mlflow()
-
-
-@pytest.fixture
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URI of an empty database of a server of its own, which is gone afterwards."""
-    initdb = shutil.which("initdb") or next(Path("/usr/lib/postgresql").glob("*/bin/initdb"), None)
-    if initdb is None:
-        pytest.skip("no PostgreSQL server here (apt install postgresql)")
-    programs = Path(initdb).resolve().parent
-    data = Path(tempfile.mkdtemp(dir="/tmp", prefix="postgresql-"))  # a socket's path: at most 107 characters
-    # the server refuses to run as root
-    as_user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
-    if as_user:
-        shutil.chown(data, "nobody", "nogroup")
-
-    def run(program: str, *arguments: str) -> None:
-        command = [*as_user, str(programs / program), *arguments]
-        subprocess.run(command, cwd="/", check=True, capture_output=True, timeout=60)
-
-    try:
-        run("initdb", "-D", f"{data}/db", "-U", "rubricator", "--auth=trust", "--no-sync")
-        run("pg_ctl", "-D", f"{data}/db", "-w", "-o", f"-k {data} -h '' -F", "-l", f"{data}/log", "start")
-        yield f"postgresql+psycopg2://rubricator@/postgres?host={data}"
-        run("pg_ctl", "-D", f"{data}/db", "-m", "immediate", "stop")
-    finally:
-        shutil.rmtree(data)
 
 
 def test_mlflow_may_live_in_postgresql(tmp_path: Path, postgresql: str) -> None:

@@ -160,7 +160,12 @@ def test_a_text_folder_names_notes_by_their_path(tmp_path: Path) -> None:
         ("ward 3/n.1", "ward 3/n.1", "Plan:\r\nrest"),
     ]
     assert letters == [
-        DeadLetter(str(tmp_path / "n3.txt"), None, "n3", "the text is invalid UTF-8"),
+        DeadLetter(
+            str(tmp_path / "n3.txt"),
+            None,
+            "n3",
+            "the text is invalid UTF-8; it looks like cp1252: give its encoding (--encoding cp1252)",
+        ),
         DeadLetter(str(tmp_path / "n4.txt"), None, "n4", "the text is empty"),
     ]
     assert [note["note_id"] for note in read(f"{tmp_path}/ward*/*.txt")[0]] == ["ward 3/n.1"]
@@ -449,9 +454,25 @@ def test_a_missing_column_is_an_error_that_lists_the_columns(tmp_path: Path, suf
 
 
 def test_a_table_without_header_does_not_show_its_first_note(tmp_path: Path) -> None:
-    for first in (f'n17,"The patient {CANARY} came in walking."', f"17,{CANARY}", f'n17,"{CANARY}\nb"'):
+    lines = (
+        f'n17,"The patient {CANARY} came in walking."',
+        f"17,{CANARY}",
+        f'n17,"{CANARY}\nb"',
+        "John Smith,Cough and fever",
+        "smith,cough,fever",
+        "Smith;Cough",
+        "SMITH|COUGH",
+        "n1,SMITH,Patient with cough",
+        "smith,thyroid",
+    )
+    for first in lines:
         (tmp_path / "n.csv").write_text(f"{first}\n")
-        assert "does the file have a header line?" in refusal(tmp_path / "n.csv")
+        assert "does the file have a header line?" in refusal(tmp_path / "n.csv"), first
+
+
+def test_of_a_header_no_cell_is_shown_that_may_be_a_name(tmp_path: Path) -> None:
+    (tmp_path / "n.csv").write_text("PATNR,docNumber,Visit date,John Smith,admit_time\n")
+    assert "columns are PATNR, docNumber, Visit date, admit_time and 1 more" in refusal(tmp_path / "n.csv")
 
 
 def test_fields_that_the_first_lines_leave_out_are_found_later(tmp_path: Path) -> None:
@@ -535,15 +556,14 @@ def test_a_damaged_file_is_an_error_that_names_it(tmp_path: Path, suffix: str, d
 
 
 def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
-    array = tmp_path / "n.jsonl"
-    array.write_text(f' [{{"id": "1", "text": "{CANARY}"}}]')
-    assert "is one JSON array; write JSON lines" in refusal(array)
     wide = tmp_path / "n.csv"
     wide.write_text(f"id,text\n1,{CANARY}\n", encoding="utf-16")
     assert "is UTF-16; convert it to UTF-8" in refusal(wide)
     latin = tmp_path / "latin.csv"
     latin.write_bytes(f"id,text,patiënt\n1,{CANARY},2\n".encode("latin-1"))
-    assert "its first line is not a CSV header in UTF-8" in refusal(latin)
+    assert "its first line is not a CSV header in UTF-8; it looks like cp1252" in refusal(latin)
+    (tmp_path / "n.ods").touch()
+    assert "found 1 .ods; save spreadsheets as .xlsx or CSV" in refusal(tmp_path / "n.ods")
 
 
 def test_sources_without_notes_are_refused(tmp_path: Path) -> None:

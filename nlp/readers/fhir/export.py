@@ -102,9 +102,9 @@ class FhirExport:
         self._of_notes, self._of_codes, self._of_files = Notices(), Notices(), Notices()
 
     @property
-    def notices(self) -> list[str]:
+    def notices(self) -> Notices:
         """What was decided and left out since reading began: of notes, of codes, of files."""
-        return [*self._of_notes.lines(), *self._of_codes.lines(), *self._of_files.lines()]
+        return Notices(self._of_notes | self._of_codes | self._of_files)
 
     def read(self, path: Path, progress: ReadPosition) -> Iterator[RawNote | DeadLetter]:
         if path == self.files[0] or self._index is None:
