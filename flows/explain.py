@@ -188,7 +188,7 @@ def _find(notes: str, columns: NoteSettings, note_id: str) -> "pa.Table":
 
     from rubricator.nlp.readers.notes import NoteReader
 
-    for batch in NoteReader(notes, columns, on_dead_letter=lambda _: None):
+    for batch in NoteReader(notes, columns, on_dead_letter=lambda _: None, codes=False):
         found = pa.Table.from_batches([batch]).filter(pc.equal(batch["note_id"], note_id))
         if found.num_rows:
             return found

@@ -43,18 +43,18 @@ def check_report(report: str | None) -> None:
 
 
 class CountedNotes:
-    """The batches of a NoteReader, with a progress bar.
+    """The batches of a NoteReader, with a progress bar. codes: whether to read the codes of the notes.
 
     dead_letters: how many notes were not used, by reason. failed_notes: the name of the exception that a note raised,
     by note_id.
     """
 
-    def __init__(self, notes: str, columns: "NoteSettings", progress: Progress) -> None:
+    def __init__(self, notes: str, columns: "NoteSettings", progress: Progress, *, codes: bool) -> None:
         from rubricator.nlp.readers.notes import NoteReader
 
         self.dead_letters: Counter[str] = Counter()
         self.failed_notes: dict[str, str] = {}
-        self._reader = NoteReader(notes, columns, on_dead_letter=self._count)
+        self._reader = NoteReader(notes, columns, on_dead_letter=self._count, codes=codes)
         self._progress = progress
 
     def __iter__(self) -> "Iterator[pa.RecordBatch]":

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from rubricator.nlp.readers.files import DeadLetter, NoteFormatError, listed
 from rubricator.nlp.readers.tables import NoteSettings, frame_notes
-from rubricator.nlp.readers.validation import SeenIds, note_batch, validated
+from rubricator.nlp.readers.validation import CodeCells, SeenIds, note_batch, validated
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -33,7 +33,7 @@ def frame_batches(
     Raises NoteFormatError where there is no text column, or `notes` has another type.
     """
     frame = _as_arrow(notes)
-    with SeenIds() as seen:
+    with SeenIds(CodeCells(settings.codes_column)) as seen:
         rows = []
         for raw in frame_notes(frame, settings, _NAME):
             note = validated(_NAME, raw, seen)

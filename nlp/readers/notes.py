@@ -29,9 +29,16 @@ from rubricator.nlp.readers.files import (
     files_under,
     plain_name,
 )
-from rubricator.nlp.readers.mimic import find_mimic
+from rubricator.nlp.readers.mimic import MimicFiles, find_mimic
 from rubricator.nlp.readers.tables import NoteSettings, TableFiles, TextFiles
-from rubricator.nlp.readers.validation import NOTES_SCHEMA, SeenIds, ValidNote, note_batch, validated
+from rubricator.nlp.readers.validation import (
+    NOTES_SCHEMA,
+    CodeCells,
+    SeenIds,
+    ValidNote,
+    note_batch,
+    validated,
+)
 
 __all__ = ["NOTES_SCHEMA", "DeadLetter", "NoteFormatError", "NoteReader", "NoteSettings", "read_notes"]
 
@@ -56,13 +63,18 @@ class NoteReader:
       true.
     - `patient_id` is the note id where there is no patient id. A date that is not ISO 8601 is null. Codes are null
       where they are not given, and an empty list where the note is known to have none. Evidence is null where no
-      column is named for it. Words for null (NULLS) count as missing ids, patients and codes.
+      column is named for it. Words such as NULL, NA, - and unknown are missing patients and codes (null_words.py).
+    - Codes have one spelling, also in the evidence: upper case, with the dot, without prefix and marks (`normal_code`).
+      `codes_as_written` has them as they are written. How cells are read is in code_cells.py.
     - Memory does not grow with the number of notes. The ids seen so far, which find duplicates, are in a temporary
       SQLite table on disk; a set would take 100 bytes a note. Only the codes of MIMIC and FHIR are held in memory,
       which grow with the number of admissions.
 
     A note that cannot be used goes to `on_dead_letter`. Raises NoteFormatError when it is made, where the source has
-    nothing readable or mixes formats; and when it is iterated, where a file is broken or lacks a column.
+    nothing readable or mixes formats; and when it is iterated, where a file is broken or lacks a column. At the end it
+    raises NoteFormatError where codes are numbers, and ColumnError where most cells of the codes column hold no codes.
+
+    codes: False leaves out codes and evidence: they are null, and a cell that cannot be used loses no note.
     """
 
     def __init__(
@@ -72,8 +84,11 @@ class NoteReader:
         *,
         on_dead_letter: Callable[[DeadLetter], None],
         batch_size: int = 2000,
+        codes: bool = True,
     ) -> None:
-        self._source = _detect(source, settings)
+        found = _detect(source, settings)
+        self._source = found.without_codes() if isinstance(found, MimicFiles) and not codes else found
+        self._codes, self._codes_column = codes, settings.codes_column
         self._on_dead_letter = on_dead_letter
         self._batch_size = batch_size
         self._sizes = [path.stat().st_size for path in self._source.files]
@@ -92,7 +107,7 @@ class NoteReader:
         self._files_done = 0
         rows: list[ValidNote] = []
         characters = 0
-        with SeenIds() as seen:
+        with SeenIds(CodeCells(self._codes_column) if self._codes else None) as seen:
             for path in self.files:
                 self._progress.position = float
                 for item in _guarded(path, self._source, self._progress):
