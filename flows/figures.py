@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from rubricator.nlp.errors import RubricatorError
 if TYPE_CHECKING:
     import pyarrow as pa
     from rich.table import Table
+    from rich.text import Text
 
     from rubricator.models.scores.evaluation import Evaluation
     from rubricator.nlp.readers.files import DeadLetter
@@ -112,6 +113,13 @@ def buckets_table(evaluation: "Evaluation") -> "Table":
         figures = (f"{each.value:.3f} ({each.low:.3f}-{each.high:.3f})" if each else "" for each in cells)
         table.add_row(bucket, f"{scores.labels:,}", f"{scores.positives:,}", *figures)
     return table
+
+
+def noted(notices: Sequence[str]) -> "list[Text]":
+    """Each notice as a line."""
+    from rich.text import Text
+
+    return [Text(f"note: {notice}") for notice in notices]
 
 
 def counts_line(

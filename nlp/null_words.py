@@ -1,10 +1,13 @@
 """Words that stand for a value that is missing."""
 
-_MISSING = frozenset(
-    r"""null nan none nil na n/a n.a n.a. #n/a #na #null! #value! #ref! #div/0! <na> \n nat - -- --- . .. ? ?? ??? * _
-    unknown unk undefined missing blank empty (null) (none) (blank) [null] n/k not-available""".split()
-    + ["not available", "not applicable", "not known", "not coded", "no code", "no codes", "not recorded"]
-)
+# fmt: off
+_MISSING = frozenset({
+    "null", "nan", "none", "nil", "na", "n/a", "#n/a", "n.a", "n.a.", "#na", "#null!", "#value!", "#ref!",
+    "#div/0!", "<na>", r"\n", "nat", "-", "--", "---", ".", "..", "?", "??", "???", "*", "_", "unknown", "unk",
+    "undefined", "missing", "blank", "empty", "(null)", "(none)", "(blank)", "[null]", "n/k", "not available",
+    "not applicable", "not known", "not coded", "not recorded", "no code", "no codes",
+})
+# fmt: on
 # Fewer words stand for a missing note id: an id that a site gave, such as NA or -, must not be lost.
 _MISSING_IDS = frozenset({"NULL", "null", "NaN", "nan", "None", "<NA>", r"\N", "#N/A"})
 

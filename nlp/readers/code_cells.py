@@ -28,7 +28,8 @@ LONGEST_ITEM = 300  # a code with its description
 NOT_UNDERSTOOD = "the codes cannot be told from other text: write codes alone, separated by ; (E11.9;I10)"
 NOT_STRINGS = "the codes are not a list of strings"
 CHANGED_NUMBER = (
-    "a code was made a number and has lost digits (4019.0, 5.00E+10): keep codes as text in pandas (dtype=str) or Excel"
+    "a code was made a number and has lost digits (4019.0, 5.00E+10): keep codes as text, in Excel or by dtype=str in "
+    "pandas"
 )
 
 
@@ -203,7 +204,9 @@ def _bracketed(text: str) -> list[Item] | None:
         raise NumbersError(NOT_STRINGS)  # as JSON, these are numbers
     if "[" in inner or "(" in inner:
         parsed = _parsed(text)  # [["E11.9", "Type 2 diabetes"]]
-        if isinstance(parsed, list | tuple) and all(isinstance(each, list | tuple) and each for each in parsed):
+        if isinstance(parsed, list | tuple) and all(
+            isinstance(each, list | tuple) and each for each in parsed
+        ):
             return [item for each in parsed for item in _of_element(each[0])]
     quoted = [double or single for double, single in _QUOTED.findall(inner)]
     if not quoted:
@@ -221,7 +224,7 @@ def _bracketed(text: str) -> list[Item] | None:
 def _parsed(text: str) -> object:
     for parse in (json.loads, ast.literal_eval):
         try:
-            return parse(text)  # type: ignore[operator]
+            return parse(text)
         except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
             continue
     return None
@@ -245,26 +248,25 @@ def _with_words(text: str) -> list[Item] | None:
     """The codes of a list whose items may have blanks: codes with descriptions, or the site's own labels."""
     parts = [part for part in re.split(r"[;|\n\t]+", text) if part.strip()]
     entries = [entry for part in parts for entry in _entries(part)]
-    if None in entries:
+    kinds = {kind for kind, _ in entries}
+    if "unclear" in kinds:
         return None
-    kinds = [kind for kind, _ in entries if kind]  # type: ignore[misc]
     if "code" in kinds:
-        clean = "text" not in kinds
-        kept = [
-            item if kind != "label" or (clean and _is_identifier(item.text)) else _DESCRIPTION
-            for kind, item in entries  # type: ignore[misc]
-            if kind != "text"
+        if "text" in kinds:  # then single words are of descriptions too
+            return [item for kind, item in entries if kind in ("code", "missing")]
+        return [
+            item if kind != "label" or (item and _is_identifier(item.text)) else _DESCRIPTION
+            for kind, item in entries
         ]
-        return kept if clean else [item for item in kept if item is not _DESCRIPTION]
     if "text" in kinds or not kinds:
         tokens = re.split(r"[;|,\s]+", text)
         own = all(_is_identifier(token) or is_missing(token) for token in tokens)
-        return [item for token in tokens for item in _alone(token)] if own else None
-    return [item for _, item in entries]  # type: ignore[misc]
+        return [None if is_missing(token) else _written(token) for token in tokens] if own else None
+    return [item for _, item in entries]
 
 
-def _entries(part: str) -> Iterator[tuple[str, Any] | None]:
-    """The items of a part between strong separators, each as its kind and its code; None: not understood.
+def _entries(part: str) -> Iterator[tuple[str, Item]]:
+    """The items of a part between strong separators: what each is (code, label, text, missing, unclear), and its code.
 
     A comma separates items, or stands in a description.
     """
@@ -274,19 +276,23 @@ def _entries(part: str) -> Iterator[tuple[str, Any] | None]:
         elif _is_code(item):
             yield "code", _written(item)
         elif found := _code_of(item):
-            beside = item.replace(found, " ", 1)
-            yield None if len(item) > LONGEST_ITEM or _codes_in(beside) else ("code", _written(found))
+            clear = len(item) <= LONGEST_ITEM and not _codes_in(item.replace(found, " ", 1))
+            yield ("code", _written(found)) if clear else ("unclear", None)
         elif _is_label(item):
             yield "label", _written(item)
         else:
-            yield None if _codes_in(item) else ("text", None)
+            yield "unclear" if _codes_in(item) else "text", None
 
 
 # A code in running text is in upper case, or has a dot: in "a 45 year old" there is none.
 _TOKEN = r"[\ue009\ue00a]?(?:[A-Z]\d[0-9AB](?:\.[0-9A-Za-z]{1,4})|[A-Z]\d[0-9AB][0-9A-Z]{0,4}|[a-z]\d[0-9ab]\.[0-9a-z]{1,4}|\d{2,3}\.\d{1,2}|\d{3,5}|[VE]\d{2,3}\.\d{1,2}|[0-9BCDFGHX][0-9A-HJ-NP-Z]{6})"  # noqa: E501
 _MARKS = r"(?:[*+†‡.]|[-(\[](?:POA[-:= ]?)?[YNUW][)\]]?(?=[\s:,-]|$))?"
-_LEADING = re.compile(rf"[\[(]?(?P<code>{_TOKEN}{_MARKS})[\])]?(?:\s*[-:=]+\s*|\s+|\s*(?=[(\[]))(?P<text>.*)", re.DOTALL)
-_TRAILING = re.compile(rf"(?P<text>.*?)(?:\s*[\[(]\s*|\s*[-:=]+\s*|\s+)(?P<code>{_TOKEN}{_MARKS})\s*[\])]?", re.DOTALL)
+_LEADING = re.compile(
+    rf"[\[(]?(?P<code>{_TOKEN}{_MARKS})[\])]?(?:\s*[-:=]+\s*|\s+|\s*(?=[(\[]))(?P<text>.*)", re.DOTALL
+)
+_TRAILING = re.compile(
+    rf"(?P<text>.*?)(?:\s*[\[(]\s*|\s*[-:=]+\s*|\s+)(?P<code>{_TOKEN}{_MARKS})\s*[\])]?", re.DOTALL
+)
 _WORD = re.compile(r"[^\W\d_]{2}")
 _NUMBERING = re.compile(r"(?:^|(?<=\s))\d{1,2}[.)]\s+(?=\S)")
 _DECIMAL_COMMA = re.compile(r"(?<![\w.])([A-Z]\d[0-9AB]),(\d{1,2})(?![\w.,])")
@@ -318,13 +324,9 @@ def _codes_in(text: str) -> bool:
 
 
 def _is_sure(code: str) -> bool:
-    """Whether a code without a dot is one: the tables know it (B12 and T12 are no codes, but vitamins and vertebrae)."""
+    """Whether a code without a dot is one: the tables know it. B12 and T12 are no codes, but vitamins and vertebrae."""
     bare = bare_code(code).code
     return bool(is_valid(code)) and (bare[0].isalpha() or len(bare) > 2)
-
-
-def _alone(token: str) -> list[Item]:
-    return [None] if is_missing(token) else [_written(token)]
 
 
 def _written(text: str) -> SystemCode:
@@ -345,7 +347,11 @@ def _is_label(text: str) -> bool:
 
 def _is_identifier(token: str) -> bool:
     """Whether a word cannot be of a description, as PLAN_A or COVID-19."""
-    return bool(re.search(r"\w", token)) and bool(re.search(r"\d|_", token)) and bool(re.search(r"[^\W\d]", token))
+    return (
+        bool(re.search(r"\w", token))
+        and bool(re.search(r"\d|_", token))
+        and bool(re.search(r"[^\W\d]", token))
+    )
 
 
 def is_changed_number(token: str) -> bool:

@@ -106,8 +106,8 @@ def _check_notes(tables: dict[str, list[Path]]) -> None:
     codes = [path for name in CODE_TABLES for path in tables.get(name, []) if _is_mimic(path)]
     if codes and not any(release.notes_table in tables for release in RELEASES):
         raise NoteFormatError(
-            f"{codes[0]}: is a table of codes of MIMIC, but the notes are not there: discharge.csv.gz (MIMIC-IV-Note, a "
-            "download of its own) or NOTEEVENTS.csv.gz (MIMIC-III); put them into the same folder"
+            f"{codes[0]}: is a table of codes of MIMIC, but the notes are not there: discharge.csv.gz (MIMIC-IV-Note, "
+            "a download of its own) or NOTEEVENTS.csv.gz (MIMIC-III); put them into the same folder"
         )
 
 
@@ -176,16 +176,17 @@ class MimicFiles:
                 continue
             note_id, patient_id, stay, written_on, note_type, text, description, is_error = row
             if _is_one(is_error):
-                known = note_id if note_id.isdigit() else None
-                yield DeadLetter(str(path), number, known, "marked as an error (ISERROR = 1)")
+                named = note_id if note_id.isdigit() else None
+                yield DeadLetter(str(path), number, named, "marked as an error (ISERROR = 1)")
                 continue
             codes = None
             if _is_discharge_summary(note_type, description) and stay.strip():
                 places = self._stays.get(whole_number(stay))
                 stays, coded = stays + 1, coded + (places is not None)
-                codes = places and [names[place & 0xFFFFFFFF] for place in sorted(places)]
-            written = codes and [SystemCode(code, _spelt_as(code)) for code in codes]
-            yield RawNote(number, note_id, whole_number(patient_id), text, written_on, note_type, written)
+                if places is not None:
+                    codes = [names[place & 0xFFFFFFFF] for place in sorted(places)]
+            known = None if codes is None else [SystemCode(code, _spelt_as(code)) for code in codes]
+            yield RawNote(number, note_id, whole_number(patient_id), text, written_on, note_type, known)
         if self._stays and stays and not coded:
             _LOG.warning(
                 "%s: none of its %s discharge summaries is of a stay of the tables of codes; are they of one release?",
@@ -216,8 +217,8 @@ class MimicFiles:
             places.append(order << 32 | self._codes.setdefault(code, len(self._codes)))
         if self._lost:
             raise NoteFormatError(
-                f"{self._lost[0]}: the code has lost digits, as codes do that were read as numbers (5 for 00.5, 4019.0); "
-                f"there are {len(self._lost):,} such rows; take the table of PhysioNet, or read it as text (dtype=str)"
+                f"{self._lost[0]}: the code has lost digits, as it was read as a number (5 for 00.5, 4019.0). "
+                f"There are {len(self._lost):,} such rows; take the table of PhysioNet, or read it as text (dtype=str)"
             )
 
 
@@ -250,7 +251,8 @@ def _has_lost_digits(code: str, *, procedures: bool, ten: bool) -> bool:
 
 def _spelt_as(code: str) -> tuple[str, ...]:
     """The version of a code in its normal spelling, by the place of its dot: what `normal_code` needs to keep it."""
-    return ICD_9 if code[0].isdigit() and len(code) < 7 or re.fullmatch(r"[VE]\d{3}(?:\.\d)?", code) else ICD_10
+    nine = (code[0].isdigit() and len(code) < 7) or re.fullmatch(r"E\d{3}(?:\.\d)?", code)
+    return ICD_9 if nine else ICD_10
 
 
 def _table(

@@ -43,7 +43,9 @@ NOTES_SCHEMA = pa.schema(
     ]
 )
 LONGEST_ID = 512
-MOST_CHANGED = 0.01  # share of code cells that are changed numbers, over which the whole column must have been numbers
+MOST_CHANGED = (
+    0.01  # share of code cells that are changed numbers, over which the whole column must have been numbers
+)
 FEWEST_CELLS = 3  # that cannot be understood, before a column is refused
 
 Marked = list[tuple[str, int, int]]  # code, start, end
@@ -93,19 +95,15 @@ def validated(path: Path, raw: RawNote, seen: SeenIds) -> ValidNote | DeadLetter
     if seen.codes is not None:
         try:
             codes = seen.codes.read(path, raw)
+            marked = _evidence(raw.evidence, len(text), codes)
         except CellError as error:
             return dead(str(error))
-        marked = _evidence(raw.evidence, len(text), codes)
-        if isinstance(marked, str):
-            return dead(marked)
     if not seen.add(note_id):
         return dead("an earlier note has the same note id")
     written_on, note_type = _date(raw.written_on), _note_type(raw.note_type)
     normal, written = (codes.normal, codes.written) if codes else (None, None)
     spelt = written if written != normal else None
-    return ValidNote(
-        note_id, patient_id, text, written_on, note_type, normal, marked, raw.composed, spelt
-    )
+    return ValidNote(note_id, patient_id, text, written_on, note_type, normal, marked, raw.composed, spelt)
 
 
 def _identifier(value: object) -> str | None:
@@ -131,8 +129,8 @@ def _note_type(value: object) -> str | None:
     return value.strip() or None if isinstance(value, str) and is_unicode(value) else None
 
 
-def _evidence(value: object, length: int, codes: Codes | None) -> Marked | str | None:
-    """The evidence spans of a text of this length, without empty ones; a string: why they cannot be used.
+def _evidence(value: object, length: int, codes: Codes | None) -> Marked | None:
+    """The evidence spans of a text of this length, without empty ones. Raises CellError where they cannot be used.
 
     codes: of the note. The codes of the spans are spelt like these.
     """
@@ -145,9 +143,11 @@ def _evidence(value: object, length: int, codes: Codes | None) -> Marked | str |
     for each in value if isinstance(value, list) else [None]:
         code, parts = _marked(each) if isinstance(each, dict) else (None, [])
         if not isinstance(code, str) or not is_unicode(code) or not all(map(_is_span, parts)):
-            return "the evidence is not a list of objects with code, and start and end or spans [[start, end], …]"
+            raise CellError(
+                "the evidence is not a list of objects with code, and start and end or spans [[start, end], …]"
+            )
         if not all(0 <= start <= end <= length for start, end in parts):
-            return "a span of the evidence is outside the text"
+            raise CellError("a span of the evidence is outside the text")
         spans += [(bare_code(code).code, start, end) for start, end in parts if start < end]
     of_note = dict(zip(codes.written, codes.normal, strict=True)) if codes else {}
     normal = normal_codes([code for code, _, _ in spans])
@@ -188,7 +188,9 @@ class CodeCells:
     def __init__(self, column: str | None = None) -> None:
         self._column = column
         self._cells = 0
-        self._unusable: dict[str, tuple[str, int]] = {}  # by reason: the first file and row, and how many cells
+        self._unusable: dict[
+            str, tuple[str, int]
+        ] = {}  # by reason: the first file and row, and how many cells
         self.words_left_out = 0
 
     def read(self, path: Path, raw: RawNote) -> Codes | None:

@@ -42,9 +42,24 @@ NOTES = [
     {"note_id": "c", "patient_id": "p2", "text": f" {CANARY} ", "written_on": "soon"},
 ]
 EXPECTED = [
-    NOTES[0] | {"written_on": datetime.date(2031, 5, 6), "evidence": None, "composed": False, "codes_as_written": None},
-    NOTES[1] | {"written_on": None, "note_type": None, "evidence": None, "composed": False, "codes_as_written": None},
-    NOTES[2] | {"written_on": None, "note_type": None, "codes": None, "evidence": None, "composed": False, "codes_as_written": None},
+    NOTES[0]
+    | {
+        "written_on": datetime.date(2031, 5, 6),
+        "evidence": None,
+        "composed": False,
+        "codes_as_written": None,
+    },
+    NOTES[1]
+    | {"written_on": None, "note_type": None, "evidence": None, "composed": False, "codes_as_written": None},
+    NOTES[2]
+    | {
+        "written_on": None,
+        "note_type": None,
+        "codes": None,
+        "evidence": None,
+        "composed": False,
+        "codes_as_written": None,
+    },
 ]
 
 
@@ -399,7 +414,7 @@ def test_columns_are_guessed_from_the_usual_names(tmp_path: Path) -> None:
         pl.DataFrame([[value] for value in values], schema=list(names)).write_csv(tmp_path / "n.csv")
         [note] = read(tmp_path / "n.csv")[0]
         date = datetime.date(2031, 1, 2)
-        assert list(note.values()) == ["1", "2", "x", date, "ECG", ["I10"], None, False]
+        assert list(note.values()) == ["1", "2", "x", date, "ECG", ["I10"], None, False, None]
 
 
 def test_columns_can_be_named(tmp_path: Path) -> None:
