@@ -27,7 +27,7 @@ SHAPES = {
     "ICD-10-CM": re.compile(r"(?:[A-Z]\d|Q[A-Z])[0-9AB](?:\.?[0-9A-Z]{1,4})?"),
     "ICD-9-CM": re.compile(r"\d{3}(?:\.?\d{1,2})?|V\d{2}(?:\.?\d{1,2})?|E\d{3}(?:\.?\d)?"),
     "ICD-9-CM procedures": re.compile(r"\d{2}(?:\.?\d{1,2})?"),
-    "ICD-10-PCS": re.compile(r"(?=\d*[A-Z])[0-9BCDFGHX][0-9A-HJ-NP-Z]{6}"),
+    "ICD-10-PCS": re.compile(r"[0-9BCDFGHX][0-9A-HJ-NP-Z]{6}"),
 }
 DOT = {
     "ICD-10-CM": 3,
@@ -56,8 +56,9 @@ def code_system(code: str, among: tuple[str, ...] | None = None) -> str | None:
 
 def _system(plain: str, among: Collection[str]) -> str | None:
     systems = [system for system in SHAPES if system in among and SHAPES[system].fullmatch(plain)]
-    if systems == ["ICD-10-PCS"] and plain[0].isalpha() and _entry("ICD-10-PCS", plain) is None:
-        return None  # seven letters are a word
+    if systems == ["ICD-10-PCS"] and (plain.isdigit() or plain[0].isalpha()):
+        # seven characters that may be a number or a word
+        return systems[0] if _entry("ICD-10-PCS", plain) else None
     if len(systems) < 2:
         return systems[0] if systems else None
 

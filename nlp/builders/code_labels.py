@@ -48,9 +48,9 @@ def said_of_versions(version: int, used: int, notes: int, codes: int) -> str:
     """What was left out because it is coded in the other version. used, notes: numbers of notes. codes: of others."""
     other = 19 - version
     return (
-        f"the notes are coded in two versions of ICD: {used:,} notes of ICD-{version} are used; {notes:,} of "
-        f"ICD-{other} and {codes:,} codes of ICD-{other} in other notes are left out (icd_version {other} makes a "
-        "model of these)"
+        f"the notes are coded in two versions of ICD: {_counted(used, 'note')} of ICD-{version} are used; "
+        f"{notes:,} of ICD-{other} and {_counted(codes, 'code')} of ICD-{other} in other notes are left "
+        f"out (icd_version {other} makes a model of these)"
     )
 
 
@@ -76,9 +76,8 @@ class Spellings:
         if not self._several:
             return []
         examples = [f"{', '.join(found)}: {code}" for code, found in list(self._several.items())[:SHOWN]]
-        return [
-            f"{len(self._several):,} codes are written in several ways and are one label each ({'; '.join(examples)})"
-        ]
+        several = _counted(len(self._several), "code")
+        return [f"{several} written in several ways became one label each ({'; '.join(examples)})"]
 
 
 def said_of_labels(labels: Sequence[str], notes: Counter[str], *, own: Mapping[str, object]) -> list[str]:
@@ -96,15 +95,20 @@ def said_of_labels(labels: Sequence[str], notes: Counter[str], *, own: Mapping[s
     said = []
     if unknown := [label for label in labels if not is_valid(label) and label not in own]:
         said.append(
-            f"{len(unknown):,} of {len(labels):,} labels are in no table of codes ({listed(unknown)}): predictions of "
-            "them are never accepted, only for review; a table of your own (code_table) makes them known"
+            f"{len(unknown):,} of {_counted(len(labels), 'label')}: in no table of codes ({listed(unknown)}); "
+            "predictions of them are never accepted, only for review; a table of your own (code_table) makes them known"
         )
     if short := [label for label in labels if may_lack_zeros(label) and label not in own]:
         said.append(
-            f"{len(short):,} labels look like codes that lost leading zeros when they were read as numbers, as 42 for "
-            f"042 ({listed(short)}, in {sum(notes[label] for label in short):,} notes): read codes as text"
+            "codes may have lost leading zeros when they were read as numbers, as 042 became 42: "
+            f"{_counted(len(short), 'label')} ({listed(short)}), {sum(notes[label] for label in short):,} times in the "
+            "notes; read codes as text"
         )
     return said
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def listed(codes: Sequence[str]) -> str:

@@ -202,7 +202,7 @@ class MimicFiles:
                 yield DeadLetter(str(path), number, None, row)
                 continue
             stay, place, code, version = (value.strip() for value in row)
-            version = whole_number(version)
+            version = _version(version, self.release)
             if is_missing(code) or not code or not stay:  # some stays of MIMIC-III were billed without codes
                 continue
             if self._icd and version and version != self._icd:
@@ -210,7 +210,7 @@ class MimicFiles:
             if _has_lost_digits(code, procedures=procedures, ten=version == "10"):
                 self._lost.append(f"{path}, row {number}")
                 continue
-            code = normal_code(code, ((ICD_10 if version == "10" else ICD_9)[procedures],))
+            code = normal_code(code, tuple(systems[procedures] for systems in _SYSTEMS[version]))
             place = whole_number(place)
             order = (LAST if procedures else 0) + (min(int(place), LAST - 1) if place.isdigit() else LAST - 1)
             places = self._stays.setdefault(whole_number(stay), array("q"))
@@ -233,6 +233,15 @@ def whole_number(value: str) -> str:
 
 
 _FLOAT = re.compile(r"\d{1,15}(?:\.\d{0,15}(?:[eE]\+?\d{1,2})?|[eE]\+?\d{1,2})")
+
+
+def _version(value: str, release: Release) -> str:
+    """ "9" or "10"; "" where a table of MIMIC-IV does not say."""
+    named = re.search(r"(?<!\d)(?:9|10)(?!\d)", whole_number(value))
+    return named[0] if named else "9" if release.code == "icd9_code" else ""
+
+
+_SYSTEMS = {"9": (ICD_9,), "10": (ICD_10,), "": (ICD_10, ICD_9)}  # each: of diagnoses, of procedures
 
 
 def _is_one(value: str) -> bool:
