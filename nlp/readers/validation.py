@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import logging
 import sqlite3
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +43,7 @@ NOTES_SCHEMA = pa.schema(
         pa.field("codes_as_written", pa.list_(pa.string())),  # beside `codes`; null where they are the same
     ]
 )
+_LOG = logging.getLogger(__name__)
 LONGEST_ID = 512
 MOST_CHANGED = (
     0.01  # share of code cells that are changed numbers, over which the whole column must have been numbers
@@ -191,7 +193,7 @@ class CodeCells:
         self._unusable: dict[
             str, tuple[str, int]
         ] = {}  # by reason: the first file and row, and how many cells
-        self.words_left_out = 0
+        self._words_left_out = 0
 
     def read(self, path: Path, raw: RawNote) -> Codes | None:
         """The codes of a note. Raises CellError."""
@@ -205,11 +207,14 @@ class CodeCells:
             raise
         if codes is not None:
             self._cells += 1
-            self.words_left_out += codes.words_left_out
+            self._words_left_out += codes.words_left_out
         return codes
 
     def judge(self) -> None:
-        """Raises NoteFormatError where codes are numbers, and ColumnError where most cells hold no codes."""
+        """Raises NoteFormatError where codes are numbers, and ColumnError where most cells hold no codes.
+
+        Logs in how many notes a word beside codes was taken for a description.
+        """
         first, count = self._unusable.get(_NUMBERS, ("", 0))
         if count:
             raise NoteFormatError(f"{first}: codes are numbers{_in_others(count)}; {CODES_AS_NUMBERS}")
@@ -223,6 +228,12 @@ class CodeCells:
                 f"{first}: the column of codes{named} holds other text in {count:,} of {self._cells:,} notes; name the "
                 "column of codes (codes_column), and write codes alone, separated by ; (E11.9;I10)",
                 "codes_column",
+            )
+        if self._words_left_out:
+            _LOG.warning(
+                "in %s notes a word stands beside codes, and was taken for their description; write labels of your own as "
+                'a list with quotes (["I10", "Fever"])',
+                f"{self._words_left_out:,}",
             )
 
 
