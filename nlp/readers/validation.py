@@ -231,7 +231,7 @@ class CodeCells:
             )
         if self._words_left_out:
             _LOG.warning(
-                "in %s notes a word stands beside codes, and was taken for their description; write labels of your own as "
+                "in %s notes a word stands beside codes, and was taken for a description; write labels of your own as "
                 'a list with quotes (["I10", "Fever"])',
                 f"{self._words_left_out:,}",
             )
