@@ -159,7 +159,6 @@ def train(
     with Progress(f"train {task}") as progress:
         read = CountedNotes(notes, columns, progress, codes=training.task.labels_are_codes)
         examples = training.examples(read)
-        training.check(examples)
         checkpoints = training.checkpoints(opened.path / "checkpoints", examples)
         fitting = training.fitting(examples, checkpoints)
         with resumable(checkpoints):

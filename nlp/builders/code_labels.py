@@ -31,7 +31,7 @@ def corpus_version(versions: Counter[int | None]) -> int | None:
 
 def version_of_labels(labels: Iterable[str]) -> int | None:
     """The version of ICD of labels; None where they are of both, or no table knows any."""
-    versions = {code_version(label) for label in labels if is_valid(label)}
+    versions = {code_version(normal_code(label)) for label in labels if is_valid(label)}
     return versions.pop() if len(versions) == 1 else None
 
 

@@ -56,23 +56,10 @@ def code_examples(
         raise ExampleError(f"top_labels is {top_labels}; keep at least one label")
     counts: Counter[str] = Counter()
     read = list(_coded_notes(batches, exclude, counts))
-    groups, kept = groups_without(
-        exclude,
-        [note.note_id for note in read],
-        [note.patient_id for note in read],
-        [note.text for note in read],
-        progress,
-    )
+    ids, patients, texts = zip(*(note[:3] for note in read), strict=True) if read else ((), (), ())
+    groups, kept = groups_without(exclude, ids, patients, texts, progress)
     counts["notes left out"] = len(read) - len(kept)
-    wanted = icd_version if scored_labels is None else version_of_labels(scored_labels)
-    notices: list[str] = []
-    if wanted or scored_labels is None:
-        kept, notices = _one_version(read, kept, wanted)
-    if not any(read[row].codes for row in kept):
-        raise NoCodesError(
-            f"none of {counts['notes']} notes has codes{f' of ICD-{wanted}' if wanted else ''}; a table needs a "
-            "column of codes (codes_column), and an export of FHIR or MIMIC codes of the same encounters or stays"
-        )
+    kept, notices = _one_version(read, kept, counts["notes"], icd_version, scored_labels)
     names, site = _label_names([read[row] for row in kept], table or {}, scored_labels, notices)
     notes = [_named(read[row], names) for row in kept]
     frequency = Counter(code for note in notes for code in note.codes)
@@ -124,17 +111,27 @@ def _coded_notes(
 
 
 def _one_version(
-    notes: Sequence[_CodedNote], rows: Sequence[int], wanted: int | None
+    notes: Sequence[_CodedNote],
+    rows: Sequence[int],
+    count: int,
+    wanted: int | None,
+    scored: Sequence[str] | None,
 ) -> tuple[list[int], list[str]]:
-    """The rows of the notes of one version of ICD, by default of the most notes, and what was left out.
+    """The rows of the notes of one version of ICD, and what was left out. Raises NoCodesError where none has codes.
 
-    Codes of the other version are taken out of the notes that stay.
+    count: of all notes that were read. wanted: the version, by default that of the most notes. scored: the labels of a model that is scored, in place of
+    it. Codes of the other version are taken out of the notes that stay.
     """
     versions = {row: note_version(list(notes[row].codes)) for row in rows}
-    version = wanted or corpus_version(Counter(versions.values()))
-    if version is None:
-        return list(rows), []
-    kept = [row for row in rows if versions[row] in (None, version)]
+    wanted = wanted if scored is None else version_of_labels(scored)
+    version = wanted or (corpus_version(Counter(versions.values())) if scored is None else None)
+    kept = [row for row in rows if version is None or versions[row] in (None, version)]
+    if not any(notes[row].codes for row in kept):
+        of = f" of ICD-{wanted}" if wanted else ""
+        raise NoCodesError(
+            f"none of {count} notes has codes{of}; a table needs a column of codes (codes_column), and an export of FHIR "
+            "or MIMIC codes of the same encounters or stays"
+        )
     codes_left_out = 0
     for row in kept:
         others = notes[row].codes.keys() - of_version(list(notes[row].codes), version)
@@ -142,7 +139,7 @@ def _one_version(
         for code in others:
             del notes[row].codes[code]
     notes_left_out = len(rows) - len(kept)
-    if not notes_left_out and not codes_left_out:
+    if version is None or not (notes_left_out or codes_left_out):
         return kept, []
     used = sum(versions[row] == version for row in kept)
     return kept, [said_of_versions(version, used, notes_left_out, codes_left_out)]
