@@ -119,8 +119,8 @@ def _one_version(
 ) -> tuple[list[int], list[str]]:
     """The rows of the notes of one version of ICD, and what was left out. Raises NoCodesError where none has codes.
 
-    count: of all notes that were read. wanted: the version, by default that of the most notes. scored: the labels of a model that is scored, in place of
-    it. Codes of the other version are taken out of the notes that stay.
+    count: of all notes that were read. wanted: the version, by default that of the most notes. scored: the labels of a
+    model that is scored, in place of it. Codes of the other version are taken out of the notes that stay.
     """
     versions = {row: note_version(list(notes[row].codes)) for row in rows}
     wanted = wanted if scored is None else version_of_labels(scored)
@@ -129,8 +129,8 @@ def _one_version(
     if not any(notes[row].codes for row in kept):
         of = f" of ICD-{wanted}" if wanted else ""
         raise NoCodesError(
-            f"none of {count} notes has codes{of}; a table needs a column of codes (codes_column), and an export of FHIR "
-            "or MIMIC codes of the same encounters or stays"
+            f"none of {count} notes has codes{of}; a table needs a column of codes (codes_column), and an export of "
+            "FHIR or MIMIC codes of the same encounters or stays"
         )
     codes_left_out = 0
     for row in kept:
