@@ -7,10 +7,13 @@ import re
 import unicodedata
 from typing import NamedTuple
 
+from rubricator.nlp.hidden_text import hides_text
+
 ICD_9 = ("ICD-9-CM", "ICD-9-CM procedures")
 ICD_10 = ("ICD-10-CM", "ICD-10-PCS")
 
 
+@hides_text()
 class BareCode(NamedTuple):
     """A code without what stands around it. systems: the code systems that its prefix allows, None without a prefix."""
 

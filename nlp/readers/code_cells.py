@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ CHANGED_NUMBER = (
 )
 
 
+@hides_text()
 class SystemCode(NamedTuple):
     """A code whose code system the source knows. systems: keys of `icd.RELEASE` that it can be of."""
 
@@ -329,6 +331,7 @@ def _is_sure(code: str) -> bool:
     return bool(is_valid(code)) and (bare[0].isalpha() or len(bare) > 2)
 
 
+@functools.lru_cache(1 << 16)
 def _written(text: str) -> SystemCode:
     if is_changed_number(text):
         raise CellError(CHANGED_NUMBER)
@@ -336,6 +339,7 @@ def _written(text: str) -> SystemCode:
     return SystemCode(code, systems or ())
 
 
+@functools.lru_cache(1 << 16)
 def _is_code(token: str) -> bool:
     return code_system(token) is not None and not is_changed_number(token)
 
