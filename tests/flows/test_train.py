@@ -1,6 +1,7 @@
 """Training and evaluation on a synthetic corpus, into a real MLflow store: what is logged, registered and said."""
 
 import gzip
+import io
 import json
 import os
 import traceback
@@ -125,7 +126,7 @@ def test_evaluation_says_how_many_notes_the_model_was_trained_on(
     model = f"{codes.name}/{codes.version}"
     scored = flat(evaluate)(model, str(mixed), bootstrap=0, report=str(report), home=str(home))
     assert json.loads(report.read_text())["trained_on"] == scored.trained_on == 50
-    console = Console(record=True, width=200, quiet=True)
+    console = Console(record=True, width=200, file=io.StringIO())
     console.print(scored)
     assert "50 of these 80 notes have the ids of notes that the model was trained on" in console.export_text()
     assert flat(evaluate)(model, str(mixed), bootstrap=0, home=str(home)).notices == scored.notices
@@ -142,7 +143,7 @@ def test_next_to_nothing_is_learnt_only_by_force(
     tmp_path: Path, home: Path, codes: list[str], said: str
 ) -> None:
     file = tmp_path / "n.csv"
-    texts = [f"Seen for complaint number {number}." for number in range(len(codes))]
+    texts = [" ".join(f"word{number}of{at}" for number in range(20)) for at in range(len(codes))]
     pl.DataFrame({"id": [f"few-{at}" for at in range(len(codes))], "text": texts, "codes": codes}).write_csv(
         file
     )
