@@ -87,6 +87,7 @@ class Trained:
 
     evaluation: of the cross-validation by group. beside: micro-F1 of other ways to split, by way. failed_notes: the
     name of the exception that a note raised, by note_id. notices: what is to be known of the labels.
+    code_system: of the labels, with its release; None where they are no codes.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Trained:
     beside: dict[str, float]
     failed_notes: dict[str, str] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
+    code_system: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Every figure, as JSON types."""
@@ -109,6 +111,7 @@ class Trained:
             "dead_letters": self.dead_letters,
             "failed_notes": self.failed_notes,
             "notices": self.notices,
+            "code_system": self.code_system,
             "beside": self.beside,
             **self.evaluation.to_json(),
         }
@@ -146,9 +149,8 @@ def train(
     """Train and cross-validate a classifier, and register it with the alias `challenger`.
 
     A training that was killed goes on from its last checkpoint, if its classifier keeps checkpoints. Raises
-    NoteFormatError, ExampleError, FoldError, SettingError, ReportError and RegistryError; JobIsRunningError where
-    another process runs the same training; TooLittleError where there is next to nothing to learn; EnsembleError
-    for an ensemble that is not better than its best member.
+    NoteFormatError, ExampleError, FoldError, SettingError, ReportError, RegistryError; JobIsRunningError where another
+    process runs the same training; EnsembleError for an ensemble that is not better than its best member.
     """
     opened = open_home(home)
     check_report(settings.report)
@@ -175,6 +177,7 @@ def train(
         dead_letters=dict(read.dead_letters),
         failed_notes=read.failed_notes,
         notices=examples.notices,
+        code_system=model.code_system,
         evaluation=found.evaluation,
         beside=found.beside,
     )

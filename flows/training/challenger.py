@@ -213,6 +213,7 @@ class Training:
             "top_labels": settings.top_labels,
             "code_table": settings.code_table,
             "icd_version": settings.icd_version,
+            "code_system": model.code_system,
             "notes": notes,
             "settings": json.dumps(model.settings, sort_keys=True),
             **examples.counts,

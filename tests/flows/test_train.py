@@ -157,6 +157,7 @@ def test_codes_are_learnt_with_descriptions_and_rare_ones_break_nothing(codes: T
     model = registry.load(registry.resolve(f"icd-codes/{codes.version}"))
     assert model.descriptions[model.labels.index("I10")] == "Essential (primary) hypertension"
     assert model.code_system is not None and "ICD-10-CM" in model.code_system
+    assert codes.to_json()["code_system"] == model.code_system
     assert 0 < codes.evaluation.values()["micro_f1"] <= 1
     assert min(score.support for score in codes.evaluation.per_label) < 6
 
