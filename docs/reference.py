@@ -302,7 +302,7 @@ def _shown(option: Any) -> str:
         return names
     if get_origin(kind) is list:
         [kind] = get_args(kind)
-    choices = "/".join(get_args(kind)) if get_origin(kind) is Literal else ""
+    choices = "/".join(map(str, get_args(kind))) if get_origin(kind) is Literal else ""
     return f"{names} {option.metavar or choices or TAKES[kind]}"
 
 

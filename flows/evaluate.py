@@ -13,6 +13,7 @@ from rubricator.flows.figures import (
     check_report,
     counts_line,
     figures_table,
+    noted,
 )
 from rubricator.flows.home import open_home
 from rubricator.flows.jobs.files import write_text
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import RenderableType
 
+    from rubricator.models.registry.registry import ResolvedModel
     from rubricator.models.scores.evaluation import Evaluation
     from rubricator.models.trained_model import TrainedModel
     from rubricator.nlp.examples import Examples
@@ -49,8 +51,9 @@ PORTION = 500  # texts that are predicted at once
 class Evaluated:
     """Every figure, of all examples and of each stratum of the annotations.
 
-    failed_notes: the name of the exception that a note raised, by note_id. notices: what the reader decided and left
-    out.
+    failed_notes: the name of the exception that a note raised, by note_id. notices: what is to be known of what was
+    read. trained_on: how many of the notes have the ids of notes that the model was trained on; None where it is not
+    known, as for a model in a folder.
     """
 
     model: str
@@ -59,7 +62,8 @@ class Evaluated:
     evaluation: "Evaluation"
     strata: dict[str, "Evaluation"]
     failed_notes: dict[str, str] = field(default_factory=dict)
-    notices: tuple[str, ...] = ()
+    notices: list[str] = field(default_factory=list)
+    trained_on: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Every figure, as JSON types."""
@@ -68,7 +72,8 @@ class Evaluated:
             "counts": self.counts,
             "dead_letters": self.dead_letters,
             "failed_notes": self.failed_notes,
-            "notices": list(self.notices),
+            "notices": self.notices,
+            "trained_on": self.trained_on,
             **self.evaluation.to_json(),
             "strata": {name: scores.to_json() for name, scores in self.strata.items()},
         }
@@ -79,7 +84,8 @@ class Evaluated:
         tables = [figures_table(self.model, {"all": self.evaluation, **self.strata})]
         if self.evaluation.counts["labels"] > 1:
             tables.append(buckets_table(self.evaluation))
-        return Group(counts_line(self.counts, self.dead_letters, self.failed_notes, self.notices), *tables)
+        read = counts_line(self.counts, self.dead_letters, self.failed_notes)
+        return Group(*noted(self.notices), read, *tables)
 
 
 class EvaluateSettings(StepSettings):
@@ -120,19 +126,22 @@ def evaluate(
     from rubricator.models.registry.registry import load, resolve
     from rubricator.models.scores.of_model import score_model
 
-    trained = load(resolve(model))
+    resolved = resolve(model)
+    trained = load(resolved)
     if settings.annotations:
         _check_units(model, trained)
     with Progress(f"evaluate {model}") as progress:
-        read = CountedNotes(notes, columns, progress)
+        read = CountedNotes(notes, columns, progress, codes=task_named(trained.task).labels_are_codes)
         examples = _examples(trained, read, settings)
         probabilities = _predicted(trained, examples, progress)
+    seen = _trained_on(resolved, examples)
     evaluated = Evaluated(
         model=model,
         counts=examples.counts,
         dead_letters=dict(read.dead_letters),
         failed_notes=read.failed_notes,
-        notices=read.notices,
+        notices=[*read.notices, *examples.notices, *([_said_of_seen(seen, examples)] if seen else [])],
+        trained_on=seen,
         evaluation=score_model(trained, examples, probabilities, bootstrap=settings.bootstrap),
         strata={
             stratum: score_model(
@@ -175,11 +184,37 @@ def _examples(trained: "TrainedModel", notes: CountedNotes, settings: EvaluateSe
     source = LabelSource(
         weak_labels=WeakLabelSettings.model_validate(trained.settings.get("weak_labels", {})),
         lexicon=headings,
+        scored_labels=trained.labels,
         progress=notes.compared,
         failed=notes.failed,
     )
     task = task_named(trained.task)
     return task.examples(notes, task.scored_on(source))
+
+
+def _trained_on(model: "ResolvedModel", examples: "Examples") -> int | None:
+    """How many notes have ids of notes that the model was trained on, by its out-of-fold table; None: not known."""
+    from rubricator.models.registry.errors import RegistryError
+    from rubricator.models.registry.registry import out_of_fold_of
+    from rubricator.nlp.examples import note_id_of
+
+    if model.run_id is None:
+        return None
+    try:
+        known = set(map(note_id_of, out_of_fold_of(model).example_ids))
+    except RegistryError:
+        return None
+    return len(set(map(note_id_of, examples.ids)) & known)
+
+
+def _said_of_seen(seen: int, examples: "Examples") -> str:
+    from rubricator.nlp.examples import note_id_of
+
+    count = len(set(map(note_id_of, examples.ids)))
+    return (
+        f"{seen:,} of these {count:,} notes have the ids of notes that the model was trained on: if they are the same "
+        "notes, the figures are too good; score it on others, or take the figures of its cross-validation"
+    )
 
 
 def _strata(examples: "Examples") -> dict[str, list[int]]:

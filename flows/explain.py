@@ -195,7 +195,7 @@ def _find(notes: str | None, columns: NoteSettings, note_id: str) -> "pa.Table":
     from rubricator.nlp.readers.notes import NoteReader, source_name
 
     names = [note_id, *(f"{kind}/{note_id}" for kind in FHIR_NOTES)]
-    for batch in NoteReader(notes, columns, on_dead_letter=lambda _: None):
+    for batch in NoteReader(notes, columns, on_dead_letter=lambda _: None, codes=False):
         for name in names:
             found = pa.Table.from_batches([batch]).filter(pc.equal(batch["note_id"], name))
             if found.num_rows:

@@ -67,7 +67,7 @@ def extract(
     step.prepare()  # a fault of the lexicon or the categories shows here, not in a worker
     done = run_job(
         step,
-        lambda on_dead_letter: NoteReader(notes, columns, on_dead_letter=on_dead_letter),
+        lambda on_dead_letter: NoteReader(notes, columns, on_dead_letter=on_dead_letter, codes=False),
         Path(out),
         engine=choose_engine(job.engine, job.workers),
         source=source_name(notes, columns),

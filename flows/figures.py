@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from rubricator.nlp.errors import RubricatorError
 if TYPE_CHECKING:
     import pyarrow as pa
     from rich.table import Table
+    from rich.text import Text
 
     from rubricator.models.scores.evaluation import Evaluation
     from rubricator.nlp.readers.files import DeadLetter
@@ -52,7 +53,7 @@ def check_report(report: str | None, *, argument: str = "report") -> None:
 
 
 class CountedNotes:
-    """The batches of a NoteReader, with a progress bar.
+    """The batches of a NoteReader, with a progress bar. codes: whether to read the codes of the notes.
 
     dead_letters: how many notes were not used, by reason. failed_notes: the name of the exception that a note raised,
     by note_id. max_dead_letters: after the last batch, DeadLettersError is raised if there are more.
@@ -64,6 +65,7 @@ class CountedNotes:
         columns: "NoteSettings",
         progress: Progress,
         *,
+        codes: bool,
         max_dead_letters: str | None = None,
     ) -> None:
         from rubricator.nlp.readers.notes import NoteReader
@@ -71,7 +73,7 @@ class CountedNotes:
         self.dead_letters: Counter[str] = Counter()
         self.failed_notes: dict[str, str] = {}
         self._most = max_dead_letters
-        self._reader = NoteReader(notes, columns, on_dead_letter=self._count)
+        self._reader = NoteReader(notes, columns, on_dead_letter=self._count, codes=codes)
         self._progress = progress
 
     def __iter__(self) -> "Iterator[pa.RecordBatch]":
@@ -149,13 +151,19 @@ def buckets_table(evaluation: "Evaluation") -> "Table":
     return table
 
 
+def noted(notices: Sequence[str]) -> "list[Text]":
+    """Each notice as a line."""
+    from rich.text import Text
+
+    return [Text(f"note: {notice}") for notice in notices]
+
+
 def counts_line(
     counts: Mapping[str, int],
     dead_letters: Mapping[str, int],
     failed_notes: Collection[str] = (),
-    notices: Collection[str] = (),
 ) -> str:
-    """What was read, what could not be used and why, the ids of notes that raised an exception, and the notices."""
+    """What was read, what could not be used and why, and the ids of notes that raised an exception."""
     line = "read: " + ", ".join(f"{count:,} {what}" for what, count in counts.items())
     if dead_letters:
         line += "; not used: " + ", ".join(f"{count:,} ({reason})" for reason, count in dead_letters.items())
@@ -163,4 +171,4 @@ def counts_line(
         more = len(failed_notes) - FAILED_SHOWN
         line += "; failed: " + ", ".join(list(failed_notes)[:FAILED_SHOWN])
         line += f" and {more:,} more" if more > 0 else ""
-    return "\n".join([*notices, line])
+    return line

@@ -1,6 +1,6 @@
 """The gate of promotion: compare a challenger with the champion by their out-of-fold decisions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ from scipy.sparse import csr_matrix
 from rubricator.models.entries import on_labels
 from rubricator.models.scores.bootstrap import paired_bootstrap
 from rubricator.models.scores.out_of_fold import OutOfFoldTable, changed_rows
+from rubricator.nlp.builders.code_labels import respelt
 
 FEWEST_GROUPS = 20  # a bootstrap over fewer says little
 MOST_CHANGED = (
@@ -32,6 +33,8 @@ def judge(challenger: OutOfFoldTable, champion: OutOfFoldTable | None, *, margin
     challenger minus champion, bootstrapped over the challenger's groups, lies above -margin; or the difference is not
     negative.
     """
+    if champion is not None:
+        champion = replace(champion, labels=respelt(champion.labels, challenger.labels))
     own, blind = _micro_f1(challenger.targets, challenger.decisions), _blind_f1(challenger.targets)
     if own <= blind:
         return Verdict(

@@ -65,7 +65,7 @@ def predict(
     )
     done = run_job(
         step,
-        lambda on_dead_letter: NoteReader(notes, columns, on_dead_letter=on_dead_letter),
+        lambda on_dead_letter: NoteReader(notes, columns, on_dead_letter=on_dead_letter, codes=False),
         Path(out),
         engine=choose_engine(job.engine, job.workers),
         source=source_name(notes, columns),

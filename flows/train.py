@@ -3,11 +3,11 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from rubricator.flows.figures import CountedNotes, check_report, counts_line, figures_table
+from rubricator.flows.figures import CountedNotes, check_report, counts_line, figures_table, noted
 from rubricator.flows.home import open_home
 from rubricator.flows.jobs.files import write_text
 from rubricator.flows.parameters.flat import removed
@@ -74,6 +74,13 @@ class TrainSettings(StepSettings):
         default=None,
         description="Your codes with their names, as CSV, TSV or JSON lines: all of them may be predicted.",
     )
+    icd_version: Annotated[Literal[9, 10] | None, OnlyFor("icd_version")] = Field(
+        default=None, description="Version of ICD of the codes to learn; by default that of most notes."
+    )
+    force: bool = Field(
+        default=False,
+        description="Register even if there is next to nothing to learn: one label set, a few notes.",
+    )
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,8 @@ class Trained:
     """The result of a training run.
 
     evaluation: of the cross-validation by group. beside: micro-F1 of other ways to split, by way. failed_notes: the
-    name of the exception that a note raised, by note_id. notices: what the reader decided and left out.
+    name of the exception that a note raised, by note_id. notices: what is to be known of what was read and of the
+    labels. code_system: of the labels, with its release; None where they are no codes.
     """
 
     name: str
@@ -92,7 +100,8 @@ class Trained:
     evaluation: "Evaluation"
     beside: dict[str, float]
     failed_notes: dict[str, str] = field(default_factory=dict)
-    notices: tuple[str, ...] = ()
+    notices: list[str] = field(default_factory=list)
+    code_system: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Every figure, as JSON types."""
@@ -103,7 +112,8 @@ class Trained:
             "counts": self.counts,
             "dead_letters": self.dead_letters,
             "failed_notes": self.failed_notes,
-            "notices": list(self.notices),
+            "notices": self.notices,
+            "code_system": self.code_system,
             "beside": self.beside,
             **self.evaluation.to_json(),
         }
@@ -114,7 +124,8 @@ class Trained:
         table = figures_table(f"{self.name} version {self.version}", {"by group": self.evaluation})
         beside = ", ".join(f"{value:.3f} ({split})" for split, value in self.beside.items())
         return Group(
-            counts_line(self.counts, self.dead_letters, self.failed_notes, self.notices),
+            *noted(self.notices),
+            counts_line(self.counts, self.dead_letters, self.failed_notes),
             table,
             f"micro-F1 of other splits: {beside}",
         )
@@ -141,8 +152,8 @@ def train(
 
     A training that was killed goes on from its last checkpoint, if its classifier keeps checkpoints. Raises
     NoteFormatError, DeadLettersError, ExampleError, FoldError, SettingError, ReportError and RegistryError;
-    JobIsRunningError where
-    another process runs the same training; EnsembleError for an ensemble that is not better than its best member.
+    JobIsRunningError where another process runs the same training; EnsembleError for an ensemble that is not better
+    than its best member.
     """
     opened = open_home(home)
     check_report(settings.report)
@@ -152,7 +163,13 @@ def train(
     training = Training.of(task, settings)
     opened.init_mlflow()  # a server that is not there is an error now, not after hours of training
     with Progress(f"train {task}") as progress:
-        read = CountedNotes(notes, columns, progress, max_dead_letters=settings.max_dead_letters)
+        read = CountedNotes(
+            notes,
+            columns,
+            progress,
+            codes=training.task.labels_are_codes,
+            max_dead_letters=settings.max_dead_letters,
+        )
         examples = training.examples(read)
         checkpoints = training.checkpoints(opened.path / "checkpoints", examples)
         fitting = training.fitting(examples, checkpoints)
@@ -169,7 +186,8 @@ def train(
         counts=examples.counts,
         dead_letters=dict(read.dead_letters),
         failed_notes=read.failed_notes,
-        notices=read.notices,
+        notices=[*read.notices, *examples.notices],
+        code_system=model.code_system,
         evaluation=found.evaluation,
         beside=found.beside,
     )

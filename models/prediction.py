@@ -8,7 +8,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rubricator.models.decisions.ranking import best_first
-from rubricator.nlp.icd import code_warnings, describe
+from rubricator.models.label_warnings import known_labels, label_warnings
+from rubricator.nlp.icd import describe
 from rubricator.nlp.sections.finder import SectionFinder
 from rubricator.nlp.tasks import task_named
 from rubricator.nlp.units import TextUnit, units_of
@@ -81,6 +82,7 @@ class Predictor:
         self.made_by = made_by
         self.top_k, self.min_probability = top_k, min_probability
         self.about: dict[int, tuple[str | None, list[str]]] = {}
+        self.known = known_labels(model.settings)
 
     def predict(self, notes: pa.Table) -> tuple[pa.Table, int]:
         """Rows of PREDICTIONS_SCHEMA for notes (columns `note_id` and `text`), and the number of their units."""
@@ -101,6 +103,10 @@ class Predictor:
         unit, label, rank = best_first(probabilities, kept, self.top_k)
         chosen = [units[row] for row in unit]
         about = [self.describe(column) for column in label.tolist()]
+        chosen_decisions = [
+            "review" if warnings and decision == "accept" else decision
+            for decision, (_, warnings) in zip(decisions[unit, label].tolist(), about, strict=True)
+        ]
         columns = {
             "note_id": [unit.note_id for unit in chosen],
             "start": [unit.start for unit in chosen],
@@ -108,7 +114,7 @@ class Predictor:
             "label": [self.model.labels[column] for column in label],
             "probability": probabilities[unit, label],
             "rank": rank,
-            "decision": decisions[unit, label],
+            "decision": chosen_decisions,
             "evidence": self.evidence(units, unit, label, rank),
             "description": [description for description, _ in about],
             "warnings": [warnings for _, warnings in about],
@@ -139,13 +145,15 @@ class Predictor:
         return [next(found) if place <= LABELS_WITH_EVIDENCE else [] for place in rank.tolist()]
 
     def describe(self, column: int) -> tuple[str | None, list[str]]:
-        """Description and warnings of a label; each label is looked up only once."""
+        """Description and warnings of a label; each label is looked up only once. A warning forces a review."""
         if column not in self.about:
             label, description = self.model.labels[column], self.model.descriptions[column]
             is_code = self.task.labels_are_codes
             self.about[column] = (
                 description or (describe(label) if is_code else None),
-                code_warnings(label) if is_code and self.model.code_system else [],
+                label_warnings(label, code_system=self.model.code_system, known=self.known)
+                if is_code
+                else [],
             )
         return self.about[column]
 

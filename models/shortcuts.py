@@ -1,8 +1,9 @@
 """Train, predict and score with one call each, on notes in memory or in files; no registry, no server."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 from pydantic import BaseModel
@@ -33,13 +34,15 @@ def fit_model(
     columns: NoteSettings = NoteSettings(),
     lexicon: Sequence[str | Path] = (),
     top_labels: int | None = None,
+    icd_version: Literal[9, 10] | None = None,
 ) -> TrainedModel:
     """Train a classifier on notes, and fit its calibration and thresholds; without cross-validation.
 
     task: a name in TASKS, for example "plan" or "codes". notes: as for read_notes; "codes" needs a column of codes.
     settings: of the classifier, in place of its defaults for the task (`settings_with`). lexicon: TOML files with more
-    headings. top_labels: number of codes to train on, the most frequent ones; None for all. Raises ExampleError,
-    FoldError, UnknownTaskError, UnknownClassifierError and SettingError.
+    headings. top_labels: number of codes to train on, the most frequent ones; None for all. icd_version: of the codes,
+    by default that of most notes. What is to be known of the codes is a warning. Raises ExampleError, FoldError,
+    UnknownTaskError, UnknownClassifierError and SettingError.
 
     >>> notes = [f"History:\\nCough for {days} days.\\n\\nPlan:\\nReturn in {days} weeks." for days in range(2, 30)]
     >>> fit_model("plan", notes).labels
@@ -50,11 +53,16 @@ def fit_model(
         weak_labels=WeakLabelSettings(),
         lexicon=section_finder(lexicon).lexicon,
         top_labels=top_labels,
+        icd_version=icd_version,
     )
     examples = found.examples(read_notes(notes, columns).to_batches(), source)
+    for notice in examples.notices:
+        warnings.warn(notice, stacklevel=2)
     chosen = settings_with(model, found.unit, settings) if isinstance(settings, Mapping) else settings
     trained = train_model(examples, task=task, classifier=model, settings=chosen)
-    trained.card = model_card(trained, name=found.model_name, counts=examples.counts)
+    trained.card = model_card(
+        trained, name=found.model_name, counts=examples.counts, notices=examples.notices
+    )
     return trained
 
 
@@ -104,6 +112,7 @@ def evaluate_model(
     source = LabelSource(
         weak_labels=WeakLabelSettings.model_validate(model.settings.get("weak_labels", {})),
         lexicon=section_finder(lexicon).lexicon,
+        scored_labels=model.labels,
     )
     examples = task.examples(read_notes(notes, columns).to_batches(), task.scored_on(source))
     probabilities = model.predict_proba(examples.texts, contexts=examples.contexts)

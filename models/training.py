@@ -16,13 +16,14 @@ from rubricator.models.checkpoints import KeepsCheckpoints
 from rubricator.models.classifier import TextClassifier, classifier_class
 from rubricator.models.context_copies import with_context_copies
 from rubricator.models.decisions.calibration import Calibration, CalibrationSettings
+from rubricator.models.label_warnings import SITE_LABELS, label_warnings
 from rubricator.models.processes import end_with_parent
 from rubricator.models.scores.evaluation import Evaluation, evaluate
 from rubricator.models.scores.out_of_fold import OutOfFoldTable
 from rubricator.models.trained_model import TrainedModel
 from rubricator.nlp.examples import Examples
 from rubricator.nlp.folds import assign_folds
-from rubricator.nlp.icd import RELEASE, code_system, describe
+from rubricator.nlp.icd import RELEASE, code_system, code_warnings, describe
 from rubricator.nlp.tasks import task_named
 
 OnFold = Callable[[int, dict[str, float]], None]  # called with the number of a fold and its figures
@@ -185,23 +186,34 @@ def calibrated_model(
     settings: BaseModel,
     calibration: CalibrationSettings,
 ) -> TrainedModel:
-    """Fit calibration and thresholds on the classifier's out-of-fold predictions for these examples."""
+    """Fit calibration and thresholds on the classifier's out-of-fold predictions for these examples.
+
+    A label with a warning is never accepted without review.
+    """
     out_of_fold = fitted.out_of_fold
     if out_of_fold is None:
         raise RuntimeError(f"{classifier} has no out-of-fold predictions to calibrate on; fit it first")
+    thresholds = Calibration.fit(
+        examples.targets.tocsr()[out_of_fold.rows], out_of_fold.probabilities, calibration
+    )
+    system, known = None, []
+    if task_named(task).labels_are_codes:
+        system = _code_systems(examples.labels)
+        known = [label for label in examples.labels if label in examples.site_labels and code_warnings(label)]
+        warned = [bool(label_warnings(label, code_system=system, known=known)) for label in examples.labels]
+        thresholds = replace(thresholds, accept=np.where(warned, np.inf, thresholds.accept))
     return TrainedModel(
         task=task,
         classifier_name=classifier,
         classifier=fitted,
-        calibration=Calibration.fit(
-            examples.targets.tocsr()[out_of_fold.rows], out_of_fold.probabilities, calibration
-        ),
+        calibration=thresholds,
         descriptions=[text and text.partition("\n")[0] for text in _descriptions(examples, task)],
         training_positives=examples.targets.getnnz(axis=0).tolist(),
-        code_system=_code_systems(examples.labels) if task_named(task).labels_are_codes else None,
+        code_system=system,
         settings={
             "classifier": settings.model_dump(mode="json"),
             "calibration": calibration.model_dump(mode="json"),
+            **({SITE_LABELS: known} if known else {}),
         },
         fingerprint=examples.fingerprint(),
     )

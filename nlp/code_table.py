@@ -7,9 +7,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from rubricator.nlp.code_spelling import ICD_9, ICD_10, bare_code
 from rubricator.nlp.errors import RubricatorError
+from rubricator.nlp.icd import normal_code
+from rubricator.nlp.null_words import is_missing
 
-_CODE = ("code", "codigo", "código", "icd", "icd10", "icd_code")
+_CODE = ("code", "codigo", "código", "icd", "icd10", "icd_code", "icd10_code", "icd9_code", "icd9")
+_SYSTEMS = {"9": ICD_9, "10": ICD_10}
 _NAME = ("description", "descripcion", "descripción", "name", "term", "title", "long_title")
 
 
@@ -21,7 +25,8 @@ def read_code_table(path: Path) -> dict[str, list[str]]:
     """The names of each code, in the order of the file.
 
     path: .csv, .tsv or .jsonl (also .gz) with columns `code` and `description`; other usual names of the two columns
-    are known. A code may have several rows (synonyms), or an empty description.
+    are known. A code may have several rows (synonyms), or an empty description. Rows with other spellings of a code are
+    rows of that code.
 
     Raises CodeTableError for a missing column, a row without a code, or a file that cannot be read.
     """
@@ -41,19 +46,23 @@ def read_code_table(path: Path) -> dict[str, list[str]]:
 
 def _names(path: Path, rows: list[dict[str, object]]) -> dict[str, list[str]]:
     columns = {column.strip().lower(): column for row in rows[:1] for column in row}
-    code, name = (
-        next((columns[each] for each in wanted if each in columns), None) for wanted in (_CODE, _NAME)
+    code, name, version = (
+        next((columns[each] for each in wanted if each in columns), None)
+        for wanted in (_CODE, _NAME, ("icd_version",))
     )
     if code is None or name is None:
         raise CodeTableError(
             f"{path} needs a column 'code' and a column 'description'; it has: {', '.join(columns) or 'none'}"
         )
     names: dict[str, list[str]] = {}
+    spelt: dict[str, str] = {}
     for number, row in enumerate(rows, 1):
         value = row.get(code)
-        if not isinstance(value, str) or not value.strip():
+        if not isinstance(value, str) or not value.strip() or is_missing(value):
             raise CodeTableError(f"{path}, row {number}: the code is missing or is not a string")
-        known = names.setdefault(value.strip(), [])
+        systems = _SYSTEMS.get(str(row.get(version or "")))
+        normal = normal_code(value, systems)
+        known = names.setdefault(spelt.setdefault(normal, normal if systems else bare_code(value).code), [])
         called = str(row.get(name) or "").strip()
         if called and called not in known:
             known.append(called)

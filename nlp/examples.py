@@ -25,6 +25,13 @@ class ExampleError(RubricatorError):
     """Notes, labels or annotations cannot be made into examples; the message says what is wrong."""
 
 
+def note_id_of(example_id: str) -> str:
+    """The note of an example: its id, without the offsets of a sentence."""
+    note_id, _, offsets = example_id.rpartition(":")
+    before, _, start = note_id.rpartition(":")
+    return before if before and start.isdecimal() and offsets.isdecimal() else example_id
+
+
 @hides_text("counts")
 @dataclass(frozen=True, kw_only=True)
 class Examples:
@@ -35,7 +42,8 @@ class Examples:
     targets: 0/1 matrix (n, labels). labels: column names of targets. evidence: the evidence spans of each text; None
     where none were marked. strata: the stratum of each example, where the annotations name one. counts: how many notes
     and labels were used or left out, for the report. auxiliary: further examples for training only, never for scoring.
-    descriptions: the names of each label, one a line; None for a label without names.
+    descriptions: the names of each label, one a line; None for a label without names. site_labels: labels that the
+    site's own table of codes has. notices: what a user has to know of the labels, for the terminal and reports.
     """
 
     ids: list[str]
@@ -49,6 +57,8 @@ class Examples:
     strata: list[str] | None = None
     auxiliary: "Examples | None" = None
     descriptions: list[str | None] | None = None
+    site_labels: frozenset[str] = frozenset()
+    notices: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -81,6 +81,8 @@ def _code_examples(notes: Iterable[pa.RecordBatch], source: LabelSource) -> Exam
         exclude=source.exclude,
         top_labels=source.top_labels,
         table=source.label_names,
+        icd_version=source.icd_version,
+        scored_labels=source.scored_labels,
         progress=source.progress,
     )
 
@@ -108,7 +110,7 @@ TASKS = {
             unit="note",
             model_name="icd-codes",
             examples=_code_examples,
-            options=("top_labels", "code_table"),
+            options=("top_labels", "code_table", "icd_version"),
             labels_are_codes=True,
             purpose="Suggests {count} codes for clinical notes, with evidence, to be checked by a coder.",
             label_source="The codes that came with the notes.",

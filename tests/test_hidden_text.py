@@ -38,7 +38,7 @@ CNN = CnnSettings(width=4, filters=2, hidden=4, epochs=1, context=1, batch_size=
 NO_TEXT = {
     "flows": {
         "Benchmarked", "PredictStep", "ShardTables", "_Measured", "Demo", "GoldComparison", "DemoClassifier", "Choice", "Candidate", "Results", "Steps", "Done", "Evaluated", "ExtractStep",
-        "Extracted", "HeadingReport", "FailedNote", "Shard", "ShardDone", "Predicted", "Promotion", "Part", "Plot",
+        "Extracted", "HeadingReport", "FailedNote", "FileMark", "Shard", "ShardDone", "Predicted", "Promotion", "Part", "Plot",
         "Table", "JobResult", "_Job", "Trained", "_Condition", "_Grammar", "Command", "Explained", "_Found",
         "ListedSettings", "OneOf", "OnlyFor", "Metavar", "Panel", "Without", "Removed", "Training", "Fitting", "Validated",
         "ShardCutter", "Verdict", "_Common", "CheckStep", "Source", "Findings", "DateFindings", "CodeFindings",

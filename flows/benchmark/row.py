@@ -251,7 +251,10 @@ def _code_examples(row: Row) -> tuple["Examples", dict[str, "Examples"]]:
     from rubricator.nlp.builders.codes import code_examples
 
     train = code_examples(_notes(row, row.protocol.train), top_labels=row.protocol.top_labels)
-    return train, {test.name: code_examples(_notes(row, test.corpus)) for test in row.protocol.tests}
+    return train, {
+        test.name: code_examples(_notes(row, test.corpus), scored_labels=train.labels)
+        for test in row.protocol.tests
+    }
 
 
 def _plan_examples(row: Row) -> tuple["Examples", dict[str, "Examples"]]:

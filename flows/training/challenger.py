@@ -23,12 +23,14 @@ from rubricator.models.registry import registry
 from rubricator.models.registry.registry import ResolvedModel
 from rubricator.models.registry.store_errors import store_errors
 from rubricator.models.scores.evaluation import Evaluation
+from rubricator.models.scores.out_of_fold import changed_rows
 from rubricator.models.trained_model import TrainedModel
 from rubricator.models.training import CrossValidation, cross_validate, train_model
 from rubricator.nlp.builders.annotations import note_ids_in
+from rubricator.nlp.builders.code_labels import respelt
 from rubricator.nlp.builders.label_source import LabelSource
 from rubricator.nlp.code_table import read_code_table
-from rubricator.nlp.examples import Examples
+from rubricator.nlp.examples import ExampleError, Examples, note_id_of
 from rubricator.nlp.lexicon.lexicon import Lexicon
 from rubricator.nlp.tasks import TASKS, Task, task_named
 from rubricator.nlp.weak_labels import WeakLabelSettings
@@ -38,8 +40,13 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 GROUPED = "by group"
+FEWEST_NOTES = 4  # with fewer, nothing can be learnt or measured
 COMPARED = 200  # examples that a member of an ensemble has to predict as it did when it was registered
 DIGEST_LENGTH = 36  # MLflow keeps no more of a data set's digest; the whole sha256 is a parameter
+
+
+class TooLittleError(ExampleError):
+    """There is next to nothing to learn, so the model would mean nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +113,7 @@ class Training:
         return Lexicon.load(*map(Path, self.settings.lexicon))
 
     def examples(self, notes: CountedNotes) -> Examples:
-        """The labelled examples of the notes."""
+        """The labelled examples of the notes. Raises TooLittleError."""
         settings = self.settings
         source = LabelSource(
             weak_labels=self.weak_labels,
@@ -114,10 +121,30 @@ class Training:
             exclude=frozenset(note_ids_in(Path(settings.exclude)) if settings.exclude else ()),
             top_labels=settings.top_labels,
             label_names=read_code_table(Path(settings.code_table)) if settings.code_table else None,
+            icd_version=settings.icd_version,
             progress=notes.compared,
             failed=notes.failed,
         )
-        return self.task.examples(notes, source)
+        examples = self.task.examples(notes, source)
+        self._check(examples)
+        return examples
+
+    def _check(self, examples: Examples) -> None:
+        """Logs what is to be known of the labels. Raises TooLittleError, unless the settings force the training."""
+        for notice in examples.notices:
+            _LOG.warning("%s", notice)
+        notes = len(set(map(note_id_of, examples.ids)))
+        if self.settings.force:
+            return
+        if notes < FEWEST_NOTES:
+            raise TooLittleError(
+                f"{notes} notes with labels are too few to learn from or to measure on; {FEWEST_NOTES} are the fewest"
+            )
+        if not changed_rows(examples.targets, examples.targets[[0] * len(examples)]).any():
+            raise TooLittleError(
+                f"all {len(examples):,} examples have the same labels, so there is nothing to tell apart; add notes "
+                "without them, or with others"
+            )
 
     def checkpoints(self, folder: Path, examples: Examples) -> Path:
         """The folder of the checkpoints of this training on these examples."""
@@ -186,6 +213,8 @@ class Training:
             "seed": settings.seed,
             "top_labels": settings.top_labels,
             "code_table": settings.code_table,
+            "icd_version": settings.icd_version,
+            "code_system": model.code_system,
             "notes": notes,
             "settings": json.dumps(model.settings, sort_keys=True),
             **examples.counts,
@@ -205,14 +234,16 @@ def _members(names: Sequence[str], examples: "Examples") -> list[Member]:
     """The registered models of these names, each looked up once."""
     found = [registry.resolve(name) for name in names]
     few = examples.texts[:COMPARED]
-    return [
-        Member(
-            f"{resolved.name}/{resolved.version}",
-            registry.load_by_this_source(resolved, few),
-            registry.out_of_fold_of(resolved),
-        )
-        for resolved in found
-    ]
+    return [_member(resolved, few, examples.labels) for resolved in found]
+
+
+def _member(resolved: ResolvedModel, texts: Sequence[str], labels: Sequence[str]) -> Member:
+    """A registered model as a member, with its labels spelt like these. texts: as for `load_by_this_source`."""
+    model = registry.load_by_this_source(resolved, texts)
+    held_out = registry.out_of_fold_of(resolved)
+    model.classifier.labels = respelt(model.labels, labels)
+    held_out = replace(held_out, labels=respelt(held_out.labels, labels))
+    return Member(f"{resolved.name}/{resolved.version}", model, held_out)
 
 
 @store_errors()
@@ -227,7 +258,9 @@ def log_challenger(
     from rubricator.models.registry.model_card import model_card
     from rubricator.models.scores.plots import write_plots
 
-    model.card = model_card(model, name=name, counts=examples.counts, evaluation=found.evaluation)
+    model.card = model_card(
+        model, name=name, counts=examples.counts, notices=examples.notices, evaluation=found.evaluation
+    )
     with mlflow.start_run(run_name=f"train {name}") as run, tempfile.TemporaryDirectory() as scratch:
         mlflow.log_params({**parameters, "data_sha256": model.fingerprint})
         source = LocalArtifactDatasetSource(parameters["notes"])

@@ -1,6 +1,6 @@
 """The card of a model: what it is for, what it was made from, how well it does, where it ends."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rubricator.nlp.tasks import task_named
@@ -20,15 +20,22 @@ _NO_FIGURES = (
 
 
 def model_card(
-    model: "TrainedModel", *, name: str, counts: Mapping[str, int], evaluation: "Evaluation | None" = None
+    model: "TrainedModel",
+    *,
+    name: str,
+    counts: Mapping[str, int],
+    notices: Sequence[str] = (),
+    evaluation: "Evaluation | None" = None,
 ) -> str:
     """The card as Markdown (after Mitchell et al. 2019).
 
-    counts: of the training data, by what they count. evaluation: by cross-validation, None where there was none.
+    counts: of the training data, by what they count. notices: what else is to be known of them. evaluation: by
+    cross-validation, None where there was none.
     """
     task = task_named(model.task)
     purpose = task.purpose.format(labels=" or ".join(model.labels), count=len(model.labels))
     system = f"\nCode system: {model.code_system}.\n" if model.code_system else ""
+    said = "".join(f"\n- {notice[0].upper()}{notice[1:]}." for notice in notices) + ("\n" if notices else "")
     return f"""# {name}
 
 {purpose} Classifier: {model.classifier_name}.
@@ -38,7 +45,7 @@ def model_card(
 {", ".join(f"{count:,} {what}" for what, count in counts.items())}. sha256 of the examples: `{model.fingerprint}`.
 
 {task.label_source}
-{system}
+{said}{system}
 ## Figures
 
 {_figures(evaluation) if evaluation else _NO_FIGURES}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from rubricator.nlp.lexicon.lexicon import Lexicon
@@ -16,7 +16,8 @@ class LabelSource:
     """The settings and data from which labels are made. Each task uses those that it needs.
 
     exclude: ids of notes to leave out, with the other notes of their groups. top_labels: keep only the N most frequent
-    labels. label_names: labels with their names; they are labels even if no note has them. progress: called with the
+    labels. label_names: labels with their names; they are labels even if no note has them. icd_version: of codes, by
+    default that of most notes. scored_labels: the labels of a model that is to be scored. progress: called with the
     number of notes compared for near duplicates and the number of all notes. failed: called with the note id and the
     error of a note that cannot be processed, instead of raising the error.
     """
@@ -26,5 +27,7 @@ class LabelSource:
     exclude: frozenset[str] = frozenset()
     top_labels: int | None = None
     label_names: Mapping[str, Sequence[str]] | None = None
+    icd_version: Literal[9, 10] | None = None
+    scored_labels: Sequence[str] | None = None
     progress: Callable[[int, int], None] | None = None
     failed: Callable[[str, BaseException], None] | None = None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime
 import re
 
+from rubricator.nlp.null_words import is_missing
 from rubricator.nlp.readers.files import Notices
 
 EARLIEST, LATEST = 1900, 2299  # years; MIMIC moves its dates to the years 2100 to 2210
-NULLS = frozenset({"", "-", "null", "none", "nan", "nat", "na", "n/a", "#n/a", "<na>", r"\n", "unknown"})
 
 _AFTER = r"(?=$|[T\s,Z])"  # a time, or nothing
 _YEAR_FIRST = re.compile(rf"(\d{{4}})([-/.])(\d{{1,2}})\2(\d{{1,2}}){_AFTER}")
@@ -41,7 +41,7 @@ class DateReader:
         if isinstance(value, datetime.date):
             return self._plausible(value, column)
         written = str(value).strip() if isinstance(value, str | int) else "?"
-        if written.lower() in NULLS:
+        if not written or is_missing(written):
             return None
         found = self._by_format(written) if self._format else _parsed(written)
         if isinstance(found, str):

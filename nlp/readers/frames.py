@@ -12,7 +12,7 @@ from rubricator.nlp.readers.arrow_tables import frame_notes
 from rubricator.nlp.readers.files import DeadLetter, NoteFormatError, listed
 from rubricator.nlp.readers.long_format import SeenNotes, valid_notes
 from rubricator.nlp.readers.tables import NoteSettings, TableFiles
-from rubricator.nlp.readers.validation import note_batch
+from rubricator.nlp.readers.validation import CodeCells, note_batch
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -40,7 +40,7 @@ def frame_batches(
     """
     frame = _as_arrow(notes)
     table = TableFiles("data frame", [], settings or NoteSettings(), lambda *_: iter(()))
-    with SeenNotes() as seen:
+    with SeenNotes(CodeCells(table.notices, table.settings.codes_column)) as seen:
         rows = []
         items = ((_NAME, raw) for raw in frame_notes(frame, table, _NAME))
         for note in valid_notes(items, table, seen, table.settings.date_format):

@@ -133,18 +133,27 @@ class _Rows:
                 f"one of its rows, one per code, cannot be used: {found.reason}",
             )
             return
-        codes, evidence = found.codes, found.evidence
-        if before.codes is not None:
-            codes = list(dict.fromkeys([*before.codes, *(codes or ())]))
-        if before.evidence is not None:
-            evidence = [*before.evidence, *(evidence or ())]
-        self._found = before._replace(codes=codes, evidence=evidence)
+        spellings = _spellings(found) | _spellings(before)
+        codes = [*dict.fromkeys([*(before.codes or ()), *(found.codes or ())])]
+        written = [spellings[code] for code in codes]
+        both = before.evidence or found.evidence
+        self._found = before._replace(
+            codes=None if before.codes is None and found.codes is None else codes,
+            codes_as_written=written if written != codes else None,
+            evidence=[*(before.evidence or ()), *(found.evidence or ())] if both else before.evidence,
+        )
 
     def note(self, seen: SeenNotes) -> ValidNote | DeadLetter:
         """The note with all codes."""
         if isinstance(self._found, ValidNote):
             seen.keep_codes(self._found)
         return self._found
+
+
+def _spellings(note: ValidNote) -> dict[str, str]:
+    """How the codes of a note are written."""
+    codes = note.codes or []
+    return dict(zip(codes, note.codes_as_written or codes, strict=True))
 
 
 def _digest(text: str) -> bytes:

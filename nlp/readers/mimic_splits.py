@@ -30,7 +30,7 @@ import pyarrow as pa
 
 from rubricator.nlp.folds import label_counts, stratified_parts
 from rubricator.nlp.readers.files import NoteFormatError, ReadPosition, files_under
-from rubricator.nlp.readers.mimic import MimicFiles, find_mimic
+from rubricator.nlp.readers.mimic import MimicFiles, find_mimic, whole_number
 from rubricator.nlp.readers.notes import NOTES_SCHEMA
 
 PARTS = ("train", "dev", "test")
@@ -177,7 +177,7 @@ def _labels(
     """The codes that are labels, and how they were chosen."""
     times = Counter(code for codes in billed for code in codes)
     if top and files and files.top_codes:
-        listed = {code.replace(".", "") for code in files.top_codes}
+        listed = {code.replace(".", "").upper() for code in files.top_codes}
         return sorted(
             code for code in times if code.replace(".", "") in listed
         ), f"codes of TOP_{top}_CODES.csv"
@@ -211,7 +211,10 @@ class _SplitFiles:
         lists = [f"{part}_{kind}_hadm_ids.csv" for part in PARTS]
         for folder in (*(splits / name for name in folders), splits):
             if all((folder / name).is_file() for name in lists):
-                stays = {part: _lines(folder / name) for part, name in zip(PARTS, lists, strict=True)}
+                stays = {
+                    part: list(map(whole_number, _lines(folder / name)))
+                    for part, name in zip(PARTS, lists, strict=True)
+                }
                 codes = folder / f"TOP_{top}_CODES.csv"
                 return cls(", ".join(lists), stays, _lines(codes) if codes.is_file() else ())
             if (folder / feather).is_file():
@@ -253,7 +256,7 @@ def _feather_parts(path: Path) -> dict[str, list[str]]:
     parts: dict[str, list[str]] = {part: [] for part in PARTS}
     names = {"val": "dev"}
     for stay, part in zip(table["_id"].to_pylist(), table["split"].to_pylist(), strict=True):
-        parts.setdefault(names.get(part, part), []).append(str(stay).removesuffix(".0"))
+        parts.setdefault(names.get(part, part), []).append(whole_number(str(stay)))
     return parts
 
 

@@ -38,11 +38,11 @@ from rubricator.nlp.readers.files import (
     shown,
 )
 from rubricator.nlp.readers.long_format import SeenNotes, valid_notes
-from rubricator.nlp.readers.mimic import find_mimic
+from rubricator.nlp.readers.mimic import MimicFiles, find_mimic
 from rubricator.nlp.readers.standard_input import STANDARD_INPUT, StandardInput
 from rubricator.nlp.readers.tables import NoteSettings, TableFiles, TableReader, csv_notes, json_notes
 from rubricator.nlp.readers.text_files import TextFiles, is_table
-from rubricator.nlp.readers.validation import NOTES_SCHEMA, ValidNote, note_batch
+from rubricator.nlp.readers.validation import NOTES_SCHEMA, CodeCells, ValidNote, note_batch
 
 __all__ = ["NOTES_SCHEMA", "DeadLetter", "NoteFormatError", "NoteReader", "NoteSettings", "read_notes"]
 
@@ -79,13 +79,18 @@ class NoteReader:
     - `patient_id` is the note id where there is no patient id. A date that can be read in two ways, or in none, is
       null, and counted in `notices`. Rows of one note that follow each other, one for each code, are joined. Codes are
       null where they are not given, and an empty list where the note is known to have none. Evidence is null where no
-      column is named for it. Words for null (NULLS) count as missing ids, patients and codes.
+      column is named for it. Words such as NULL, NA, - and unknown are missing patients, codes, dates (null_words.py).
+    - Codes have one spelling, also in the evidence: upper case, with the dot, without prefix and marks (`normal_code`).
+      `codes_as_written` has them as they are written. How cells are read is in code_cells.py.
     - Memory does not grow with the number of notes. The ids seen so far, which find duplicates, are in a temporary
       SQLite table on disk; a set would take 100 bytes a note. Only the codes of MIMIC are held in memory, which grow
       with the number of admissions.
 
     A note that cannot be used goes to `on_dead_letter`. Raises NoteFormatError when it is made, where the source has
-    nothing readable or mixes formats; and when it is iterated, where a file is broken or lacks a column.
+    nothing readable or mixes formats; and when it is iterated, where a file is broken or lacks a column. At the end it
+    raises NoteFormatError where codes are numbers, and ColumnError where most cells of the codes column hold no codes.
+
+    codes: False leaves out codes and evidence: they are null, and a cell that cannot be used loses no note.
     """
 
     def __init__(
@@ -95,10 +100,13 @@ class NoteReader:
         *,
         on_dead_letter: Callable[[DeadLetter], None],
         batch_size: int = 2000,
+        codes: bool = True,
     ) -> None:
         self._settings = settings or NoteSettings()
         self._input = StandardInput() if str(source) == STANDARD_INPUT else None
-        self._source, self._passed_over = _detect(self._input.path if self._input else source, self._settings)
+        found, self._passed_over = _detect(self._input.path if self._input else source, self._settings)
+        self._source = found.without_codes() if isinstance(found, MimicFiles) and not codes else found
+        self._codes = codes
         self._on_dead_letter = on_dead_letter
         self._batch_size = batch_size
         self._sizes = list(map(_size, self._source.files))
@@ -124,7 +132,8 @@ class NoteReader:
         self._source.notices.clear()
         rows: list[ValidNote] = []
         characters = 0
-        with SeenNotes() as seen:
+        codes = CodeCells(self._source.notices, self._settings.codes_column) if self._codes else None
+        with SeenNotes(codes) as seen:
             for note in valid_notes(self._items(), self._source, seen, self._settings.date_format):
                 if isinstance(note, DeadLetter):
                     self._on_dead_letter(note)

@@ -5,15 +5,32 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
-import re
 import sqlite3
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from rubricator.nlp.code_spelling import bare_code
 from rubricator.nlp.hidden_text import hides_text
-from rubricator.nlp.readers.files import DeadLetter, NoteFormatError, RawNote, is_unicode
+from rubricator.nlp.icd import normal_codes
+from rubricator.nlp.null_words import is_missing, is_missing_id
+from rubricator.nlp.readers.code_cells import (
+    CHANGED_NUMBER,
+    NOT_UNDERSTOOD,
+    CellError,
+    Codes,
+    NumbersError,
+    read_codes,
+)
+from rubricator.nlp.readers.files import (
+    ColumnError,
+    DeadLetter,
+    NoteFormatError,
+    Notices,
+    RawNote,
+    is_unicode,
+)
 from rubricator.nlp.readers.tables import CODES_AS_NUMBERS
 
 NOTES_SCHEMA = pa.schema(
@@ -23,16 +40,24 @@ NOTES_SCHEMA = pa.schema(
         pa.field("text", pa.string(), nullable=False),
         pa.field("written_on", pa.date32()),
         pa.field("note_type", pa.string()),
-        pa.field("codes", pa.list_(pa.string())),
+        pa.field("codes", pa.list_(pa.string())),  # in their normal spelling (icd.normal_code)
         pa.field(  # text[start:end] is evidence for the code
             "evidence",
             pa.list_(pa.struct([("code", pa.string()), ("start", pa.int32()), ("end", pa.int32())])),
         ),
         pa.field("composed", pa.bool_()),  # the text is in no file: the reader composed it
+        pa.field("codes_as_written", pa.list_(pa.string())),  # beside `codes`; null where they are the same
     ]
 )
+WORD_LEFT_OUT = (
+    "notes where a word beside codes was taken for a description (write labels of your own as a list with quotes, "
+    'such as ["I10", "Fever"])'
+)
 LONGEST_ID = 512
-NULLS = {"NULL", "NaN", "nan", "None", "<NA>", r"\N"}  # how databases and pandas write missing values
+MOST_CHANGED = (
+    0.01  # share of code cells that are changed numbers, over which the whole column must have been numbers
+)
+FEWEST_CELLS = 3  # that cannot be understood, before a column is refused
 
 Marked = list[tuple[str, int, int]]  # code, start, end
 
@@ -49,15 +74,16 @@ class ValidNote(NamedTuple):
     codes: list[str] | None
     evidence: Marked | None
     composed: bool
+    codes_as_written: list[str] | None
 
 
 def validated(path: Path, raw: RawNote, seen: SeenIds) -> ValidNote | DeadLetter:
-    """The note as a row, or as a dead letter with the reason. Raises NoteFormatError where codes are numbers.
+    """The note as a row, or as a dead letter with the reason.
 
-    path: for messages. seen: the note ids so far; a second note with the same id is a dead letter.
+    path: for messages. seen: what is known of the notes so far; a second note with the same id is a dead letter.
     """
-    note_id = _identifier(raw.note_id)
-    patient = None if _is_null(raw.patient_id) else raw.patient_id
+    note_id = None if is_missing_id(raw.note_id) else _identifier(raw.note_id)
+    patient = None if is_missing(raw.patient_id) else raw.patient_id
 
     def dead(reason: str) -> DeadLetter:
         return DeadLetter(str(path), raw.row, note_id, reason)
@@ -76,27 +102,22 @@ def validated(path: Path, raw: RawNote, seen: SeenIds) -> ValidNote | DeadLetter
     patient_id = note_id if patient is None or patient == "" else _identifier(patient)
     if patient_id is None:
         return dead(f"the patient id is not a string or integer of up to {LONGEST_ID} characters")
-    codes = _codes(raw.codes)
-    if isinstance(codes, _NotStrings):
-        raise NoteFormatError(f"{path}, row {raw.row}: codes are numbers; {CODES_AS_NUMBERS}")
-    if isinstance(codes, str):
-        return dead(codes)
-    evidence = _evidence(raw.evidence, len(text))
-    if isinstance(evidence, str):
-        return dead(evidence)
+    codes, marked = None, None
+    if seen.codes is not None:
+        try:
+            codes = seen.codes.read(path, raw)
+            marked = _evidence(raw.evidence, len(text), codes)
+        except CellError as error:
+            return dead(str(error))
     if not seen.add(note_id):
         return dead("an earlier note has the same note id")
     written_on, note_type = _date(raw.written_on), _note_type(raw.note_type)
-    return ValidNote(note_id, patient_id, text, written_on, note_type, codes, evidence, raw.composed)
-
-
-def _is_null(value: object) -> bool:
-    return isinstance(value, str) and value.strip() in NULLS
+    normal, written = (codes.normal, codes.written) if codes else (None, None)
+    spelt = written if written != normal else None
+    return ValidNote(note_id, patient_id, text, written_on, note_type, normal, marked, raw.composed, spelt)
 
 
 def _identifier(value: object) -> str | None:
-    if _is_null(value):
-        return None
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if isinstance(value, str) and 0 < len(value) <= LONGEST_ID and not value.isspace() and is_unicode(value):
@@ -109,7 +130,7 @@ def _date(value: object) -> datetime.date | None:
         return value.date()
     if isinstance(value, datetime.date):
         return value
-    if isinstance(value, str):
+    if isinstance(value, str) and not is_missing(value):
         with contextlib.suppress(ValueError):
             return datetime.date.fromisoformat(value[:10])
     return None
@@ -119,47 +140,11 @@ def _note_type(value: object) -> str | None:
     return value.strip() or None if isinstance(value, str) and is_unicode(value) else None
 
 
-class _NotStrings:
-    """Stands for codes that are numbers."""
+def _evidence(value: object, length: int, codes: Codes | None) -> Marked | None:
+    """The evidence spans of a text of this length, without empty ones. Raises CellError where they cannot be used.
 
-
-def _codes(value: object) -> list[str] | str | _NotStrings | None:
-    """The codes of a note in order, without repetitions; None where missing; a string: why they cannot be used."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        value = _split_codes(value)
-        if not isinstance(value, list):
-            return value
-    if not isinstance(value, list):
-        return _NotStrings() if isinstance(value, int | float) else "the codes are not a list of strings"
-    if any(isinstance(code, int | float) for code in value):
-        return _NotStrings()
-    codes = [code.strip() for code in value if isinstance(code, str)]
-    if len(codes) < len(value) or not all(map(is_unicode, codes)):
-        return "the codes are not a list of strings"
-    given = [code for code in dict.fromkeys(codes) if code and code not in NULLS]
-    return None if not given and not NULLS.isdisjoint(codes) else given
-
-
-def _split_codes(value: str) -> list[str] | str | _NotStrings | None:
-    """Codes in one string: separated by ; | , or white space, or written as a list of JSON, Python or numpy."""
-    value = value.strip()
-    if not value:
-        return None
-    if value[0] == "[" and value[-1] == "]":
-        quoted = re.findall(r"\"([^\"]*)\"|'([^']*)'", value)
-        rest = re.sub(r"\"[^\"]*\"|'[^']*'", "", value[1:-1])
-        if rest.strip(" ,\n"):
-            return (
-                _NotStrings() if re.fullmatch(r"[\d.,\s]+", rest) else "the codes are not a list of strings"
-            )
-        return [double or single for double, single in quoted]
-    return re.split(r"[;|,\s]+", value)
-
-
-def _evidence(value: object, length: int) -> Marked | str | None:
-    """The evidence spans of a text of this length, without empty ones; a string: why they cannot be used."""
+    codes: of the note. The codes of the spans are spelt like these.
+    """
     if isinstance(value, str) and value:
         with contextlib.suppress(ValueError, RecursionError):
             value = json.loads(value)
@@ -169,11 +154,18 @@ def _evidence(value: object, length: int) -> Marked | str | None:
     for each in value if isinstance(value, list) else [None]:
         code, parts = _marked(each) if isinstance(each, dict) else (None, [])
         if not isinstance(code, str) or not is_unicode(code) or not all(map(_is_span, parts)):
-            return "the evidence is not a list of objects with code, and start and end or spans [[start, end], …]"
+            raise CellError(
+                "the evidence is not a list of objects with code, and start and end or spans [[start, end], …]"
+            )
         if not all(0 <= start <= end <= length for start, end in parts):
-            return "a span of the evidence is outside the text"
-        spans += [(code.strip(), start, end) for start, end in parts if start < end]
-    return spans
+            raise CellError("a span of the evidence is outside the text")
+        spans += [(bare_code(code).code, start, end) for start, end in parts if start < end]
+    of_note = dict(zip(codes.written, codes.normal, strict=True)) if codes else {}
+    normal = normal_codes([code for code, _, _ in spans])
+    return [
+        (of_note.get(code, spelt), start, end)
+        for (code, start, end), spelt in zip(spans, normal, strict=True)
+    ]
 
 
 def _marked(value: dict[str, Any]) -> tuple[object, list[Any]]:
@@ -198,8 +190,69 @@ def note_batch(rows: list[ValidNote]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=NOTES_SCHEMA)
 
 
+class CodeCells:
+    """Reads the codes of all notes of a source, and judges them as a whole.
+
+    notices: of the source; they are added to. column: of the codes, as the user named it; None where it was guessed.
+    """
+
+    def __init__(self, notices: Notices, column: str | None = None) -> None:
+        self._notices = notices
+        self._column = column
+        self._cells = 0
+        self._unusable: dict[
+            str, tuple[str, int]
+        ] = {}  # by reason: the first file and row, and how many cells
+
+    def read(self, path: Path, raw: RawNote) -> Codes | None:
+        """The codes of a note. Raises CellError."""
+        try:
+            codes = read_codes(raw.codes)
+        except CellError as error:
+            self._cells += 1
+            reason = _NUMBERS if isinstance(error, NumbersError) else str(error)
+            first, count = self._unusable.get(reason, (f"{path}, row {raw.row}", 0))
+            self._unusable[reason] = first, count + 1
+            raise
+        if codes is not None:
+            self._cells += 1
+            if codes.words_left_out:
+                self._notices.add(WORD_LEFT_OUT)
+        return codes
+
+    def judge(self) -> None:
+        """Raises NoteFormatError where codes are numbers, and ColumnError where most cells hold no codes."""
+        first, count = self._unusable.get(_NUMBERS, ("", 0))
+        if count:
+            raise NoteFormatError(f"{first}: codes are numbers{_in_others(count)}; {CODES_AS_NUMBERS}")
+        first, count = self._unusable.get(CHANGED_NUMBER, ("", 0))
+        if count > MOST_CHANGED * self._cells:
+            raise NoteFormatError(f"{first}: {CHANGED_NUMBER}{_in_others(count)}")
+        first, count = self._unusable.get(NOT_UNDERSTOOD, ("", 0))
+        if count >= FEWEST_CELLS and 2 * count > self._cells:
+            named = f" {self._column!r}" if self._column else ""
+            raise ColumnError(
+                f"{first}: the column of codes{named} holds other text in {count:,} of {self._cells:,} notes; name the "
+                "column of codes (codes_column), and write codes alone, separated by ; (E11.9;I10)",
+                "codes_column",
+            )
+
+
+_NUMBERS = "numbers"
+
+
+def _in_others(count: int) -> str:
+    return f" (and in {count - 1:,} more rows)" if count > 1 else ""
+
+
 class SeenIds:
-    """The note ids seen so far, in a temporary SQLite table, which is deleted at the end."""
+    """The note ids seen so far, in a temporary SQLite table, which is deleted at the end; and how codes were read.
+
+    codes: None where codes are not read. At the end, what `CodeCells.judge` raises is raised.
+    """
+
+    def __init__(self, codes: CodeCells | None = None) -> None:
+        self.codes = codes
 
     def __enter__(self) -> SeenIds:
         self._table = sqlite3.connect("", isolation_level=None, check_same_thread=False)
@@ -213,8 +266,10 @@ class SeenIds:
         self._table.execute("BEGIN")
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failure: object, *_: object) -> None:
         self._table.close()
+        if failure is None and self.codes is not None:
+            self.codes.judge()
 
     def add(self, note_id: str) -> bool:
         """Adds a note id. False if it was there before."""

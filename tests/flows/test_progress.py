@@ -41,7 +41,7 @@ def test_the_search_for_near_duplicates_is_shown(
     rows = [{"id": row, "text": f"{text} Visit {row}.", "codes": ["I10"]} for row in range(4)]
     (tmp_path / "notes.jsonl").write_text("\n".join(map(json.dumps, rows)))
     with progress.Progress(f"train {task}") as shown:
-        notes = CountedNotes(str(tmp_path / "notes.jsonl"), NoteSettings(), shown)
+        notes = CountedNotes(str(tmp_path / "notes.jsonl"), NoteSettings(), shown, codes=True)
         source = LabelSource(
             weak_labels=WeakLabelSettings(),
             lexicon=Lexicon.load(),

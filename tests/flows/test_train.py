@@ -2,12 +2,14 @@
 
 import base64
 import gzip
+import io
 import json
 import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import polars as pl
@@ -23,6 +25,7 @@ from rubricator.flows.jobs.files import JobIsRunningError
 from rubricator.flows.parameters.flat import flat
 from rubricator.flows.settings import classifier_settings
 from rubricator.flows.train import Trained, train
+from rubricator.flows.training.challenger import TooLittleError
 from rubricator.flows.training.checkpoints import resumable
 from rubricator.models.classifier import UnknownClassifierError
 from rubricator.models.classifier_settings import SettingError
@@ -113,10 +116,49 @@ def test_no_note_text_is_in_the_home(
     assert files_with(CANARY, home) == []
 
 
+def test_evaluation_says_how_many_notes_the_model_was_trained_on(
+    codes: Trained, notes: Path, home: Path, tmp_path: Path
+) -> None:
+    rows = [json.loads(line) for line in notes.read_text().splitlines()]
+    mixed = tmp_path / "mixed.jsonl"
+    lines = [{**row, "note_id": f"new-{at}"} if at < 30 else row for at, row in enumerate(rows[:80])]
+    mixed.write_text("\n".join(map(json.dumps, lines)))
+    report = tmp_path / "report.json"
+    model = f"{codes.name}/{codes.version}"
+    scored = flat(evaluate)(model, str(mixed), bootstrap=0, report=str(report), home=str(home))
+    assert json.loads(report.read_text())["trained_on"] == scored.trained_on == 50
+    console = Console(record=True, width=200, file=io.StringIO())
+    console.print(scored)
+    assert "50 of these 80 notes have the ids of notes that the model was trained on" in console.export_text()
+    assert flat(evaluate)(model, str(mixed), bootstrap=0, home=str(home)).notices == scored.notices
+
+
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [
+        (["I10", "E11.9", "J18.9"], "3 notes with labels are too few"),
+        (["I10"] * 12, "all 12 examples have the same labels"),
+    ],
+)
+def test_next_to_nothing_is_learnt_only_by_force(
+    tmp_path: Path, home: Path, codes: list[str], said: str
+) -> None:
+    file = tmp_path / "n.csv"
+    texts = [" ".join(f"word{number}of{at}" for number in range(20)) for at in range(len(codes))]
+    pl.DataFrame({"id": [f"few-{at}" for at in range(len(codes))], "text": texts, "codes": codes}).write_csv(
+        file
+    )
+    options: dict[str, Any] = {"model": "majority", "folds": 2, "bootstrap": 0, "home": str(home)}
+    with pytest.raises(TooLittleError, match=said):
+        flat(train)("codes", str(file), name="few", **options)
+    assert flat(train)("codes", str(file), name="few", force=True, **options).name == "few"
+
+
 def test_codes_are_learnt_with_descriptions_and_rare_ones_break_nothing(codes: Trained) -> None:
     model = registry.load(registry.resolve(f"icd-codes/{codes.version}"))
     assert model.descriptions[model.labels.index("I10")] == "Essential (primary) hypertension"
     assert model.code_system is not None and "ICD-10-CM" in model.code_system
+    assert codes.to_json()["code_system"] == model.code_system
     assert 0 < codes.evaluation.values()["micro_f1"] <= 1
     assert min(score.support for score in codes.evaluation.per_label) < 6
 

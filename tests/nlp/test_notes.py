@@ -42,9 +42,24 @@ NOTES = [
     {"note_id": "c", "patient_id": "p2", "text": f" {CANARY} ", "written_on": "soon"},
 ]
 EXPECTED = [
-    NOTES[0] | {"written_on": datetime.date(2031, 5, 6), "evidence": None, "composed": False},
-    NOTES[1] | {"written_on": None, "note_type": None, "evidence": None, "composed": False},
-    NOTES[2] | {"written_on": None, "note_type": None, "codes": None, "evidence": None, "composed": False},
+    NOTES[0]
+    | {
+        "written_on": datetime.date(2031, 5, 6),
+        "evidence": None,
+        "composed": False,
+        "codes_as_written": None,
+    },
+    NOTES[1]
+    | {"written_on": None, "note_type": None, "evidence": None, "composed": False, "codes_as_written": None},
+    NOTES[2]
+    | {
+        "written_on": None,
+        "note_type": None,
+        "codes": None,
+        "evidence": None,
+        "composed": False,
+        "codes_as_written": None,
+    },
 ]
 
 
@@ -187,7 +202,7 @@ def test_notes_that_cannot_be_used_are_dead_letters_and_the_rest_is_read(tmp_pat
         b'{"text": "' + CANARY.encode() + b'"}',
         b'{"note_id": 1.5, "text": "' + CANARY.encode() + b'"}',
         b'{"note_id": "' + CANARY.encode() * 50 + b'", "text": "x"}',
-        b'{"note_id": "h", "text": "x", "codes": [{"code": "' + CANARY.encode() + b'"}]}',
+        b'{"note_id": "h", "text": "x", "codes": [{"text": "' + CANARY.encode() + b'"}]}',
         b'{"note_id": 7, "text": "ok"}',
         b'{"note_id": "' + b"[" * 100_000,
     ]
@@ -223,7 +238,7 @@ def test_broken_csv_rows_are_dead_letters(tmp_path: Path) -> None:
         b"",
         b"d," + text + b"\xff,I10",
         b'e,"line one\r\nline two","I10; E11.9"',
-        b'g,x,"[I10, ""I11""]"',
+        b'g,x,"[cough, ""I11""]"',
     ]
     path.write_bytes(b"\r\n".join(rows))
     notes, letters = read(path)
@@ -297,7 +312,7 @@ def test_the_word_for_null_is_no_code_no_patient_and_no_id(tmp_path: Path, suffi
     nulls = [*NULLS, " NULL "]
     rows = [{"note_id": f"n{i}", "patient_id": n, "text": "x", "codes": n} for i, n in enumerate(nulls)]
     rows += [{"note_id": null, "patient_id": "p", "text": CANARY, "codes": "I10"} for null in nulls]
-    rows += [{"note_id": "last", "patient_id": "Null", "text": "NULL", "codes": "I10;NULL"}]
+    rows += [{"note_id": "last", "patient_id": "Nil Null", "text": "NULL", "codes": "I10;NULL"}]
     path = tmp_path / f"notes{suffix}"
     if suffix == ".jsonl":
         write_json_lines(path, rows)
@@ -306,7 +321,7 @@ def test_the_word_for_null_is_no_code_no_patient_and_no_id(tmp_path: Path, suffi
     notes, letters = read(path, codes_column="codes")
     found = [(note["note_id"], note["patient_id"], note["text"], note["codes"]) for note in notes]
     assert found[:-1] == [(f"n{i}", f"n{i}", "x", None) for i in range(len(nulls))]
-    assert found[-1] == ("last", "Null", "NULL", ["I10"])
+    assert found[-1] == ("last", "Nil Null", "NULL", ["I10"])
     assert [letter.note_id for letter in letters] == [None] * len(nulls)
     assert {letter.reason.partition(",")[0] for letter in letters} == {"the note id is missing"}
 
@@ -404,7 +419,7 @@ def test_columns_are_guessed_from_the_usual_names(tmp_path: Path) -> None:
         pl.DataFrame([[value] for value in values], schema=list(names)).write_csv(tmp_path / "n.csv")
         [note] = read(tmp_path / "n.csv")[0]
         date = datetime.date(2031, 1, 2)
-        assert list(note.values()) == ["1", "2", "x", date, "ECG", ["I10"], None, False]
+        assert list(note.values()) == ["1", "2", "x", date, "ECG", ["I10"], None, False, None]
 
 
 def test_columns_can_be_named(tmp_path: Path) -> None:
@@ -431,6 +446,7 @@ def test_columns_can_be_named(tmp_path: Path) -> None:
         "codes": ["0DTJ4ZZ"],
         "evidence": None,
         "composed": False,
+        "codes_as_written": None,
     }
 
 

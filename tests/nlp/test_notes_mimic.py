@@ -154,3 +154,58 @@ def test_tables_that_are_not_as_documented_are_refused(tmp_path: Path) -> None:
 def test_a_discharge_table_of_another_hospital_is_an_ordinary_table(tmp_path: Path) -> None:
     write(tmp_path, {"discharge.csv": "note_id,text,codes\n1,x,I10\n"})
     assert read(tmp_path)[0]["1"]["codes"] == ["I10"]
+
+
+@pytest.mark.parametrize("stay", ["100.0", "1.0E2", "0000100", " 100 "])
+def test_tables_that_pandas_wrote_are_read_as_the_originals(tmp_path: Path, stay: str) -> None:
+    header = "ROW_ID,SUBJECT_ID,HADM_ID,CHARTDATE,CATEGORY,DESCRIPTION,ISERROR,TEXT\n"
+    write(tmp_path, {
+        "NOTEEVENTS.csv": f"{header}1,10,{stay},2150-01-02,Discharge summary,Report,,Home.\n"
+        "2,10,,2150-01-02,Nursing,Report,1.0,wrong chart\n",
+        "DIAGNOSES_ICD.csv": "HADM_ID,SEQ_NUM,ICD9_CODE\n100,2.0,4019\n100.0,1.0,038.9\n100,3.0,v5861\n100,4.0,E882\n",
+    })  # fmt: skip
+    notes, letters = read(tmp_path)
+    assert notes["1"]["codes"] == ["038.9", "401.9", "V58.61", "E882"]
+    assert [letter.reason for letter in letters] == ["marked as an error (ISERROR = 1)"]
+
+
+@pytest.mark.parametrize(
+    ("version", "codes"), [("10.0", ["E11.65", "I10"]), ("10", ["E11.65", "I10"]), ("", ["E11.65", "I10"])]
+)
+def test_the_version_of_mimic_iv_may_be_a_float_or_missing(
+    tmp_path: Path, version: str, codes: list[str]
+) -> None:
+    rows = f"10000117,22927623.0,2.0,i10,{version}\n10000117,22927623.0,1.0,E1165,{version}\n"
+    write(
+        tmp_path, {"discharge.csv": DISCHARGE, "diagnoses_icd.csv": DIAGNOSES_4.splitlines()[0] + "\n" + rows}
+    )
+    assert read(tmp_path)[0]["10000117-DS-5"]["codes"] == codes
+
+
+@pytest.mark.parametrize(
+    ("table", "code"), [("PROCEDURES_ICD", "5"), ("DIAGNOSES_ICD", "42"), ("DIAGNOSES_ICD", "4019.0")]
+)
+def test_codes_of_mimic_that_lost_digits_are_refused(tmp_path: Path, table: str, code: str) -> None:
+    content = f"HADM_ID,SEQ_NUM,ICD9_CODE\n167853,1,{code}\n167853,2,3605\n"
+    write(tmp_path, {"NOTEEVENTS.csv": NOTEEVENTS, f"{table}.csv": content})
+    with pytest.raises(NoteFormatError, match=r"row 1: the code has lost digits.*dtype=str"):
+        read(tmp_path)
+    without = NoteReader(tmp_path, on_dead_letter=lambda _: None, codes=False)
+    assert sum(batch.num_rows for batch in without) == 6
+
+
+def test_tables_of_codes_without_notes_are_refused(tmp_path: Path) -> None:
+    write(
+        tmp_path, {"hosp/diagnoses_icd.csv": DIAGNOSES_4, "hosp/admissions.csv": "subject_id,hadm_id\n1,2\n"}
+    )
+    with pytest.raises(NoteFormatError, match=r"the notes are not there: discharge\.csv\.gz"):
+        read(tmp_path)
+
+
+def test_stays_that_are_in_no_table_of_codes_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    codes = "HADM_ID,SEQ_NUM,ICD9_CODE\n999,1,4019\n"
+    write(tmp_path, {"NOTEEVENTS.csv": NOTEEVENTS, "DIAGNOSES_ICD.csv": codes})
+    read(tmp_path)
+    assert "none of its 3 discharge summaries is of a stay of the tables of codes" in caplog.text
