@@ -81,12 +81,7 @@ class NoteProfiler:
             facts.append(_text_facts(text) + (headings or (None,) * len(HeadingFacts._fields)))
         table = pa.table(
             [
-                *(
-                    notes[field.name].combine_chunks()
-                    if field.name in notes.column_names
-                    else pa.nulls(notes.num_rows, field.type)
-                    for field in _GIVEN
-                ),
+                *(notes[field.name].combine_chunks() for field in _GIVEN),
                 *(
                     pa.array([row[place] for row in facts], field.type)
                     for place, field in enumerate(_TEXT_FACTS)

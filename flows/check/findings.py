@@ -231,15 +231,10 @@ def _respelt(coded: "pl.DataFrame") -> dict[str, list[str]]:
 
 
 def _notes_by_version(coded: "pl.DataFrame") -> dict[str, int]:
-    from rubricator.nlp.icd import code_system
+    from rubricator.nlp.builders.code_labels import note_version
 
-    versions: Counter[str] = Counter()
-    for codes in coded["codes"].to_list():
-        systems = Counter((code_system(code) or "").split(" ")[0] for code in codes)
-        diagnoses = {name: systems[name] for name in ("ICD-10-CM", "ICD-9-CM") if systems[name]}
-        if diagnoses:
-            versions[max(diagnoses, key=lambda name: diagnoses[name])] += 1
-    return dict(versions.most_common())
+    versions = Counter(note_version(codes) for codes in coded["codes"].to_list())
+    return {f"ICD-{version}": notes for version, notes in versions.most_common() if version}
 
 
 def _headings(facts: "pl.DataFrame", unknown: "pl.DataFrame") -> HeadingFindings | None:

@@ -40,7 +40,7 @@ class DateReader:
             value = value.date()
         if isinstance(value, datetime.date):
             return self._plausible(value, column)
-        written = str(value).strip() if isinstance(value, str | int) else "?"
+        written = str(value).strip() if isinstance(value, str | int) else "no text"
         if not written or is_missing(written):
             return None
         found = self._by_format(written) if self._format else _parsed(written)

@@ -77,7 +77,7 @@ def test_counts_notes_patients_dates_codes_and_headings(checked: Any) -> None:
     assert (found.dates.first, found.dates.last, found.dates.missing) == ("2024-01-01", "2024-01-28", 0)
     assert found.note_types == {"Clinic": 30}
     assert found.codes.most_used == {"I10": 20, "E11.9": 10, "J18.9": 10}
-    assert found.codes.notes_by_version == {"ICD-10-CM": 30}
+    assert found.codes.notes_by_version == {"ICD-10": 30}
     assert (found.headings.notes, found.headings.with_plan, found.headings.plan_sentences) == (30, 30, 60)
 
 

@@ -730,7 +730,7 @@ def test_codes_of_what_was_not_found_or_not_done_are_left_out(
         ("http://hl7.org/fhir/sid/icd-10", "I10.9", "I10.9"),
         ("http://hl7.org/fhir/sid/icd-10-nl", "I10", "I10"),
         ("http://fhir.de/CodeSystem/bfarm/icd-10-gm", "I10.90", "I10.90"),
-        ("http://fhir.de/CodeSystem/dimdi/icd-10-gm|2023", "H36.0*", "H36.0*"),
+        ("http://fhir.de/CodeSystem/dimdi/icd-10-gm|2023", "H36.0*", "H36.0"),
         ("http://terminology.hl7.org/CodeSystem/icd10-CA", "I10", "I10"),
         ("http://terminology.hl7.org/CodeSystem/icd9cm", "4019", "401.9"),
         ("http://hl7.org/fhir/sid/icd-9-cm/diagnosis", "E8500", "E850.0"),
