@@ -100,8 +100,14 @@ def call(url: str, path: str, **body: Any) -> Any:
     request = urllib.request.Request(
         f"{url}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
+
+    def answer() -> Any:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return [json.load(answer)]
+
+    found = wait_for(answer, 60)  # a server that has only just started answers 503 at times
+    assert found, f"{path}: no answer"
+    return found[0]
 
 
 def get(url: str, path: str) -> Any:
@@ -139,6 +145,12 @@ def begun(url: str, deployment: str) -> str:
 
 def state_of(url: str, run: str) -> str:
     return str(get(url, f"flow_runs/{run}")["state"]["type"])
+
+
+def goes_on(place: Place, url: str, run: str, before: int) -> bool:
+    """Wait until the run has done more notes than those before."""
+    wait_for(lambda: place.notes_done() > before or is_final(url, run), 120)
+    return place.notes_done() > before
 
 
 def is_final(url: str, run: str) -> bool:
@@ -179,9 +191,7 @@ def kill_schedules(place: Place, times: int, chance: random.Random) -> Counter[s
         counts["runs that stay open after the next start"] += len(open_runs(url))
         counts["slots that stay taken"] += slots(url)
         run, before = begun(url, "extract/job"), place.notes_done()
-        runs = wait_for(lambda: state_of(url, run) == "RUNNING" and (place.out / ".work").exists(), 60)
-        counts["next runs that did not run"] += not runs
-        wait_for(lambda: place.notes_done() > before or is_final(url, run), 60)  # noqa: B023
+        counts["next runs that did not run"] += not goes_on(place, url, run, before)
         time.sleep(chance.uniform(0, 4))
         counts["killed while the job ran"] += not is_final(url, run)
         process.send_signal(what)
@@ -193,15 +203,19 @@ def kill_schedules(place: Place, times: int, chance: random.Random) -> Counter[s
         counts["rounds with a server left"] += answers(url)
         say(number, what.name, place.notes_done(), f"gone after {time.monotonic() - begun_at:.1f} s")
         if place.notes_done() == NOTES:
-            counts += compared(place)
+            counts.update(compared(place))
     process, url = serve(place)
     run = begun(url, "extract/job")
-    counts["next runs that did not run"] += not (
-        wait_for(lambda: is_final(url, run), 120) and state_of(url, run) == "COMPLETED"
-    )
+    counts["next runs that did not run"] += not ends_well(url, run)
     process.send_signal(signal.SIGTERM)
     process.wait(60)
-    return counts + compared(place)
+    counts.update(compared(place))
+    return counts
+
+
+def ends_well(url: str, run: str) -> bool:
+    wait_for(lambda: is_final(url, run), 120)
+    return state_of(url, run) == "COMPLETED"
 
 
 def answers(url: str) -> bool:
@@ -268,15 +282,12 @@ def kill_workers(place: Place, times: int, chance: random.Random) -> Counter[str
                 PREFECT_API_URL=url,
             )
             run, before = begun(url, "extract/extract-nightly"), place.notes_done()
-            runs = wait_for(lambda: state_of(url, run) == "RUNNING", 90)  # noqa: B023
-            wait_for(lambda: place.notes_done() > before or is_final(url, run), 60)  # noqa: B023
+            counts["next runs that did not run"] += not goes_on(place, url, run, before)
             others = [each for each in open_runs(url) if each["id"] != run]
             counts["runs that stay open after the next start"] += len(others)
             counts["slots that stay taken"] += slots(url)
-            counts["next runs that did not run"] += not runs
             if number == times:
-                wait_for(lambda: is_final(url, run), 120)  # noqa: B023
-                counts["next runs that did not run"] += state_of(url, run) != "COMPLETED"
+                counts["next runs that did not run"] += not ends_well(url, run)
                 worker.terminate()
                 worker.wait(60)
                 break
@@ -288,13 +299,11 @@ def kill_workers(place: Place, times: int, chance: random.Random) -> Counter[str
             worker.wait(30)
             say(number, "SIGKILL of", "all" if everything else "the worker", place.notes_done())
             if not everything:  # its run goes on alone, and ends by itself
-                counts["runs without their worker that ended well"] += (
-                    wait_for(lambda: is_final(url, run), 120) is True  # noqa: B023
-                    and state_of(url, run) == "COMPLETED"
-                )
-                shutil.rmtree(place.out)
+                counts["runs without their worker that ended well"] += ends_well(url, run)
+                counts.update(compared(place))
     counts["rounds with a process left"] += not wait_for(lambda: not place.processes(), 30)
-    return counts + compared(place)
+    counts.update(compared(place))
+    return counts
 
 
 def main() -> None:
