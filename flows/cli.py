@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -42,7 +43,7 @@ _MEANINGS = {
     ExitCode.FAULT: "a fault of the program",
     ExitCode.ERROR: "an error that the message explains, or wrong options",
     ExitCode.REFUSED: "promote: the gate refused, the champion stays",
-    ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
+    ExitCode.INTERRUPTED: "interrupted by Ctrl-C or SIGTERM",
     ExitCode.UNREAD: "what read its output, such as `head`, ended first",
 }
 
@@ -198,6 +199,7 @@ def root(
 def main() -> None:
     """Run the command line. A RubricatorError is shown as one message, without a traceback (see `ExitCode`)."""
     _hold_standard_files()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job ends in order, as by Ctrl-C
     try:
         try:
             app()

@@ -2,10 +2,10 @@
 
 from rubricator.flows.extract import extract
 from rubricator.flows.predict import predict
-from rubricator.flows.schedule.deployed import deployed, end_with_schedule
+from rubricator.flows.schedule.deployed import deployed, end_with_server_of_runs
 from rubricator.flows.train import train
 
-end_with_schedule()  # the first of our code that the process of a run imports
+end_with_server_of_runs()  # the first of our code that the process of a run imports
 
 extract_flow = deployed(extract, __name__)
 train_flow = deployed(train, __name__)

@@ -122,6 +122,11 @@ class Run:
     started: str = ""
 
 
+def is_process_of_run() -> bool:
+    """Whether a schedule or a worker started this process for a run. Does not import Prefect."""
+    return "PREFECT__FLOW_RUN_ID" in os.environ
+
+
 def current_run() -> Run | None:
     """The run that this process works on; None if it is not one of a deployment."""
     from prefect.runtime import deployment, flow_run

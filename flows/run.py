@@ -53,8 +53,13 @@ def run(
     from rubricator.flows import prefect_adapter
 
     with prefect_adapter.flow_settings():
+        from prefect.exceptions import TerminationSignal
+
         opened.init_prefect()
-        result: R = as_flow(step, task_runner=task_runner)(home=home, **parameters)
+        try:
+            result: R = as_flow(step, task_runner=task_runner)(home=home, **parameters)
+        except TerminationSignal:  # what Prefect makes of SIGTERM
+            raise KeyboardInterrupt from None
     return result
 
 

@@ -20,9 +20,7 @@ from rubricator.nlp.errors import RubricatorError
 if TYPE_CHECKING:
     from prefect import Flow
 
-SERVED_BY = (
-    "RUBRICATOR_SCHEDULE_PROCESS"  # an environment variable: the id of the process of `rubricator schedule`
-)
+SERVED_BY = "RUBRICATOR_SCHEDULE"  # an environment variable: the id of the process of `rubricator schedule`
 SKIPPED = "skipped: the run before is still on"
 
 
@@ -37,11 +35,13 @@ def deployed(step: Callable[..., Any], module: str) -> "Flow[..., Any]":
     )
 
 
-def end_with_schedule() -> None:
-    """In the process of a run: end when the process of `rubricator schedule` that started it ends."""
-    schedule = int(os.environ.get(SERVED_BY) or 0)
-    if schedule and schedule != os.getpid():
-        end_with_parent(schedule)
+def end_with_server_of_runs() -> None:
+    """In the process of a run: end when the schedule or the worker that started it ends.
+
+    Its output has no reader then, and Prefect ends a run at the first line that it cannot write.
+    """
+    if prefect_adapter.is_process_of_run():
+        end_with_parent(int(os.environ.get(SERVED_BY) or os.getppid()))
 
 
 def logged(job: str, step: Callable[..., Any], next_run: Callable[[], datetime | None]) -> Any:

@@ -51,8 +51,9 @@ def schedule(
         return _run_now(once, jobs, opened)
     opened.init_mlflow()
     _check(jobs)
+    is_own = not os.environ.get("PREFECT_API_URL")
     with _ends_when_told(), _alone(jobs, opened), server_for(opened) as url, prefect_adapter.server_at(url):
-        _serve(jobs, opened, url)
+        _serve(jobs, opened, url, only_here=is_own)
     return None
 
 
@@ -74,7 +75,7 @@ def deployments(schedule: Schedule, home: Home) -> "list[RunnerDeployment]":
     ]
 
 
-def _serve(jobs: Schedule, home: Home, url: str) -> None:
+def _serve(jobs: Schedule, home: Home, url: str, *, only_here: bool) -> None:
     os.environ[SERVED_BY] = str(os.getpid())
     # the console need not show exceptions: the log has a line for each, and the server keeps its own
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
@@ -85,7 +86,7 @@ def _serve(jobs: Schedule, home: Home, url: str) -> None:
             deployments(jobs, home),
             # a run that finds the one before still on needs a process too, for a moment
             limit=len(jobs.jobs) + 1,
-            on_deployed=partial(_begin, home, jobs, message, only_here="127.0.0.1" in url),
+            on_deployed=partial(_begin, home, jobs, message, only_here=only_here),
         )
     finally:
         os.environ.pop(SERVED_BY, None)

@@ -202,7 +202,10 @@ def test_a_killed_flow_leaves_no_server(home: Path, tmp_path: Path) -> None:
         assert left == []
 
 
-def test_ctrl_c_ends_a_flow_at_once_and_the_same_command_goes_on(home: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_a_flow_at_once_and_the_same_command_goes_on(
+    home: Path, tmp_path: Path, how: signal.Signals
+) -> None:
     text = "History:\nCough.\n\nPlan:\nStart aspirin. Return in two weeks.\n" * 20
     with (tmp_path / "notes.jsonl").open("w") as lines:
         lines.writelines(json.dumps({"note_id": str(row), "text": text}) + "\n" for row in range(20_000))
@@ -224,7 +227,10 @@ def test_ctrl_c_ends_a_flow_at_once_and_the_same_command_goes_on(home: Path, tmp
     while process.poll() is None and not any((tmp_path / "tables").glob("sections/*.parquet")):
         time.sleep(0.1)
     begun = time.monotonic()
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it: to all processes of the group
+    if how == signal.SIGINT:
+        os.killpg(process.pid, how)  # as a terminal sends it: to all processes of the group
+    else:
+        process.send_signal(how)
     written, _ = process.communicate(timeout=120)
     assert process.returncode == 130, written
     assert "Traceback" not in written and "interrupted; run the same command again" in written
