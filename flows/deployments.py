@@ -2,7 +2,7 @@
 
 from rubricator.flows.extract import extract
 from rubricator.flows.predict import predict
-from rubricator.flows.schedule.deployed import deployed, end_with_server_of_runs
+from rubricator.flows.runs.deployed import deployed, end_with_server_of_runs
 from rubricator.flows.train import train
 
 end_with_server_of_runs()  # the first of our code that the process of a run imports

@@ -17,10 +17,10 @@ from rubricator.flows.parameters import options
 from rubricator.flows.parameters.flat import check
 from rubricator.flows.parameters.options import Name, PathName
 from rubricator.flows.run import guarded, run
+from rubricator.flows.runs.deployed import SERVED_BY, logged
+from rubricator.flows.runs.locks import end_dead_runs, held
+from rubricator.flows.runs.log import report, set_up_log
 from rubricator.flows.schedule.config import STEPS, Job, Schedule, ScheduleError, read_schedule
-from rubricator.flows.schedule.deployed import SERVED_BY, logged
-from rubricator.flows.schedule.log import report, set_up_log
-from rubricator.flows.schedule.runs import end_dead_runs, held
 from rubricator.flows.schedule.server import server_for
 from rubricator.nlp.errors import RubricatorError
 from rubricator.nlp.tasks import task_named

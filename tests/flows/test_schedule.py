@@ -20,8 +20,8 @@ from prefect.states import Running, Scheduled
 from rubricator.flows.home import Home
 from rubricator.flows.jobs.files import locked
 from rubricator.flows.prefect_adapter import Run, server_at
+from rubricator.flows.runs.locks import held, working_on
 from rubricator.flows.schedule import STEPS, TEMPLATE, ScheduleError, read_schedule, schedule
-from rubricator.flows.schedule.runs import held, working_on
 from rubricator.flows.schedule.serve import deployments
 from rubricator.flows.servers import ServerError
 

@@ -12,8 +12,8 @@ from rubricator.flows import prefect_adapter
 from rubricator.flows.home import open_home
 from rubricator.flows.jobs.files import JobIsRunningError
 from rubricator.flows.run import as_flow, guarded
-from rubricator.flows.schedule.log import report, set_up_log
-from rubricator.flows.schedule.runs import end_dead_runs, held, working_on
+from rubricator.flows.runs.locks import end_dead_runs, held, working_on
+from rubricator.flows.runs.log import report, set_up_log
 from rubricator.models.processes import end_with_parent
 from rubricator.nlp.errors import RubricatorError
 

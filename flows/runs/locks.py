@@ -9,7 +9,7 @@ from pathlib import Path
 from rubricator.flows import prefect_adapter
 from rubricator.flows.home import Home
 from rubricator.flows.prefect_adapter import Run
-from rubricator.flows.schedule.log import report
+from rubricator.flows.runs.log import report
 
 DIED = "the process that worked on it ended without a word: it was killed, or the machine stopped"
 
