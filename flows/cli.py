@@ -44,7 +44,7 @@ _MEANINGS = {
     ExitCode.ERROR: "an error that the message explains, or wrong options",
     ExitCode.REFUSED: "promote: the gate refused, the champion stays",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C or SIGTERM",
-    ExitCode.UNREAD: "what read its output, such as `head`, ended first",
+    ExitCode.UNREAD: "what read its output ended first",
 }
 
 

@@ -174,12 +174,11 @@ def cancel_missed_runs(deployment: str) -> None:
 
 
 def next_run(deployment: str) -> datetime | None:
-    """When the server will start the deployment next."""
-    from prefect.client.schemas.objects import StateType
-
+    """When the deployment is due next; None if it has no cron expression."""
     with _client() as client:
-        waiting = client.read_flow_runs(**_filters(deployment, [StateType.SCHEDULED]), limit=1)
-        return waiting[0].expected_start_time if waiting else None
+        schedules = [each.schedule for each in client.read_deployment(deployment).schedules if each.active]
+    due = [next_due(each.cron, each.timezone or "UTC") for each in schedules if hasattr(each, "cron")]
+    return min((time for time in due if time), default=None)
 
 
 def next_due(cron: str, timezone: str = "UTC") -> datetime | None:
