@@ -130,8 +130,10 @@ def test_a_deployed_flow_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyP
 
 CHECKS = """
 import sys
-from rubricator.flows import extract, predict, train
+from rubricator.flows.extract import extract
+from rubricator.flows.predict import predict
 from rubricator.flows.run import run
+from rubricator.flows.train import train
 from rubricator.nlp.errors import RubricatorError
 
 for step, parameters in (
