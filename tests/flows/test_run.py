@@ -167,7 +167,7 @@ def test_errors_that_need_no_reading_come_before_prefect_is_started(tmp_path: Pa
             "nowhere: ",
             "notes.csv is a file",
             "ours.toml: there is no such file",
-            "'plann'",
+            "no category plann",
             "nowhere",
             "code_table: there is no file codes.csv",
             "there is no folder",
