@@ -1,8 +1,10 @@
 """The command line. Everything heavy is imported inside the commands, so that --help answers at once."""
 
+import errno
 import json
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -30,6 +32,7 @@ class ExitCode(IntEnum):
     REFUSED = 3
     UNUSABLE = 4
     INTERRUPTED = 130
+    UNREAD = 141
 
     @property
     def meaning(self) -> str:
@@ -41,8 +44,9 @@ _MEANINGS = {
     ExitCode.FAULT: "a fault of the program",
     ExitCode.ERROR: "an error that the message explains, or wrong options",
     ExitCode.REFUSED: "promote: the gate refused, the champion stays",
-    ExitCode.UNUSABLE: "extract, predict, train: no note, or too many of them, could not be used (--max-dead-letters)",
-    ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
+    ExitCode.UNUSABLE: "extract, predict, train: no note, or too few of them, could be used (--max-dead-letters)",
+    ExitCode.INTERRUPTED: "interrupted by Ctrl-C or SIGTERM",
+    ExitCode.UNREAD: "what read its output ended first",
 }
 
 
@@ -51,7 +55,7 @@ class Command:
     """A command. Its step is imported only when the command is called.
 
     step: MODULE:FUNCTION. what: its help. note: the end of its help. is_flow: it runs as a Prefect flow, unless
-    --no-prefect is given. has_json: its result has `to_json`.
+    --no-prefect is given. has_json: its result has `to_json`. interrupted: what to do after Ctrl-C.
     """
 
     step: str
@@ -60,6 +64,7 @@ class Command:
     note: str = ""
     is_flow: bool = False
     has_json: bool = True
+    interrupted: str = "run the same command again to do the rest"
 
     def made(self, name: str) -> typer.core.TyperCommand:
         """The command with its options, which are the parameters of the step."""
@@ -81,7 +86,7 @@ class Command:
             )
         alone = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
         epilog = f"Example: `{self.example}`\n\n{self.note}".rstrip()
-        called = command_of(step, partial(_run, step, is_flow=self.is_flow), switches)
+        called = command_of(step, partial(_run, step, self), switches)
         alone.command(name, help=self.what, epilog=epilog)(called)
         made = typer.main.get_command(alone)
         assert isinstance(made, typer.core.TyperCommand)
@@ -112,6 +117,8 @@ COMMANDS = {  # in the order of the help
         "Train and cross-validate a classifier, and register it as the challenger of its name.",
         "rubricator train codes coded-notes.parquet --name icd-codes --report figures.json",
         is_flow=True,
+        interrupted="nothing is registered. The same command lets a network go on from its last checkpoint, and trains "
+        "other models from the start",
     ),
     "settings": Command(
         "rubricator.flows.settings:settings",
@@ -148,7 +155,7 @@ COMMANDS = {  # in the order of the help
     ),
     "schedule": Command(
         "rubricator.flows.schedule:schedule",
-        "Serve extract, train and predict on their cron schedules from this process, until it is stopped.",
+        "Serve extract, train and predict on their cron schedules from this process, or run one job now.",
         "rubricator schedule --config schedule.toml",
         has_json=False,
     ),
@@ -198,8 +205,13 @@ def root(
 
 def main() -> None:
     """Run the command line. A RubricatorError is shown as one message, without a traceback (see `ExitCode`)."""
+    _hold_standard_files()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job ends in order, as by Ctrl-C
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except RubricatorError as error:
         from rubricator.flows.jobs.result import DeadLettersError
         from rubricator.flows.promote import PromotionRefusedError
@@ -212,9 +224,31 @@ def main() -> None:
             SafeError: ExitCode.FAULT,
         }
         sys.exit(codes.get(type(error), ExitCode.ERROR))
+    except OSError as error:  # of the output: those of a step are a SafeError
+        sys.exit(_output_failed(error))
 
 
-def _run(step: Callable[..., Any], given: dict[str, Any], *, is_flow: bool) -> None:
+def _hold_standard_files() -> None:
+    """Open what was closed (`>&-`): else the next file, such as a database, would get the number of standard output."""
+    for descriptor, mode in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):  # 0, 1: use is an error
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, mode)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def _output_failed(error: OSError) -> ExitCode:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python tries again at its end, and says so
+    if error.errno == errno.EPIPE:
+        return ExitCode.UNREAD
+    reason = os.strerror(error.errno or errno.EIO)
+    _to_stderr(f"[bold red]error:[/] standard output cannot be written: {reason}; else all is done")
+    return ExitCode.ERROR
+
+
+def _run(step: Callable[..., Any], command: Command, given: dict[str, Any]) -> None:
     """Run a step with the options that were given, and show its result."""
     from rubricator.flows.jobs.result import DeadLettersError
     from rubricator.flows.parameters.flat import flat
@@ -225,13 +259,13 @@ def _run(step: Callable[..., Any], given: dict[str, Any], *, is_flow: bool) -> N
         given.pop(name, False) for name in ("no_prefect", "as_json", "verbose", "quiet")
     )
     _set_up_log(verbose=verbose, quiet=quiet)
-    use_prefect, started = is_flow and not no_prefect, time.monotonic()
+    use_prefect, started = command.is_flow and not no_prefect, time.monotonic()
     if use_prefect and not quiet and "PREFECT_API_URL" not in os.environ:
         _to_stderr(
             "[dim]starting Prefect for this run (20 s the first time; --no-prefect runs without it)[/]"
         )
     try:
-        if is_flow:
+        if command.is_flow:
             result = run(step, home=given.pop("home", None), use_prefect=use_prefect, **given)
         else:
             result = flat(guarded(step))(**given)
@@ -244,7 +278,7 @@ def _run(step: Callable[..., Any], given: dict[str, Any], *, is_flow: bool) -> N
             _show(error.result, as_json=as_json)
         raise
     except KeyboardInterrupt:
-        _to_stderr("interrupted; run the same command again to do the rest")
+        _to_stderr(f"interrupted; {command.interrupted}")
         raise
     _LOG.info("%s took %.1f s", step.__name__, time.monotonic() - started)
     if result is not None and (as_json or not quiet):
@@ -270,12 +304,22 @@ def _show(result: Any, *, as_json: bool) -> None:
     from rich.console import Console
 
     if as_json:
-        sys.stdout.write(json.dumps(result.to_json(), ensure_ascii=False, indent=1) + "\n")
+        _to_stdout(json.dumps(result.to_json(), ensure_ascii=False, indent=1) + "\n")
         return
     console = Console()
     if not console.is_terminal:
         console.width = 160  # a file or a pipe has no width to fit tables into
-    console.print(result, crop=False)
+    with console.capture() as shown:
+        console.print(result, crop=False)
+    _to_stdout(shown.get())
+
+
+def _to_stdout(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        sys.exit(_output_failed(error))
 
 
 def _show_error(error: RubricatorError) -> None:

@@ -2,9 +2,11 @@
 
 from rubricator.flows.extract import extract
 from rubricator.flows.predict import predict
-from rubricator.flows.run import as_flow
+from rubricator.flows.runs.deployed import deployed, end_with_server_of_runs
 from rubricator.flows.train import train
 
-extract_flow = as_flow(extract, module=__name__)
-train_flow = as_flow(train, module=__name__)
-predict_flow = as_flow(predict, module=__name__)
+end_with_server_of_runs()  # the first of our code that the process of a run imports
+
+extract_flow = deployed(extract, __name__)
+train_flow = deployed(train, __name__)
+predict_flow = deployed(predict, __name__)

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from rubricator.flows.home import open_home
+from rubricator.flows.inputs import check_notes, check_out
 from rubricator.flows.jobs.files import write_text
+from rubricator.flows.parameters.flat import checked_by
 from rubricator.flows.parameters.options import (
     Home,
     JobSettings,
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from rubricator.flows.heading_report import HeadingReport
+    from rubricator.flows.jobs.extract_step import ExtractStep
     from rubricator.flows.jobs.result import JobResult
+    from rubricator.nlp.lexicon.lexicon import Lexicon
 
 HEADINGS_SHOWN = 30
 
@@ -36,6 +40,15 @@ class ExtractSettings(StepSettings):
     lexicon: LexiconFiles = ()
 
 
+def _check(
+    notes: str | None = None, out: str | None = None, settings: ExtractSettings = ExtractSettings()
+) -> None:
+    check_notes(notes)
+    check_out(out, "extract")
+    _step(settings)
+
+
+@checked_by(_check)
 def extract(
     notes: Notes = None,
     *,
@@ -53,18 +66,11 @@ def extract(
     open_home(home)
     from rubricator.flows.heading_report import report_headings
     from rubricator.flows.jobs.engines import choose_engine
-    from rubricator.flows.jobs.extract_step import ExtractStep
     from rubricator.flows.jobs.job import run_job
     from rubricator.flows.jobs.result import check_dead_letters
-    from rubricator.nlp.lexicon.lexicon import Lexicon
     from rubricator.nlp.readers.notes import NoteReader, source_name
-    from rubricator.nlp.weak_labels import WeakLabelSettings
 
-    files = [Path(file).absolute() for file in settings.lexicon]
-    lexicon = Lexicon.load(*files)
-    labels = WeakLabelSettings.model_validate({"positive": settings.positive})
-    step = ExtractStep(positive=tuple(sorted(labels.positives(lexicon))), lexicon=tuple(map(str, files)))
-    step.prepare()  # a fault of the lexicon or the categories shows here, not in a worker
+    step, lexicon = _step(settings)
     done = run_job(
         step,
         lambda on_dead_letter: NoteReader(notes, columns, on_dead_letter=on_dead_letter, codes=False),
@@ -80,6 +86,20 @@ def extract(
     return extracted
 
 
+def _step(settings: ExtractSettings) -> "tuple[ExtractStep, Lexicon]":
+    """The work on a shard. A fault of the lexicon or the categories shows here, not in a worker."""
+    from rubricator.flows.jobs.extract_step import ExtractStep
+    from rubricator.nlp.lexicon.lexicon import Lexicon
+    from rubricator.nlp.weak_labels import WeakLabelSettings
+
+    files = [Path(file).absolute() for file in settings.lexicon]
+    lexicon = Lexicon.load(*files)
+    labels = WeakLabelSettings.model_validate({"positive": settings.positive})
+    step = ExtractStep(positive=tuple(sorted(labels.positives(lexicon))), lexicon=tuple(map(str, files)))
+    step.prepare()
+    return step, lexicon
+
+
 @dataclass(frozen=True)
 class Extracted:
     """What one run did, and the report on all notes of the folder. lexicon: the user's files."""
@@ -87,6 +107,11 @@ class Extracted:
     job: "JobResult"
     report: "HeadingReport"
     lexicon: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> int:
+        """How many notes this run did."""
+        return self.job.notes
 
     def to_json(self) -> dict[str, Any]:
         """Every count, as JSON types."""

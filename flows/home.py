@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import unquote
 
+from rubricator.flows.servers import check_server
 from rubricator.nlp.errors import RubricatorError
 
 EXPERIMENT = "rubricator"
@@ -105,6 +106,7 @@ class Home:
         from rubricator.models.registry.store_errors import store_errors
 
         uri = os.environ["MLFLOW_TRACKING_URI"]
+        check_server("MLFLOW_TRACKING_URI", uri)
         experiment = os.environ["MLFLOW_EXPERIMENT_NAME"]
         own = self.path / "mlflow.db" if uri == self.variables()["MLFLOW_TRACKING_URI"] else None
         if own is None:
@@ -128,7 +130,8 @@ class Home:
         """Start the embedded Prefect server, if no server is set. The first start creates its database (about 15 s)."""
         from rubricator.flows import prefect_adapter
 
-        if prefect_adapter.server_url():
+        if url := prefect_adapter.server_url():
+            check_server("PREFECT_API_URL", url)
             return
         uri = prefect_adapter.database_url()
         own = self.path / "prefect" / "prefect.db" if uri.endswith("/prefect/prefect.db") else None

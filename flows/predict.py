@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from rubricator.flows.home import open_home
+from rubricator.flows.inputs import check_notes, check_out
 from rubricator.flows.jobs.result import JobResult, check_dead_letters
+from rubricator.flows.parameters.flat import checked_by
 from rubricator.flows.parameters.options import (
     Home,
     JobSettings,
@@ -19,6 +21,9 @@ from rubricator.flows.parameters.options import (
     Without,
 )
 from rubricator.nlp.readers.tables import NoteSettings
+
+if TYPE_CHECKING:
+    from rubricator.flows.jobs.predict_step import PredictStep
 
 
 class PredictSettings(StepSettings):
@@ -34,6 +39,24 @@ class PredictSettings(StepSettings):
     lexicon: LexiconFiles = ()
 
 
+def _check(
+    notes: str | None = None,
+    model: str | None = None,
+    out: str | None = None,
+    settings: PredictSettings = PredictSettings(),
+    home: str | None = None,
+) -> None:
+    from rubricator.nlp.lexicon.lexicon import Lexicon
+
+    check_notes(notes)
+    check_out(out, "predict")
+    Lexicon.load(*map(Path, settings.lexicon))
+    if model is not None:
+        open_home(home).init_mlflow()
+        _step(model, settings)
+
+
+@checked_by(_check)
 def predict(
     notes: Notes = None,
     *,
@@ -53,16 +76,9 @@ def predict(
     open_home(home).init_mlflow()
     from rubricator.flows.jobs.engines import choose_engine
     from rubricator.flows.jobs.job import read_manifest, run_job
-    from rubricator.flows.jobs.predict_step import PredictStep
-    from rubricator.models.registry import registry
     from rubricator.nlp.readers.notes import NoteReader, source_name
 
-    step = PredictStep(
-        model=registry.resolve(model),
-        top_k=settings.top_k,
-        min_probability=settings.min_probability,
-        lexicon=tuple(str(Path(file).absolute()) for file in settings.lexicon),
-    )
+    step = _step(model, settings)
     done = run_job(
         step,
         lambda on_dead_letter: NoteReader(notes, columns, on_dead_letter=on_dead_letter, codes=False),
@@ -81,6 +97,19 @@ def predict(
     )
     check_dead_letters(done, job.max_dead_letters, predicted)
     return predicted
+
+
+def _step(model: str, settings: PredictSettings) -> "PredictStep":
+    """The work on a shard, by the version that the model's name means now."""
+    from rubricator.flows.jobs.predict_step import PredictStep
+    from rubricator.models.registry import registry
+
+    return PredictStep(
+        model=registry.resolve(model),
+        top_k=settings.top_k,
+        min_probability=settings.min_probability,
+        lexicon=tuple(str(Path(file).absolute()) for file in settings.lexicon),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import ClassVar, Self
 
 BAR_AFTER = 2.0  # seconds; a shorter job needs no bar
@@ -85,4 +85,6 @@ class Progress:
                 self.bar.start()
         elif now - self.line_shown > LINE_EVERY:
             self.line_shown = now
-            self.console.print(f"{self.name}: {fraction:.0%}, {done}")
+            with suppress(OSError):  # nobody reads it: that does not concern the job
+                self.console.file.write(f"{self.name}: {fraction:.0%}, {done}\n")
+                self.console.file.flush()

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from rubricator.flows.home import open_home
-from rubricator.flows.parameters.flat import flat
+from rubricator.flows.parameters.flat import check, flat
+from rubricator.flows.servers import check_server
 from rubricator.nlp.errors import RubricatorError
 
 if TYPE_CHECKING:
@@ -44,26 +45,42 @@ def run(
     opened = guarded(open_home)(home)
     if not use_prefect:
         return flat(guarded(step))(home=home, **parameters)
+    # Prefect takes half a minute to start, and longer to say that its server is not there
+    check_server("PREFECT_API_URL", os.environ.get("PREFECT_API_URL", ""))
+    guarded(check)(step, parameters)
     # the console need not show an exception: the caller gets it, and the server's log keeps it
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     from rubricator.flows import prefect_adapter
 
     with prefect_adapter.flow_settings():
+        from prefect.exceptions import TerminationSignal
+
         opened.init_prefect()
-        result: R = as_flow(step, task_runner=task_runner)(home=home, **parameters)
+        try:
+            result: R = as_flow(step, task_runner=task_runner)(home=home, **parameters)
+        except TerminationSignal:  # what Prefect makes of SIGTERM
+            raise KeyboardInterrupt from None
     return result
 
 
 def as_flow(
-    step: Callable[P, R], *, module: str | None = None, task_runner: "TaskRunner[Any] | None" = None
+    step: Callable[P, R],
+    *,
+    module: str | None = None,
+    task_runner: "TaskRunner[Any] | None" = None,
+    around: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None,
+    **hooks: Any,
 ) -> "Flow[P, R]":
     """The flat form of the step as a Prefect flow of the same name; results are not stored.
 
-    module: the dotted name of the module that holds the flow as `<step>_flow`, for flows that are deployed.
+    module: the dotted name of the module that holds the flow as `<step>_flow`, for flows that are deployed. around: a
+    decorator for the flat form. hooks: those of Prefect's Flow, such as on_crashed.
     """
     from prefect import Flow
 
     function = flat(guarded(step))
+    if around:
+        function = around(function)
     if module:
         function.__module__, function.__name__ = module, f"{step.__name__}_flow"
         function.__qualname__ = function.__name__
@@ -74,6 +91,7 @@ def as_flow(
         persist_result=False,
         cache_result_in_memory=False,
         log_prints=False,
+        **hooks,
     )
 
 

@@ -9,8 +9,9 @@ from pydantic import Field
 
 from rubricator.flows.figures import CountedNotes, check_report, counts_line, figures_table, noted
 from rubricator.flows.home import open_home
+from rubricator.flows.inputs import check_files, check_notes
 from rubricator.flows.jobs.files import write_text
-from rubricator.flows.parameters.flat import removed
+from rubricator.flows.parameters.flat import checked_by, removed
 from rubricator.flows.parameters.options import (
     Bootstrap,
     Home,
@@ -103,6 +104,11 @@ class Trained:
     notices: list[str] = field(default_factory=list)
     code_system: str | None = None
 
+    @property
+    def notes(self) -> int | None:
+        """How many notes it was trained on."""
+        return self.counts.get("notes")
+
     def to_json(self) -> dict[str, Any]:
         """Every figure, as JSON types."""
         return {
@@ -131,6 +137,19 @@ class Trained:
         )
 
 
+def _check(
+    task: str, notes: str | None = None, settings: TrainSettings = TrainSettings(), home: str | None = None
+) -> None:
+    from rubricator.flows.training.challenger import Training
+
+    check_report(settings.report)
+    check_notes(notes)
+    check_files(exclude=settings.exclude, code_table=settings.code_table)
+    open_home(home).init_mlflow()  # the members of an ensemble are in the registry
+    _ = Training.of(task, settings).lexicon
+
+
+@checked_by(_check)
 @removed(
     "denoise",
     harmless="none",

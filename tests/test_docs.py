@@ -206,7 +206,7 @@ def commands(block: str) -> list[str]:
 def run_command(command: str, page: Path, shell: Shell) -> None:
     if command.startswith("make"):  # tests of their own run the demo, and `make test` runs this very test
         ran([*shlex.split(command), "--dry-run"], cwd=ROOT)
-    elif command.startswith(SERVES):
+    elif command.startswith(SERVES) and "--once" not in command:
         assert serves(command, shell.folder, shell.environment), command
     else:
         assert command.startswith("rubricator "), f"{name_of(page)}: what runs {command!r}?"

@@ -8,7 +8,7 @@ setting is declared once, with its type, its default and its description.
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_origin
 
@@ -100,6 +100,30 @@ def flat(step: Callable[..., R]) -> Callable[..., R]:
     vars(flattened).update(__signature__=signature, __flat__=True)
     flattened.__annotations__ = {each.name: each.annotation for each in parameters}
     return flattened
+
+
+def checked_by(check: Callable[..., None]) -> Callable[[F], F]:
+    """Decorator: `check` finds errors of the step's parameters in a moment, before the step is run (see `check`).
+
+    check: takes those parameters of the step that it needs, all with a default, and raises what the step would.
+    """
+
+    def decorated(step: F) -> F:
+        vars(step)["__check__"] = check
+        return step
+
+    return decorated
+
+
+def check(step: Callable[..., Any], parameters: Mapping[str, Any], *, later: Collection[str] = ()) -> None:
+    """Raise what the step would raise at its start. parameters: of its flat form. later: those not checked yet."""
+    found: Callable[..., None] | None = getattr(step, "__check__", None)
+    if found is None:
+        return
+    given = _given(step.__name__, inspect.signature(flat(step)), (), dict(parameters))
+    needed = inspect.signature(found).parameters.keys() - set(later)
+    own = inspect.signature(step).parameters
+    found(**{key: value for name in needed for key, value in _as_own(own[name], given).items()})
 
 
 def checked(name: str, value: Any, annotation: Any, *, as_json: bool = False) -> Any:

@@ -51,7 +51,7 @@ OPTIONS = {
     "explain": (
         "--codes-column --home --id-column --lexicon --model --note-id --out --patient-column --text-column"
     ),
-    "schedule": "--config --home",
+    "schedule": "--config --home --log-json --once",
 }
 HEAVY = (
     "prefect",
@@ -95,6 +95,29 @@ def test_help_imports_nothing_heavy(command: str) -> None:
 def test_every_command_is_there() -> None:
     said = rubricator("--help").stdout
     assert all(f" {command} " in said for command in NAMES)
+
+
+@pytest.mark.parametrize("command", ["--version", "--help", "settings svm", "settings svm --json"])
+@pytest.mark.parametrize(
+    ("to", "status", "message"),
+    [
+        (">/dev/full", 2, "error: standard output cannot be written: No space left on device"),
+        (">&-", 2, "error: standard output cannot be written: Bad file descriptor"),
+        ("2>&- | cat >&2", 0, ""),
+    ],
+)
+def test_output_that_cannot_be_written_is_one_line(command: str, to: str, status: int, message: str) -> None:
+    line = f"set -o pipefail; {sys.executable} -m rubricator.flows.cli {command} {to}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == status
+    assert done.stderr.startswith(message) and "Traceback" not in done.stderr
+    assert not message or len(done.stderr.splitlines()) == 1
+
+
+def test_a_reader_that_ends_first_is_no_fault() -> None:
+    line = f"set -o pipefail; {sys.executable} -m rubricator.flows.cli settings svm | true"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (ExitCode.UNREAD, "")
 
 
 def test_an_error_is_one_message_and_exit_code_2(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What is taken from inside Prefect is still there."""
 
+import inspect
 import subprocess
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from rubricator.flows import prefect_adapter
 def test_what_is_taken_from_inside_prefect_is_still_there() -> None:
     """Where this fails, read `flows/prefect_adapter.py` beside the new version, and add it to TESTED_VERSIONS."""
     import prefect.settings
+    from prefect import runner
     from prefect.context import FlowRunContext
     from prefect.server.api import server
     from prefect.server.api.server import SubprocessASGIServer
@@ -19,6 +21,11 @@ def test_what_is_taken_from_inside_prefect_is_still_there() -> None:
     assert "start" in vars(SubprocessASGIServer), what
     assert vars(server)["subprocess"].Popen is subprocess.Popen, f"start_embedded_server replaces it: {what}"
     assert hasattr(FlowRunContext, "get"), what
+    for name in ("handle_sigterm", "execute_in_background", "astop", "cancel_all"):
+        assert hasattr(runner.Runner, name), f"{name}: {what}"
+    starter = runner.runner.EngineCommandStarter
+    assert "isolate_process_group" in inspect.signature(starter).parameters, what
+    assert prefect_adapter.next_due("0 0 31 2 *") is None, f"of a cron expression that is never due: {what}"
     for name in (
         "PREFECT_API_URL",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY",

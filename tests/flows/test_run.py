@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect.exceptions import TerminationSignal
@@ -127,7 +128,86 @@ def test_a_deployed_flow_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyP
         assert set(flow.parameters.properties) == {"name", "version", "home", "margin"}
 
 
-def test_ctrl_c_ends_a_flow_at_once_and_the_same_command_goes_on(home: Path, tmp_path: Path) -> None:
+CHECKS = """
+import sys
+from rubricator.flows.extract import extract
+from rubricator.flows.predict import predict
+from rubricator.flows.run import run
+from rubricator.flows.train import train
+from rubricator.nlp.errors import RubricatorError
+
+for step, parameters in (
+    (extract, {"notes": "nowhere", "out": "out"}),
+    (extract, {"notes": "notes.csv", "out": "notes.csv"}),
+    (extract, {"notes": "notes.csv", "out": "out", "lexicon": ["ours.toml"]}),
+    (extract, {"notes": "notes.csv", "out": "out", "positive": ["plann"]}),
+    (predict, {"notes": "notes.csv", "out": "out", "model": "./nowhere"}),
+    (train, {"task": "codes", "notes": "notes.csv", "code_table": "codes.csv"}),
+    (train, {"task": "codes", "notes": "notes.csv", "report": "nowhere/report.json"}),
+    (train, {"task": "codes", "notes": "nowhere"}),
+):
+    try:
+        run(step, home="home", **parameters)
+    except RubricatorError as error:
+        print(str(error).splitlines()[0])
+print("prefect" in sys.modules)
+"""
+
+
+def test_errors_that_need_no_reading_come_before_prefect_is_started(tmp_path: Path, home: Path) -> None:
+    (tmp_path / "notes.csv").write_text("note_id,text\n1,Plan: rest.\n")
+    done = subprocess.run(
+        [sys.executable, "-c", CHECKS], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    *errors, prefect = done.stdout.splitlines()
+    assert prefect == "False"
+    for error, said in zip(
+        errors,
+        (
+            "nowhere: ",
+            "notes.csv is a file",
+            "ours.toml: there is no such file",
+            "no category plann",
+            "nowhere",
+            "code_table: there is no file codes.csv",
+            "there is no folder",
+            "nowhere: ",
+        ),
+        strict=True,
+    ):
+        assert said in error
+
+
+def test_a_killed_flow_leaves_no_server(home: Path, tmp_path: Path) -> None:
+    """Also one that is killed while its server starts."""
+    psutil = pytest.importorskip("psutil")
+    (tmp_path / "notes.csv").write_text("note_id,text\n1,Plan: rest.\n")
+    arguments = ["extract", "notes.csv", "--out", "tables", "--home", str(home)]
+    for number in range(3):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rubricator.flows.cli", *arguments],
+            cwd=tmp_path,
+            stderr=subprocess.DEVNULL,
+        )
+        found: list[Any] = []
+        while not found and process.poll() is None:
+            found = [
+                each
+                for each in psutil.Process(process.pid).children(recursive=True)
+                if number == 0 or "uvicorn" in " ".join(each.cmdline())
+            ]
+        time.sleep(number / 2)
+        process.kill()
+        process.wait()
+        assert found
+        _, left = psutil.wait_procs(found, 15)
+        assert left == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_a_flow_at_once_and_the_same_command_goes_on(
+    home: Path, tmp_path: Path, how: signal.Signals
+) -> None:
     text = "History:\nCough.\n\nPlan:\nStart aspirin. Return in two weeks.\n" * 20
     with (tmp_path / "notes.jsonl").open("w") as lines:
         lines.writelines(json.dumps({"note_id": str(row), "text": text}) + "\n" for row in range(20_000))
@@ -149,7 +229,10 @@ def test_ctrl_c_ends_a_flow_at_once_and_the_same_command_goes_on(home: Path, tmp
     while process.poll() is None and not any((tmp_path / "tables").glob("sections/*.parquet")):
         time.sleep(0.1)
     begun = time.monotonic()
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it: to all processes of the group
+    if how == signal.SIGINT:
+        os.killpg(process.pid, how)  # as a terminal sends it: to all processes of the group
+    else:
+        process.send_signal(how)
     written, _ = process.communicate(timeout=120)
     assert process.returncode == 130, written
     assert "Traceback" not in written and "interrupted; run the same command again" in written

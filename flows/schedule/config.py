@@ -1,22 +1,12 @@
-"""Schedule: serve extract, train and predict on the cron expressions of a TOML file, from one process."""
+"""The TOML file of a schedule: which step runs when, and with which parameters."""
 
-import fcntl
 import inspect
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import tempfile
-import time
 import tomllib
-import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -30,21 +20,14 @@ from pydantic import (
 
 from rubricator.flows import prefect_adapter
 from rubricator.flows.extract import extract
-from rubricator.flows.home import Home, open_home
-from rubricator.flows.parameters import options
 from rubricator.flows.parameters.flat import ParameterError, checked, flat, removed_from, warn_of_removed
-from rubricator.flows.parameters.options import IsPath, PathName, marks
+from rubricator.flows.parameters.options import IsPath, marks
 from rubricator.flows.predict import predict
 from rubricator.flows.train import train
-from rubricator.models.processes import with_parent
-from rubricator.nlp.errors import RubricatorError
-
-if TYPE_CHECKING:
-    from prefect.deployments.runner import RunnerDeployment
+from rubricator.nlp.errors import RubricatorError, what_is_wrong
 
 STEPS: dict[str, Callable[..., Any]] = {"extract": extract, "train": train, "predict": predict}
-TEMPLATE = Path(__file__).with_name("schedule.toml")
-SERVER_STARTS_IN = 180  # seconds: a first start makes the database
+TEMPLATE = Path(__file__).parent.with_name("schedule.toml")
 
 
 class ScheduleError(RubricatorError):
@@ -77,6 +60,8 @@ class Job(BaseModel):
                 f"{cron!r} is no cron expression; write minute, hour, day of month, month and day of week, such as "
                 "'0 1 * * *' for every night at one"
             )
+        if prefect_adapter.next_due(cron) is None:
+            raise ValueError(f"{cron!r} is never due: there is no such day in any year")
         return cron
 
     @field_validator("parameters")
@@ -132,29 +117,6 @@ class Schedule(BaseModel):
         return jobs
 
 
-def schedule(
-    *,
-    config: Annotated[PathName, Field(description="TOML file: what runs when.")] = "schedule.toml",
-    home: options.Home = None,
-) -> None:
-    """Serve the jobs of a TOML file until this process is stopped.
-
-    Where PREFECT_API_URL names no server, one is started on this machine, for this process only, with its database
-    in the home. Raises ScheduleError.
-    """
-    jobs = read_schedule(Path(config))
-    opened = open_home(home)
-    opened.init_mlflow()
-    with _server(opened) as url:
-        from prefect import serve
-
-        with prefect_adapter.server_at(url):
-            sys.stderr.write(
-                f"{len(jobs.jobs)} jobs are served; see {url.removesuffix('/api')}. Ctrl-C ends it.\n"
-            )
-            serve(*deployments(jobs, opened), print_starting_message=False, pause_on_shutdown=False)
-
-
 def read_schedule(path: Path) -> Schedule:
     """The schedule of a TOML file, its paths made absolute. Raises ScheduleError."""
     try:
@@ -168,7 +130,7 @@ def read_schedule(path: Path) -> Schedule:
         problem = f"is not TOML: {error}"
     except ValidationError as error:
         first = error.errors()[0]
-        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
+        problem = f"{'.'.join(map(str, first['loc']))}: {what_is_wrong(first)}"
     else:
         folder = path.absolute().parent
         jobs = [
@@ -177,27 +139,6 @@ def read_schedule(path: Path) -> Schedule:
         ]
         return read.model_copy(update={"jobs": jobs})
     raise ScheduleError(f"{path}: {problem}")
-
-
-def deployments(schedule: Schedule, home: Home) -> "list[RunnerDeployment]":
-    """A Prefect deployment for each job. A run is cancelled if the previous run of its job has not ended."""
-    from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
-    from prefect.schedules import Cron
-    from prefect.types.entrypoint import EntrypointType
-
-    from rubricator.flows import deployments as flows
-
-    one = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
-    return [
-        getattr(flows, f"{job.step}_flow").to_deployment(
-            job.name,
-            schedule=Cron(job.cron, timezone=schedule.timezone),
-            parameters={**job.parameters, "home": str(home.path)},
-            concurrency_limit=one,
-            entrypoint_type=EntrypointType.MODULE_PATH,
-        )
-        for job in schedule.jobs
-    ]
 
 
 def _absolute(step: Callable[..., Any], parameters: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -215,69 +156,3 @@ def _absolute(step: Callable[..., Any], parameters: dict[str, Any], folder: Path
         return [absolute(each) for each in value] if isinstance(value, list) else absolute(value)
 
     return {name: resolved(name, value) for name, value in parameters.items()}
-
-
-@contextmanager
-def _server(home: Home) -> Iterator[str]:
-    """The URL of the server in PREFECT_API_URL. Else start one for this machine only, and end it at the end."""
-    if url := os.environ.get("PREFECT_API_URL"):
-        yield url
-        return
-    with (home.path / "prefect-server.log").open("wb") as log:
-        with _one_start_at_a_time():
-            port = _free_port()
-            url = f"http://127.0.0.1:{port}/api"
-            server = _started_server(port, log)
-            try:
-                _wait_for(f"{url}/health", server, home)
-            except BaseException:
-                _end(server)
-                raise
-        try:
-            os.environ["PREFECT_API_URL"] = url  # for the processes of the runs
-            yield url
-        finally:
-            os.environ.pop("PREFECT_API_URL", None)
-            _end(server)
-
-
-@contextmanager
-def _one_start_at_a_time() -> Iterator[None]:
-    """Let one schedule at a time look for a port and start a server: two at once could choose the same free port."""
-    with (Path(tempfile.gettempdir()) / f"rubricator-{os.getuid()}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _started_server(port: int, log: IO[bytes]) -> "subprocess.Popen[bytes]":
-    prefect = shutil.which("prefect", path=Path(sys.executable).parent) or "prefect"
-    command = [prefect, *f"server start --host 127.0.0.1 --port {port}".split()]
-    return subprocess.Popen(with_parent(command), stdout=log, stderr=subprocess.STDOUT)
-
-
-def _end(server: "subprocess.Popen[bytes]") -> None:
-    server.terminate()
-    server.wait()
-
-
-def _wait_for(health: str, server: "subprocess.Popen[bytes]", home: Home) -> None:
-    deadline = time.monotonic() + SERVER_STARTS_IN
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            with urllib.request.urlopen(health, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.5)
-    raise ScheduleError(f"the Prefect server did not start; see {home.path / 'prefect-server.log'}")
-
-
-def _free_port(usual: int = 4200) -> int:
-    for port in (usual, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise ScheduleError("no free port on this machine")
