@@ -1,5 +1,6 @@
 """Train, predict and score with one call each, on notes in memory or in files; no registry, no server."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from rubricator.models.scores.of_model import score_model
 from rubricator.models.trained_model import TrainedModel
 from rubricator.models.training import train_model
 from rubricator.nlp.builders.label_source import LabelSource
+from rubricator.nlp.builders.notes import without_patients
 from rubricator.nlp.readers.notes import NoteSettings
 from rubricator.nlp.shortcuts import read_notes, section_finder
 from rubricator.nlp.tasks import task_named
@@ -33,13 +35,15 @@ def fit_model(
     columns: NoteSettings = NoteSettings(),
     lexicon: Sequence[str | Path] = (),
     top_labels: int | None = None,
+    keep_names: bool = False,
 ) -> TrainedModel:
     """Train a classifier on notes, and fit its calibration and thresholds; without cross-validation.
 
     task: a name in TASKS, for example "plan" or "codes". notes: as for read_notes; "codes" needs a column of codes.
     settings: of the classifier, in place of its defaults for the task (`settings_with`). lexicon: TOML files with more
-    headings. top_labels: number of codes to train on, the most frequent ones; None for all. Raises ExampleError,
-    FoldError, UnknownTaskError, UnknownClassifierError and SettingError.
+    headings. top_labels: number of codes to train on, the most frequent ones; None for all. keep_names: whether words
+    that look like names of persons may be learnt. Raises ExampleError, FoldError, UnknownTaskError,
+    UnknownClassifierError and SettingError.
 
     >>> notes = [f"History:\\nCough for {days} days.\\n\\nPlan:\\nReturn in {days} weeks." for days in range(2, 30)]
     >>> fit_model("plan", notes).labels
@@ -50,8 +54,11 @@ def fit_model(
         weak_labels=WeakLabelSettings(),
         lexicon=section_finder(lexicon).lexicon,
         top_labels=top_labels,
+        keep_names=keep_names,
     )
     examples = found.examples(read_notes(notes, columns).to_batches(), source)
+    if warning := without_patients(examples.counts):
+        warnings.warn(warning, stacklevel=2)
     chosen = settings_with(model, found.unit, settings) if isinstance(settings, Mapping) else settings
     trained = train_model(examples, task=task, classifier=model, settings=chosen)
     trained.card = model_card(trained, name=found.model_name, counts=examples.counts)

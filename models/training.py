@@ -107,6 +107,7 @@ def train_model(
         fitted, examples, task=task, classifier=classifier, settings=chosen, calibration=calibration
     )
     model.settings["context_copies"] = len(learnt) - len(examples)
+    model.settings["names_left_out"] = len(examples.person_names)
     return model
 
 

@@ -35,7 +35,8 @@ class Examples:
     targets: 0/1 matrix (n, labels). labels: column names of targets. evidence: the evidence spans of each text; None
     where none were marked. strata: the stratum of each example, where the annotations name one. counts: how many notes
     and labels were used or left out, for the report. auxiliary: further examples for training only, never for scoring.
-    descriptions: the names of each label, one a line; None for a label without names.
+    descriptions: the names of each label, one a line; None for a label without names. person_names: words of the notes
+    that look like names (`base_form`); no vocabulary has them.
     """
 
     ids: list[str]
@@ -49,6 +50,7 @@ class Examples:
     strata: list[str] | None = None
     auxiliary: "Examples | None" = None
     descriptions: list[str | None] | None = None
+    person_names: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -64,6 +64,7 @@ def _plan_examples(notes: Iterable[pa.RecordBatch], source: LabelSource) -> Exam
         settings=source.weak_labels,
         lexicon=source.lexicon,
         exclude=source.exclude,
+        keep_names=source.keep_names,
         progress=source.progress,
         failed=source.failed or raise_failure,
     )
@@ -81,6 +82,7 @@ def _code_examples(notes: Iterable[pa.RecordBatch], source: LabelSource) -> Exam
         exclude=source.exclude,
         top_labels=source.top_labels,
         table=source.label_names,
+        keep_names=source.keep_names,
         progress=source.progress,
     )
 

@@ -26,6 +26,7 @@ from rubricator.models.trained_model import TrainedModel
 from rubricator.models.training import CrossValidation, cross_validate, train_model
 from rubricator.nlp.builders.annotations import note_ids_in
 from rubricator.nlp.builders.label_source import LabelSource
+from rubricator.nlp.builders.notes import without_patients
 from rubricator.nlp.code_table import read_code_table
 from rubricator.nlp.examples import Examples
 from rubricator.nlp.lexicon.lexicon import Lexicon
@@ -113,10 +114,14 @@ class Training:
             exclude=frozenset(note_ids_in(Path(settings.exclude)) if settings.exclude else ()),
             top_labels=settings.top_labels,
             label_names=read_code_table(Path(settings.code_table)) if settings.code_table else None,
+            keep_names=settings.keep_names,
             progress=notes.compared,
             failed=notes.failed,
         )
-        return self.task.examples(notes, source)
+        examples = self.task.examples(notes, source)
+        if warning := without_patients(examples.counts):
+            _LOG.warning("%s", warning)
+        return examples
 
     def checkpoints(self, folder: Path, examples: Examples) -> Path:
         """The folder of the checkpoints of this training on these examples."""
@@ -184,6 +189,7 @@ class Training:
             "folds": settings.folds,
             "seed": settings.seed,
             "top_labels": settings.top_labels,
+            "keep_names": settings.keep_names,
             "code_table": settings.code_table,
             "notes": notes,
             "settings": json.dumps(model.settings, sort_keys=True),

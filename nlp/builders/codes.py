@@ -8,7 +8,13 @@ import numpy as np
 import pyarrow as pa
 from scipy.sparse import csr_matrix
 
-from rubricator.nlp.builders.notes import OnCompared, groups_without, note_rows
+from rubricator.nlp.builders.notes import (
+    OnCompared,
+    count_without_patient,
+    groups_without,
+    names_left_out,
+    note_rows,
+)
 from rubricator.nlp.contexts import LabelSpan
 from rubricator.nlp.examples import ExampleError, Examples
 from rubricator.nlp.hidden_text import hides_text
@@ -25,14 +31,15 @@ def code_examples(
     exclude: Collection[str] = (),
     top_labels: int | None = None,
     table: Mapping[str, Sequence[str]] | None = None,
+    keep_names: bool = False,
     progress: OnCompared | None = None,
 ) -> Examples:
     """Whole notes with their codes. A note whose codes are null is left out; a note with an empty list has no label.
 
     exclude: ids of notes to leave out, with all notes of their groups. top_labels: keep only the N most frequent codes
     (ties by code), as the public top-50 splits do. table: codes with their names; they are labels even if no note has
-    them. Evidence of a code that is not a label of its note is left out and counted. progress: called while near
-    duplicates are looked for.
+    them. Evidence of a code that is not a label of its note is left out and counted. keep_names: whether words that
+    look like names may be learnt. progress: called while near duplicates are looked for.
     Raises NoCodesError where no note has a code, and ExampleError where `top_labels` is below 1.
     """
     if top_labels is not None and top_labels < 1:
@@ -54,18 +61,22 @@ def code_examples(
             f"none of {counts['notes']} notes has codes; name the column that holds them (codes_column)"
         )
     ranked = sorted(frequency, key=lambda code: (-frequency[code], code))
+    count_without_patient([note.note_id for note in notes], [note.patient_id for note in notes], counts)
+    texts = [note.text for note in notes]
+    person_names = names_left_out(texts, groups[kept], counts, keep=keep_names)
     names = table or {}
     labels = sorted({*ranked[:top_labels], *names})
     counts["labels"] = len(labels)
     return Examples(
         ids=[note.note_id for note in notes],
         groups=groups[kept],
-        texts=[note.text for note in notes],
+        texts=texts,
         targets=label_matrix([note.codes for note in notes], labels),
         labels=labels,
         evidence=_label_spans(notes, labels, counts),
         counts=dict(counts),
         descriptions=["\n".join(names.get(label, ())) or None for label in labels],
+        person_names=person_names,
     )
 
 

@@ -16,9 +16,10 @@ class LabelSource:
     """The settings and data from which labels are made. Each task uses those that it needs.
 
     exclude: ids of notes to leave out, with the other notes of their groups. top_labels: keep only the N most frequent
-    labels. label_names: labels with their names; they are labels even if no note has them. progress: called with the
-    number of notes compared for near duplicates and the number of all notes. failed: called with the note id and the
-    error of a note that cannot be processed, instead of raising the error.
+    labels. label_names: labels with their names; they are labels even if no note has them. keep_names: whether words
+    that look like names of persons may be learnt. progress: called with the number of notes compared for near
+    duplicates and the number of all notes. failed: called with the note id and the error of a note that cannot be
+    processed, instead of raising the error.
     """
 
     weak_labels: WeakLabelSettings
@@ -26,5 +27,6 @@ class LabelSource:
     exclude: frozenset[str] = frozenset()
     top_labels: int | None = None
     label_names: Mapping[str, Sequence[str]] | None = None
+    keep_names: bool = False
     progress: Callable[[int, int], None] | None = None
     failed: Callable[[str, BaseException], None] | None = None
