@@ -6,9 +6,10 @@ The notes as a whole decide on each word, by the groups (patients) whose notes u
    ("Parkinson's disease").
 2. A word is a name where it stands in the place of one: after "Dr.", before "MD" or "Hospital", after "Signed by:".
 3. A word with a capital is a name where it is in a list of names, and no word of medicine.
-4. A word with a capital that only few groups have may be a name that no list knows.
+4. A word that only few groups have, and that is no word of medicine, may be a name that no list knows, if it has a
+   capital. In notes in one case, each such word may be one.
 
-Steps 3 and 4 need notes with upper and lower case. Step 4 needs a language whose common nouns have no capital.
+Step 4 is not for languages whose common nouns have capitals.
 Words of medicine are those of the names of ICD-10-CM codes, and eponyms. The other words are data (person_names.toml).
 """
 
@@ -27,7 +28,7 @@ from rubricator.nlp.module_data import toml_of
 from rubricator.nlp.words.name_list import listed_names
 from rubricator.nlp.words.tokens import WORD, base_form
 
-FEW_GROUPS = 5  # fewer groups than these have a word with a capital: it may be a name
+FEW_GROUPS = 5  # a word that fewer groups have may be a name
 _LEAST_SHARE = 0.1  # of the groups that have a word, the share whose use decides
 _WORD_GROUPS = 2  # groups that use it as a word of the language
 _SHORTEST = 3  # letters of a word that its capital tells of
@@ -43,7 +44,7 @@ class _Uses(NamedTuple):
     all: set[str]
     as_word: set[str]
     in_place_of_name: set[str]
-    with_capital: set[str]
+    may_be_name: set[str]
     listed: set[str]
 
 
@@ -52,7 +53,7 @@ def person_names(texts: Sequence[str], groups: NDArray[np.int64]) -> frozenset[s
     of_group: dict[int, _Uses] = defaultdict(lambda: _Uses(set(), set(), set(), set(), set()))
     for text, group in zip(texts, groups.tolist(), strict=True):
         _add_uses(text, of_group[group])
-    all_of, as_word, in_place, capital, listed = (
+    all_of, as_word, in_place, doubtful, listed = (
         Counter(word for uses in of_group.values() for word in uses[kind]) for kind in range(5)
     )
 
@@ -64,9 +65,9 @@ def person_names(texts: Sequence[str], groups: NDArray[np.int64]) -> frozenset[s
             return True
         if word in _medical_words():
             return False
-        return listed[word] > 0 or (capital[word] > 0 and many < FEW_GROUPS)
+        return listed[word] > 0 or (doubtful[word] > 0 and many < FEW_GROUPS)
 
-    return frozenset(filter(is_name, in_place | capital | listed))
+    return frozenset(filter(is_name, in_place | doubtful | listed))
 
 
 def _add_uses(text: str, uses: _Uses) -> None:
@@ -83,19 +84,20 @@ def _add_uses(text: str, uses: _Uses) -> None:
         rest = rest[:start] + " " * (end - start) + rest[end:]
     uses.as_word.update(base_form(match[1]) for match in _patterns(cased).eponym.finditer(rest))
     uses.all.update(map(base_form, words))
-    if not cased:
-        return
     names = listed_names()
     for word in set(WORD.findall(rest)):
         base = base_form(word)
-        if word.islower():
+        if not cased:
+            if len(base) >= _SHORTEST:
+                uses.may_be_name.add(base)
+        elif word.islower():
             uses.as_word.add(base)
         elif word.isupper():
             if len(base) >= _SHORTEST_IN_CAPITALS and base in names:
                 uses.listed.add(base)
         elif word[0].isupper() and len(base) >= _SHORTEST:
             if sparing:
-                uses.with_capital.add(base)
+                uses.may_be_name.add(base)
             if base in names:
                 uses.listed.add(base)
 
@@ -172,7 +174,7 @@ def _patterns(cased: bool) -> _Patterns:
         r"((?<![\w.+-])[\w.+-]{1,64}@[\w.-]{1,255})",
     )
     nouns = _any(rules["eponym_nouns"])
-    eponym = rf"({one})(?:['’]s?)?(?:[ \t-](?:{_LETTER}+[ \t-])?)(?i:{nouns})(?!\w)"
+    eponym = rf"({one})(?=(?:['’]s?)?[ \t-](?:{_LETTER}+[ \t-])?(?i:{nouns})(?!\w))"
     return _Patterns(
         tuple(re.compile(pattern, flags) for pattern in patterns),
         re.compile(rf"[ \t]{{0,3}}[:#][ \t]{{0,8}}({name}(?:[ \t]{{0,3}}[;/&][ \t]{{0,3}}{name})?)", flags),
