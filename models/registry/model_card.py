@@ -63,7 +63,8 @@ def _holds(counts: Mapping[str, int]) -> str:
         if names is None
         else f"No word that looks like a name of a person or a hospital: {names:,} such words were left out. A name "
         "that no rule and no list finds may be in it.",
-        without_patients(counts) or "No word that only one patient's notes have, except in names of labels.",
+        without_patients(counts)
+        or "No word that only one patient's notes have, unless min_groups is 1 or the name of a label has it.",
     ]
     return "\n".join(f"- {line}" for line in lines)
 
