@@ -62,6 +62,10 @@ class TrainSettings(StepSettings):
         default=None,
         description="JSON lines file with a note_id in each line: leave out these notes and their near duplicates.",
     )
+    keep_names: bool = Field(
+        default=False,
+        description="Learn words that look like names of persons and hospitals too; by default no model has them.",
+    )
     bootstrap: Bootstrap = 1000
     seed: int = Field(default=0, description="Random seed of the folds and of the bootstrap.")
     report: Report = None

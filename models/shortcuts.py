@@ -15,6 +15,7 @@ from rubricator.models.scores.of_model import score_model
 from rubricator.models.trained_model import TrainedModel
 from rubricator.models.training import train_model
 from rubricator.nlp.builders.label_source import LabelSource
+from rubricator.nlp.builders.notes import without_patients
 from rubricator.nlp.readers.notes import NoteSettings
 from rubricator.nlp.shortcuts import read_notes, section_finder
 from rubricator.nlp.tasks import task_named
@@ -35,14 +36,16 @@ def fit_model(
     lexicon: Sequence[str | Path] = (),
     top_labels: int | None = None,
     icd_version: Literal[9, 10] | None = None,
+    keep_names: bool = False,
 ) -> TrainedModel:
     """Train a classifier on notes, and fit its calibration and thresholds; without cross-validation.
 
     task: a name in TASKS, for example "plan" or "codes". notes: as for read_notes; "codes" needs a column of codes.
     settings: of the classifier, in place of its defaults for the task (`settings_with`). lexicon: TOML files with more
     headings. top_labels: number of codes to train on, the most frequent ones; None for all. icd_version: of the codes,
-    by default that of most notes. What is to be known of the codes is a warning. Raises ExampleError, FoldError,
-    UnknownTaskError, UnknownClassifierError and SettingError.
+    by default that of most notes. keep_names: whether words that look like names of persons may be learnt. What is to
+    be known of the notes and their codes is a warning. Raises ExampleError, FoldError, UnknownTaskError,
+    UnknownClassifierError and SettingError.
 
     >>> notes = [f"History:\\nCough for {days} days.\\n\\nPlan:\\nReturn in {days} weeks." for days in range(2, 30)]
     >>> fit_model("plan", notes).labels
@@ -54,9 +57,10 @@ def fit_model(
         lexicon=section_finder(lexicon).lexicon,
         top_labels=top_labels,
         icd_version=icd_version,
+        keep_names=keep_names,
     )
     examples = found.examples(read_notes(notes, columns).to_batches(), source)
-    for notice in examples.notices:
+    for notice in filter(None, (without_patients(examples.counts), *examples.notices)):
         warnings.warn(notice, stacklevel=2)
     chosen = settings_with(model, found.unit, settings) if isinstance(settings, Mapping) else settings
     trained = train_model(examples, task=task, classifier=model, settings=chosen)

@@ -108,6 +108,7 @@ def train_model(
         fitted, examples, task=task, classifier=classifier, settings=chosen, calibration=calibration
     )
     model.settings["context_copies"] = len(learnt) - len(examples)
+    model.settings["names_left_out"] = len(examples.person_names)
     return model
 
 
@@ -121,6 +122,8 @@ def cross_validate(
     **training: Unpack[Training],
 ) -> CrossValidation:
     """Train on all folds but one and predict that one, in turn. Nothing of a fold reaches the model that predicts it.
+
+    One thing is found over all notes, without their labels: which words look like names.
 
     grouped: False splits rows at random and ignores their groups. Such figures are too optimistic; they serve only as
     a comparison. on_fold: called after each fold. training: as for train_model; all folds share the checkpoints folder.

@@ -44,6 +44,7 @@ class Examples:
     and labels were used or left out, for the report. auxiliary: further examples for training only, never for scoring.
     descriptions: the names of each label, one a line; None for a label without names. site_labels: labels that the
     site's own table of codes has. notices: what a user has to know of the labels, for the terminal and reports.
+    person_names: words of the notes that look like names (`base_form`); no vocabulary has them.
     """
 
     ids: list[str]
@@ -59,6 +60,7 @@ class Examples:
     descriptions: list[str | None] | None = None
     site_labels: frozenset[str] = frozenset()
     notices: list[str] = field(default_factory=list)
+    person_names: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.ids)

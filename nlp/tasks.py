@@ -64,6 +64,7 @@ def _plan_examples(notes: Iterable[pa.RecordBatch], source: LabelSource) -> Exam
         settings=source.weak_labels,
         lexicon=source.lexicon,
         exclude=source.exclude,
+        keep_names=source.keep_names,
         progress=source.progress,
         failed=source.failed or raise_failure,
     )
@@ -83,6 +84,7 @@ def _code_examples(notes: Iterable[pa.RecordBatch], source: LabelSource) -> Exam
         table=source.label_names,
         icd_version=source.icd_version,
         scored_labels=source.scored_labels,
+        keep_names=source.keep_names,
         progress=source.progress,
     )
 

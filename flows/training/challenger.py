@@ -29,6 +29,7 @@ from rubricator.models.training import CrossValidation, cross_validate, train_mo
 from rubricator.nlp.builders.annotations import note_ids_in
 from rubricator.nlp.builders.code_labels import respelt
 from rubricator.nlp.builders.label_source import LabelSource
+from rubricator.nlp.builders.notes import without_patients
 from rubricator.nlp.code_table import read_code_table
 from rubricator.nlp.examples import ExampleError, Examples, note_id_of
 from rubricator.nlp.lexicon.lexicon import Lexicon
@@ -122,15 +123,18 @@ class Training:
             top_labels=settings.top_labels,
             label_names=read_code_table(Path(settings.code_table)) if settings.code_table else None,
             icd_version=settings.icd_version,
+            keep_names=settings.keep_names,
             progress=notes.compared,
             failed=notes.failed,
         )
         examples = self.task.examples(notes, source)
+        if warning := without_patients(examples.counts):
+            examples = replace(examples, notices=[warning, *examples.notices])
         self._check(examples)
         return examples
 
     def _check(self, examples: Examples) -> None:
-        """Logs what is to be known of the labels. Raises TooLittleError, unless the settings force the training."""
+        """Logs what is to be known of the examples. Raises TooLittleError, unless the settings force the training."""
         for notice in examples.notices:
             _LOG.warning("%s", notice)
         notes = len(set(map(note_id_of, examples.ids)))
@@ -212,6 +216,7 @@ class Training:
             "folds": settings.folds,
             "seed": settings.seed,
             "top_labels": settings.top_labels,
+            "keep_names": settings.keep_names,
             "code_table": settings.code_table,
             "icd_version": settings.icd_version,
             "code_system": model.code_system,

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from scipy.sparse import csr_matrix, hstack
 
 from rubricator.models.linear.tokens import MARKS, Tokens, tokenize
+from rubricator.nlp.words.tokens import base_form
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float32]
@@ -92,17 +93,28 @@ class NgramFeatures:
         self.idf: Float = np.zeros(0, np.float32)
         self.norms: Float = np.zeros(0, np.float32)  # mean norm of a text, per kind of feature
 
-    def fit_transform(self, texts: Sequence[str], groups: Int, *, names: Sequence[str] = ()) -> csr_matrix:
+    def fit_transform(
+        self,
+        texts: Sequence[str],
+        groups: Int,
+        *,
+        names: Sequence[str] = (),
+        without: frozenset[str] = frozenset(),
+    ) -> csr_matrix:
         """Learn the vocabulary and idf of these texts. Returns their features, float32 (texts, columns).
 
         groups: (texts,), the group (patient) of each text. names: of labels; their features are in the vocabulary,
-        however few texts have them.
+        however few texts have them. without: words (`base_form`) that give no feature: in texts they count neither as
+        words nor as sources of character n-grams.
         """
         settings = self.settings
         tokens = self._tokenize([*texts, *names])
         distinct, group_of_text = np.unique(groups, return_inverse=True)
         group = np.append(group_of_text, np.full(len(names), _IN_NAMES))[tokens.row]
-        self.words = _numbered(sorted(tokens.forms[form] for form in self._frequent(tokens.form, group)))
+        left_out = np.array([_word(form) in without for form in tokens.forms], bool)[tokens.form]
+        left_out &= group != _IN_NAMES
+        frequent = self._frequent(np.where(left_out, -1, tokens.form), group)
+        self.words = _numbered(sorted(tokens.forms[form] for form in frequent))
         word = _numbers(tokens.forms, self.words)[tokens.form]
         self.runs, run = [], word
         for length in range(2, settings.word_ngrams + 1):
@@ -112,7 +124,10 @@ class NgramFeatures:
         if settings.char_weight:
             grams = _numbered(sorted({gram for form in tokens.forms for gram in self._cut(form)}))
             of_groups = replace(
-                tokens, rows=len(distinct) + 1, row=np.where(group == _IN_NAMES, len(distinct), group)
+                tokens,
+                rows=len(distinct) + 1,
+                row=np.where(group == _IN_NAMES, len(distinct), group)[~left_out],
+                form=tokens.form[~left_out],
             )
             counts = _form_counts(of_groups) @ self._char_counts(tokens.forms, grams)
             kept = np.bincount(counts[:-1].indices, minlength=len(grams)) >= settings.min_groups
@@ -268,7 +283,7 @@ class NgramFeatures:
 
     def _cut(self, form: str) -> Iterator[str]:
         shortest, longest = self.settings.char_ngrams
-        mark = form[0] if form[0] in MARKS else ""
+        mark = _mark(form)
         padded = f" {form.removeprefix(mark)} "
         for length in range(shortest, longest + 1):
             for start in range(len(padded) - length + 1):
@@ -287,6 +302,14 @@ class NgramFeatures:
         )
         counts.sum_duplicates()
         return counts
+
+
+def _mark(form: str) -> str:
+    return form[0] if form[0] in MARKS else ""
+
+
+def _word(form: str) -> str:
+    return base_form(form.removeprefix(_mark(form)))
 
 
 def _form_counts(tokens: Tokens) -> csr_matrix:

@@ -165,9 +165,10 @@ class SvmClassifier:
         targets, groups = examples.targets.tocsr(), examples.groups
         descriptions = examples.label_texts()
         folds = assign_folds(targets, groups, self.settings.inner_folds, seed=self.settings.seed)
-        features = self.features.fit_transform(examples.texts, groups, names=descriptions)
+        without = examples.person_names
+        features = self.features.fit_transform(examples.texts, groups, names=descriptions, without=without)
         for block, around in self._around(examples.contexts):
-            features = _beside(features, block.fit_transform(around, groups))
+            features = _beside(features, block.fit_transform(around, groups, without=without))
         out_of_fold = np.zeros(targets.shape, np.float32)
         out_of_fold[folds == 0] = self._choose(features, targets, folds == 0)
         for fold in range(1, folds.max() + 1):

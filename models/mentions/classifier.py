@@ -26,6 +26,7 @@ from rubricator.models.mentions.dictionary import (
     WordWeights,
     marked_mentions,
     mined_mentions,
+    name_keys,
     named_codes,
     table_words,
 )
@@ -129,7 +130,8 @@ class MentionClassifier:
         groups, min_groups = examples.groups, self.settings.min_groups
         titles, unspecified = named_codes(self.labels, examples.label_texts())
         words = {word for name, _ in titles for word in name} | table_words()
-        weighed = WordWeights.of(notes, groups, words, min_groups=min_groups)
+        person_names = name_keys(examples.texts, examples.person_names)
+        weighed = WordWeights.of(notes, groups, words, min_groups=min_groups, person_names=person_names)
         if examples.evidence is not None:
             marked = list(marked_mentions(examples.texts, examples.evidence, weighed))
         else:

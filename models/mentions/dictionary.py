@@ -16,11 +16,13 @@ from rubricator.models.mentions.matching import (
     NameIndex,
     NoteWords,
     name_of,
+    word_key,
     word_keys,
 )
 from rubricator.nlp.contexts import LabelSpan
 from rubricator.nlp.hidden_text import hides_text
 from rubricator.nlp.icd import icd10cm_names, names
+from rubricator.nlp.words.tokens import TOKEN, base_form
 
 _COMMON = 0.6  # a word in more than this share of the notes is left out of mentions
 _STOP_WORDS = frozenset(
@@ -136,10 +138,19 @@ class WordWeights(NamedTuple):
     common: frozenset[str]
 
     @classmethod
-    def of(cls, notes: Sequence[NoteWords], groups: Int, titles: set[str], *, min_groups: int) -> Self:
+    def of(
+        cls,
+        notes: Sequence[NoteWords],
+        groups: Int,
+        titles: set[str],
+        *,
+        min_groups: int,
+        person_names: frozenset[str] = frozenset(),
+    ) -> Self:
         """Inverse document frequency over the training notes.
 
-        Words in at least min_groups groups are kept, and words in names of codes (titles).
+        Words in at least min_groups groups are kept, and words in names of codes (titles). person_names: keys of words
+        that are not kept, even in such names.
         """
         frequency = Counter(word for note in notes for word in dict.fromkeys(note.keys))
         shared = Counter(
@@ -151,7 +162,7 @@ class WordWeights(NamedTuple):
         weights = {
             word: float(np.log((len(notes) + 1) / (many + 1)))
             for word, many in frequency.items()
-            if shared[word] >= min_groups or word in titles
+            if (shared[word] >= min_groups or word in titles) and word not in person_names
         }
         common = frozenset(word for word, many in frequency.items() if many > _COMMON * len(notes))
         return cls(weights, float(np.log(len(notes) + 1)), common)
@@ -232,6 +243,16 @@ def mined_mentions(
     for row, note in enumerate(notes):
         for name in _runs(note, weighed):
             yield from ((row, name, label) for label in labels.get(name, ()) if (row, label) in true)
+
+
+def name_keys(texts: Sequence[str], person_names: frozenset[str]) -> frozenset[str]:
+    """Keys of the words (`base_form`) that look like names, without keys that another word of the texts has too.
+
+    "payne" and "pain" have one key.
+    """
+    words = {match.group() for text in texts for match in TOKEN.finditer(text)}
+    of_names = {word for word in words if base_form(word) in person_names}
+    return frozenset(map(word_key, of_names)) - set(map(word_key, words - of_names))
 
 
 @cache

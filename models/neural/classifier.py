@@ -47,6 +47,7 @@ class NeuralClassifier:
     def __init__(self, labels: Sequence[str], settings: Any) -> None:
         self.labels = list(labels)
         self.descriptions: list[str] = []  # of the labels; only fit needs them
+        self.person_names: frozenset[str] = frozenset()  # of the training notes; only fit needs them
         self.settings = settings
         self.tokenizer: Tokenizer
         self.networks: list[Network] = []
@@ -92,6 +93,7 @@ class NeuralClassifier:
         folds = assign_folds(examples.targets, examples.groups, settings.folds, seed=settings.seed)
         members = np.arange(min(settings.members, folds.max() + 1))
         self.descriptions = examples.label_texts()
+        self.person_names = examples.person_names
         self.prepare(*_all_strings(examples))
         data = self._training_data(examples)
         out_of_fold = np.zeros(data.targets.shape, np.float32)

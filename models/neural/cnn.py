@@ -41,7 +41,7 @@ class CnnClassifier(NeuralClassifier):
 
     def prepare(self, texts: Sequence[str], groups: Int) -> None:
         """Learn a vocabulary."""
-        self.tokenizer = word_tokenizer(texts, groups)
+        self.tokenizer = word_tokenizer(texts, groups, without=self.person_names)
 
     def network(self) -> Network:
         kind = CodewiseCnn if self.settings.codewise else SentenceCnn

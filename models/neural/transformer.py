@@ -56,7 +56,9 @@ class TransformerClassifier(NeuralClassifier):
     def prepare(self, texts: Sequence[str], groups: Int) -> None:
         """Learn a vocabulary, or take the tokenizer of the pretrained encoder. Raises EncoderError."""
         if self.settings.encoder == SMALL:
-            self.tokenizer = word_tokenizer(texts, groups, single_digits=self.settings.single_digits)
+            self.tokenizer = word_tokenizer(
+                texts, groups, single_digits=self.settings.single_digits, without=self.person_names
+            )
         else:
             self.tokenizer, self._format = read_tokenizer(self.settings)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from rubricator.nlp.builders.notes import NAMES_LEFT_OUT, without_patients
 from rubricator.nlp.tasks import task_named
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ def model_card(
 
 {task.label_source}
 {said}{system}
+## What it holds
+
+{_holds(counts)}
+
 ## Figures
 
 {_figures(evaluation) if evaluation else _NO_FIGURES}
@@ -54,6 +59,21 @@ def model_card(
 
 {_LIMITS}
 """
+
+
+def _holds(counts: Mapping[str, int]) -> str:
+    names = counts.get(NAMES_LEFT_OUT)
+    lines = [
+        "Words and parts of words of the notes, or weights that were learnt from them. Keep it as confidential as "
+        "the notes.",
+        "Words that look like names of persons and hospitals are kept in (keep_names)."
+        if names is None
+        else f"No word that looks like a name of a person or a hospital: {names:,} such words were left out. A name "
+        "that no rule and no list finds may be in it.",
+        without_patients(counts)
+        or "No word that only one patient's notes have, unless min_groups is 1 or the name of a label has it.",
+    ]
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def _figures(evaluation: "Evaluation") -> str:

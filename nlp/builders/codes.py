@@ -17,7 +17,13 @@ from rubricator.nlp.builders.code_labels import (
     said_of_versions,
     version_of_labels,
 )
-from rubricator.nlp.builders.notes import OnCompared, groups_without, note_rows
+from rubricator.nlp.builders.notes import (
+    OnCompared,
+    count_without_patient,
+    groups_without,
+    names_left_out,
+    note_rows,
+)
 from rubricator.nlp.contexts import LabelSpan
 from rubricator.nlp.examples import ExampleError, Examples
 from rubricator.nlp.hidden_text import hides_text
@@ -37,6 +43,7 @@ def code_examples(
     table: Mapping[str, Sequence[str]] | None = None,
     icd_version: Literal[9, 10] | None = None,
     scored_labels: Sequence[str] | None = None,
+    keep_names: bool = False,
     progress: OnCompared | None = None,
 ) -> Examples:
     """Whole notes with their codes. A note whose codes are null is left out; a note with an empty list has no label.
@@ -49,7 +56,8 @@ def code_examples(
     (ties by code), as the public top-50 splits do. table: codes with their names; they are labels even if no note has
     them. icd_version: by default that of most notes. scored_labels: the labels of a model that is to be scored: codes
     are spelt like them, and are of their version. Evidence of a code that is not a label of its note is left out and
-    counted. progress: called while near duplicates are looked for.
+    counted. keep_names: whether words that look like names may be learnt. progress: called while near duplicates are
+    looked for.
     Raises NoCodesError where no note has a code, and ExampleError where `top_labels` is below 1.
     """
     if top_labels is not None and top_labels < 1:
@@ -64,6 +72,8 @@ def code_examples(
     notes = [_named(read[row], names) for row in kept]
     frequency = Counter(code for note in notes for code in note.codes)
     ranked = sorted(frequency, key=lambda code: (-frequency[code], code))
+    count_without_patient([note.note_id for note in notes], [note.patient_id for note in notes], counts)
+    person_names = names_left_out([note.text for note in notes], groups[kept], counts, keep=keep_names)
     labels = sorted({*ranked[:top_labels], *site})
     counts["labels"] = len(labels)
     if scored_labels is None:
@@ -79,6 +89,7 @@ def code_examples(
         descriptions=["\n".join(site.get(label, ())) or None for label in labels],
         site_labels=frozenset(site),
         notices=notices,
+        person_names=person_names,
     )
 
 

@@ -9,7 +9,15 @@ import numpy as np
 import pyarrow as pa
 from scipy.sparse import csr_matrix
 
-from rubricator.nlp.builders.notes import Failed, OnCompared, groups_without, note_rows, raise_failure
+from rubricator.nlp.builders.notes import (
+    Failed,
+    OnCompared,
+    count_without_patient,
+    groups_without,
+    names_left_out,
+    note_rows,
+    raise_failure,
+)
 from rubricator.nlp.contexts import Context
 from rubricator.nlp.examples import ExampleError, Examples
 from rubricator.nlp.hidden_text import hides_text
@@ -30,6 +38,7 @@ def section_examples(
     settings: WeakLabelSettings,
     lexicon: Lexicon,
     exclude: Collection[str] = (),
+    keep_names: bool = False,
     progress: OnCompared | None = None,
     failed: Failed = raise_failure,
 ) -> Examples:
@@ -37,8 +46,9 @@ def section_examples(
 
     auxiliary examples: sentences of sections that mix plans with other things, labelled by their wording.
     exclude: note ids left out, together with every note of their groups (near duplicates, same patient).
-    progress: called while near duplicates are looked for. failed: called with a note on which the work raises, in
-    place of raising. Raises NoHeadingsError where no sentence is positive or none is negative.
+    keep_names: whether words that look like names may be learnt. progress: called while near duplicates are looked
+    for. failed: called with a note on which the work raises, in place of raising. Raises NoHeadingsError where no
+    sentence is positive or none is negative.
     """
     settings.labels(lexicon)  # a wrong category is an error of the settings, not of every note
     counts: Counter[str] = Counter()
@@ -69,10 +79,19 @@ def section_examples(
             f"for {settings.name}; both are needed. `rubricator extract` shows which headings were found and which "
             "were not: add the headings of your site to the lexicon"
         )
+    used = [notes[index] for index in kept]
+    count_without_patient([note.note_id for note in used], [note.patient_id for note in used], counts)
+    plain = [read_plain(note.text).text for note in used]
+    person_names = names_left_out(plain, groups[kept], counts, keep=keep_names)
     counts |= {"sentences": len(headed), "positive sentences": positive}
     if len(worded):
         counts |= {"sentences by wording": len(worded), "positive sentences by wording": worded.targets.nnz}
-    return replace(headed, counts=dict(counts), auxiliary=worded if len(worded) else None)
+    return replace(
+        headed,
+        counts=dict(counts),
+        auxiliary=worded if len(worded) else None,
+        person_names=person_names,
+    )
 
 
 @hides_text("note_id")

@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--model", default="svm")
     parser.add_argument("--setting", action="append", default=[])
     parser.add_argument("--positive", action="append")
+    parser.add_argument("--keep-names", action="store_true", help="learn words that look like names too")
     parser.add_argument(
         "--by-heading-only", action="store_true", help="no sentences labelled by their wording"
     )
@@ -72,7 +73,11 @@ def main() -> None:
     if chosen.by_heading_only:
         settings = settings.model_copy(update={"by_wording": frozenset()})
     train = section_examples(
-        notes("mtsamples.jsonl.gz"), settings=settings, lexicon=lexicon, exclude=note_ids_in(annotations)
+        notes("mtsamples.jsonl.gz"),
+        settings=settings,
+        lexicon=lexicon,
+        exclude=note_ids_in(annotations),
+        keep_names=chosen.keep_names,
     )
     if chosen.denoise != "none":
         train = without_doubtful(train.with_auxiliary(), chosen.denoise)

@@ -119,7 +119,7 @@ def test_the_template_and_prefect_yaml_hold_the_same_jobs() -> None:
             "jobs.0.parameters: positive: it must be a list",
         ),
         (', out = "tables"', "", "jobs.0.parameters: missing a required argument: 'out'"),
-        ("timezone", "time_zone", "time_zone: Extra inputs are not permitted"),
+        ("timezone", "time_zone", "time_zone: there is no such key"),
         ('name = "nightly"', 'name = "nightly', "is not TOML"),
     ],
 )

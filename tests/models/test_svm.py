@@ -138,6 +138,16 @@ def test_a_word_of_one_patient_is_no_feature() -> None:
     assert not any("mith" in gram for gram in features.chars)
 
 
+def test_a_word_that_is_left_out_gives_no_character_n_grams() -> None:
+    features = NgramFeatures(NgramSettings(assertions=True, char_ngrams=(3, 5)))
+    texts = ["Smithson's fever, no Smithson", "SMITHSON has fever, no smithy"]
+    fit = features.fit_transform(texts, np.arange(2), names=["smithy"], without=frozenset({"smithson"}))
+    assert not [word for word in features.words if "smithson" in word]
+    assert {"smith", "smit"} <= set(features.chars), "of the name of a label"
+    assert not [gram for gram in features.chars if "thso" in gram]
+    assert abs(fit - features.transform(texts)).max() == 0
+
+
 def test_features_of_fitted_texts_are_the_same_when_read_again() -> None:
     features = NgramFeatures(FEATURES)
     fit = features.fit_transform(TEXTS, np.arange(len(TEXTS)))

@@ -38,6 +38,13 @@ def test_a_word_of_one_patient_is_unknown() -> None:
     assert tokenizer.encode("Mr Snodgrass, type 7").tokens == ["mr", UNKNOWN, ",", "type", UNKNOWN]
 
 
+def test_a_word_that_is_left_out_is_unknown_in_all_its_forms() -> None:
+    texts = ["Snodgrass’s type, Snodgrass said", "SNODGRASS: type"]
+    tokenizer = word_tokenizer(texts, np.arange(2), without=frozenset({"snodgrass"}))
+    assert not [word for word in tokenizer.get_vocab() if "snod" in word]
+    assert tokenizer.encode("Snodgrass type").tokens == [UNKNOWN, "type"]
+
+
 def test_offsets_are_those_of_the_text() -> None:
     text = "Type 1 since 1999, 2.5 mg"
     encoding = word_tokenizer([text] * 2, np.arange(2)).encode(text)
