@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from rubricator.nlp.hidden_text import hides_text
 from rubricator.nlp.words.abbreviations import abbreviations
-from rubricator.nlp.words.negation import NEGATED, UNCERTAIN, Scope, assertion_scopes
+from rubricator.nlp.words.assertions import Scope, assertion_scopes
 from rubricator.nlp.words.tokens import TOKEN
 
 Int = NDArray[np.int64]
 
-MARKS = frozenset((UNCERTAIN, NEGATED))  # what a form may begin with
 _DIGITS = str.maketrans("123456789", "000000000")
 
 
