@@ -8,6 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rubricator.models.decisions.ranking import best_first
+from rubricator.nlp.edits import excludes1_warnings
 from rubricator.nlp.icd import code_warnings, describe
 from rubricator.nlp.sections.finder import SectionFinder
 from rubricator.nlp.tasks import task_named
@@ -100,7 +101,6 @@ class Predictor:
         kept = decisions != "reject" if least is None else probabilities >= least
         unit, label, rank = best_first(probabilities, kept, self.top_k)
         chosen = [units[row] for row in unit]
-        about = [self.describe(column) for column in label.tolist()]
         columns = {
             "note_id": [unit.note_id for unit in chosen],
             "start": [unit.start for unit in chosen],
@@ -110,8 +110,8 @@ class Predictor:
             "rank": rank,
             "decision": decisions[unit, label],
             "evidence": self.evidence(units, unit, label, rank),
-            "description": [description for description, _ in about],
-            "warnings": [warnings for _, warnings in about],
+            "description": [self.describe(column)[0] for column in label.tolist()],
+            "warnings": self.warnings(unit, label, decisions[unit, label]),
             "model": [self.made_by.name] * len(chosen),
             "model_version": [self.made_by.version] * len(chosen),
             "run_id": [self.made_by.run_id] * len(chosen),
@@ -137,6 +137,21 @@ class Predictor:
             for spans in of_labels
         )
         return [next(found) if place <= LABELS_WITH_EVIDENCE else [] for place in rank.tolist()]
+
+    def warnings(self, unit: Ints, label: Ints, decision: NDArray[np.str_]) -> list[list[str]]:
+        """The warnings of each row: on its code, and on codes that exclude each other among those not rejected.
+
+        All arrays are (rows,), in order of unit.
+        """
+        found = [list(self.describe(column)[1]) for column in label.tolist()]
+        if not (self.task.labels_are_codes and self.model.code_system):
+            return found
+        given = np.flatnonzero(decision != "reject")
+        for rows in np.split(given, np.flatnonzero(np.diff(unit[given])) + 1):
+            together = excludes1_warnings([self.model.labels[column] for column in label[rows]])
+            for row, warnings in zip(rows.tolist(), together, strict=True):
+                found[row] += warnings
+        return found
 
     def describe(self, column: int) -> tuple[str | None, list[str]]:
         """Description and warnings of a label; each label is looked up only once."""

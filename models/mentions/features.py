@@ -22,7 +22,7 @@ class Place(NamedTuple):
     times: Float  # number of its matches in the note
     outside: Float  # share of the matches that are not inside a mention of more words
     gap: Float  # fewest other words in between
-    negated: Float  # share of the matches that are negated
+    denied: Float  # share of the matches that are denied, see NoteWords
     first: Float  # position of the first match in the note, from 0 to 1
 
 
@@ -45,7 +45,7 @@ class MentionEvidence(NamedTuple):
     times: Float
     outside: Float
     gap: Float
-    negated: Float
+    denied: Float
     first: Float
     best_right: Float  # highest smoothed share with the label, of the training notes with a mention
     best_outside: Float  # highest product of carried and outside
@@ -164,7 +164,7 @@ def _whole_mentions(
 
 def _places(dictionary: Dictionary, matches: WholeMatches, notes: int) -> tuple[Int, Int, Place]:
     """(note, mention, place), one for each mention that is found in a note, however often."""
-    note, mention, first, last, negated, place = matches
+    note, mention, first, last, denied, place = matches
     words = dictionary.mention_words[mention]
     inside = np.zeros(len(note), bool)
     for start, end in pairwise(np.searchsorted(note, np.arange(notes + 1))):
@@ -180,7 +180,7 @@ def _places(dictionary: Dictionary, matches: WholeMatches, notes: int) -> tuple[
             times=times,
             outside=_sums(~inside, starts) / times,
             gap=_least(last - first + 1 - words, starts),
-            negated=_sums(negated, starts) / times,
+            denied=_sums(denied, starts) / times,
             first=_least(place, starts),
         ),
     )

@@ -21,7 +21,7 @@ class WholeMatches(NamedTuple):
     mention: Int
     first: Int  # number of the first word in the note
     last: Int
-    negated: NDArray[np.bool_]
+    denied: NDArray[np.bool_]  # see NoteWords
     place: Float  # position of the first word in the note, from 0 to 1
 
     def take(self, at: Int) -> "WholeMatches":
@@ -31,7 +31,7 @@ class WholeMatches(NamedTuple):
             self.mention[at],
             self.first[at],
             self.last[at],
-            self.negated[at],
+            self.denied[at],
             self.place[at],
         )
 
@@ -42,6 +42,7 @@ class TitleEvidence(NamedTuple):
     whole: Float  # 1: a name was found whole
     weight: Float  # of the heaviest name that was found whole
     times: Float  # largest number of times that one name was found whole
+    denied: Float  # share of the whole finds that are denied, see NoteWords
     part_share: Float  # found share of the name of which the most weight was found in one clause
     part_weight: Float  # weight of all words of this name
 
@@ -82,7 +83,7 @@ class Event(NamedTuple):
 def match(dictionary: Dictionary, notes: Sequence[NoteWords]) -> Found:
     """Find mentions, parts of mentions and names of codes in notes."""
     whole = [
-        (row, name, first, last, note.negated[first], first / len(note.keys))
+        (row, name, first, last, note.denied[first], first / len(note.keys))
         for row, note in enumerate(notes)
         for name, first, last in dictionary.mention_index.whole(note)
     ]
@@ -98,12 +99,16 @@ def match(dictionary: Dictionary, notes: Sequence[NoteWords]) -> Found:
 
 def _match_titles(dictionary: Dictionary, notes: Sequence[NoteWords]) -> Titles:
     weights, codes = dictionary.title_index.weights, len(dictionary.codes)
-    places = Counter(
-        (row, name) for row, note in enumerate(notes) for name, *_ in dictionary.title_index.whole(note)
-    )
+    finds = [
+        ((row, name), note.denied[first])
+        for row, note in enumerate(notes)
+        for name, first, _ in dictionary.title_index.whole(note)
+    ]
+    places, denials = Counter(place for place, _ in finds), Counter(place for place, denied in finds if denied)
     row, name = np.array(list(places), np.int64).reshape(-1, 2).T
     which, link = dictionary.titles.spread(name)
     times = np.array(list(places.values()), np.float64)[which]
+    denied = np.array([denials[place] for place in places], np.float64)[which]
     whole = row[which] * codes + dictionary.titles.code[link]
     weight = weights[name[which]]
     row, name, shares, _ = dictionary.title_index.parts(notes, _LEAST_OF_TITLE, misspelt=False)
@@ -116,6 +121,8 @@ def _match_titles(dictionary: Dictionary, notes: Sequence[NoteWords]) -> Titles:
     found.whole[at] = 1
     np.maximum.at(found.weight, at, weight)
     np.maximum.at(found.times, at, times)
+    np.add.at(found.denied, at, denied)
+    found.denied[:] /= np.maximum(np.bincount(at, times, len(key)), 1)
     order = np.argsort(share * part_weight, kind="stable")  # the largest is written last
     at = np.searchsorted(key, part[order])
     found.part_share[at] = share[order]

@@ -200,8 +200,7 @@ class _Phrase(NamedTuple):
     @classmethod
     def of(cls, group: str, phrase: str) -> Self:
         """phrase: as in the file, with its lists filled in. A word at its end is whole."""
-        whole = r"(?!\w)" if phrase[-1].isalnum() or phrase[-1] in ")?*+." else ""
-        pattern = phrase.replace("[ -]", r"[\s-]").replace(" ", _BLANK) + whole
+        pattern = phrase.replace("[ -]", r"[\s-]").replace(" ", _BLANK) + r"(?!(?<=\w)\w)"
         return cls(group, tuple(_first_words(phrase)), pattern)
 
     def may_begin_with(self, token: str) -> bool:
