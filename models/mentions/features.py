@@ -24,6 +24,7 @@ class Place(NamedTuple):
     gap: Float  # fewest other words in between
     denied: Float  # share of the matches that are denied, see NoteWords
     first: Float  # position of the first match in the note, from 0 to 1
+    inside: Int  # as in WholeMatches, where all matches are inside a name; else -1
 
 
 class MentionEvidence(NamedTuple):
@@ -135,7 +136,7 @@ def _whole_mentions(
     at = np.flatnonzero(chosen[found.whole.note] & (marks[found.whole.mention] > 0))
     note, mention, places = _places(dictionary, found.whole.take(at), found.notes)
     which, link = dictionary.mentions.spread(mention)
-    here = counts.marked[link] > 0
+    here = (counts.marked[link] > 0) & ~_of_another_name(dictionary, link, places.inside[which])
     which, link = which[here], link[here]
     name = mention[which]
     seen = counts.found[name] + 1.5
@@ -153,7 +154,7 @@ def _whole_mentions(
             counts.found[name[best]],
             counts.marked[link[best]],
             counts.marked[link[best]] / np.maximum(marks[name[best]], 1),
-            *(column[which[best]] for column in places),
+            *(column[which[best]] for column in places[:-1]),
             _most(right[order], starts),
             _most((carried * places.outside[which])[order], starts),
             _sizes(starts, len(order)),
@@ -162,9 +163,23 @@ def _whole_mentions(
     return key, evidence, np.bincount(note, minlength=found.notes).astype(np.float64)
 
 
+def _of_another_name(dictionary: Dictionary, link: Int, inside: Int) -> NDArray[np.bool_]:
+    """Whether the name around the mention of each link is of other categories than the label of the link.
+
+    The "failure" of "acute kidney failure" is no mention of heart failure. inside: (links,), see Place.
+    """
+    titles, codes = dictionary.titles, dictionary.codes
+    apart = np.zeros(len(link), bool)
+    for at in np.flatnonzero(inside >= 0):
+        named = titles.code[titles.first[inside[at]] : titles.first[inside[at] + 1]]
+        category = codes[dictionary.mentions.code[link[at]]][:3]
+        apart[at] = all(codes[code][:3] != category for code in named)
+    return apart
+
+
 def _places(dictionary: Dictionary, matches: WholeMatches, notes: int) -> tuple[Int, Int, Place]:
     """(note, mention, place), one for each mention that is found in a note, however often."""
-    note, mention, first, last, denied, place = matches
+    note, mention, first, last, denied, place, inside_name = matches
     words = dictionary.mention_words[mention]
     inside = np.zeros(len(note), bool)
     for start, end in pairwise(np.searchsorted(note, np.arange(notes + 1))):
@@ -182,6 +197,7 @@ def _places(dictionary: Dictionary, matches: WholeMatches, notes: int) -> tuple[
             gap=_least(last - first + 1 - words, starts),
             denied=_sums(denied, starts) / times,
             first=_least(place, starts),
+            inside=_least(inside_name, starts).astype(np.int64),
         ),
     )
 
