@@ -78,7 +78,7 @@ class NoteWords:
     """The words of a note, in order.
 
     starts, ends: offsets into the text. keys: see word_key. sentences, clauses: number of the sentence and of the
-    clause that a word is in. denied: whether a word is negated, uncertain, hypothetical or about another person.
+    clause that a word is in. denied: whether a word is negated, uncertain or about another person.
     """
 
     starts: list[int]

@@ -1,4 +1,4 @@
-"""Words that a note does not assert of its patient: negated, uncertain, hypothetical, or of another person.
+"""Words that a note does not assert of its patient: negated, uncertain or only thought of, or of another person.
 
 The rules are data (assertions.toml). They follow NegEx (Chapman et al. 2001) and ConText (Harkema et al. 2009).
 """
@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, Self
 from rubricator.nlp.hidden_text import hides_text
 from rubricator.nlp.module_data import toml_of
 
-UNCERTAIN, HYPOTHETICAL, NEGATED, OTHER_PERSON = "?", "~", "¬", "@"  # marks, never part of a word
-MARKS = (UNCERTAIN, HYPOTHETICAL, NEGATED, OTHER_PERSON)  # of scopes that overlap, the last one counts
+UNCERTAIN, NEGATED, OTHER_PERSON = "?", "¬", "@"  # marks, never part of a word
+MARKS = (UNCERTAIN, NEGATED, OTHER_PERSON)  # of scopes that overlap, the last one counts
 
-_NAMED = {"uncertain": UNCERTAIN, "hypothetical": HYPOTHETICAL, "negated": NEGATED, "other_person": OTHER_PERSON}
+_NAMED = {"uncertain": UNCERTAIN, "negated": NEGATED, "other_person": OTHER_PERSON}
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 _TOKEN = re.compile(r"\w+(?:['’]\w+)*|[.,;:!?=(\[–—\n-]")  # with the marks that rules are about
 _WORD_ENDS = re.compile(r"$| (?!\?)|[:/,]|\[ -\](?!\?)|\(\?:[ ,]")  # in a regular expression
