@@ -127,7 +127,7 @@ def _ends_clause(lower: str, at: int) -> bool:
     if lower[at] == ".":
         return not lower[at + 1 : at + 2].isdigit()
     if lower[at] == "\n":
-        long = at - lower.rfind("\n", 0, at) > _WRAPPED
+        long = "\n" not in lower[max(at - _WRAPPED, 0) : at] and at >= _WRAPPED
         return not (long and lower[at - 1].isalnum() and lower[at + 1 : at + 2].isalpha())
     return True
 
@@ -154,7 +154,8 @@ def _spans(
 
 def _before(lower: str, start: int, trigger: _Trigger, clauses: _Clauses) -> tuple[int, int]:
     """The scope before a trigger. A colon or an opening bracket directly before the trigger does not end it."""
-    gap = max(lower.rfind("\n", 0, start) + 1, start - _LONGEST_GAP)
+    near = max(start - _LONGEST_GAP, 0)
+    gap = max(lower.rfind("\n", near, start) + 1, near)
     stop = gap + len(lower[gap:start].rstrip(_BEFORE_TRIGGER))
     begins = clauses.before if trigger.lists else clauses.part
     first = begins[max(bisect_right(begins, stop) - 1, 0)]
