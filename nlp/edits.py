@@ -68,7 +68,9 @@ def _notes(code: str) -> list[tuple[str, Excluded]]:
 
 def _excluded(note: str) -> list[Excluded]:
     """The codes that a note names in brackets. Items that hold for some characters only ("with .31") are left out."""
-    items = [item for inside in _IN_BRACKETS.findall(note) for item in inside.split(",") if "with" not in inside]
+    items = [
+        item for inside in _IN_BRACKETS.findall(note) for item in inside.split(",") if "with" not in inside
+    ]
     found = (_ITEM.fullmatch(item.strip()) for item in items)
     return [Excluded(match[1], match[2] or match[1]) for match in found if match]
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from scipy.sparse import csr_matrix, hstack
 
 from rubricator.models.linear.tokens import Tokens, tokenize
-from rubricator.nlp.words.assertions import MARKS
+from rubricator.nlp.assertions import MARKS
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float32]

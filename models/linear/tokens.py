@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rubricator.nlp.assertions import Scope, assertion_scopes
 from rubricator.nlp.hidden_text import hides_text
 from rubricator.nlp.words.abbreviations import abbreviations
-from rubricator.nlp.words.assertions import Scope, assertion_scopes
 from rubricator.nlp.words.tokens import TOKEN
 
 Int = NDArray[np.int64]

@@ -133,7 +133,10 @@ def _match_titles(
         for row, (note, titles) in enumerate(zip(notes, found_whole, strict=True))
         for name, first, _ in titles
     ]
-    places, denials = Counter(place for place, _ in finds), Counter(place for place, denied in finds if denied)
+    places, denials = (
+        Counter(place for place, _ in finds),
+        Counter(place for place, denied in finds if denied),
+    )
     row, name = np.array(list(places), np.int64).reshape(-1, 2).T
     which, link = dictionary.titles.spread(name)
     times = np.array(list(places.values()), np.float64)[which]

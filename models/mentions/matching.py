@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from rubricator.nlp.assertions import assertion_scopes
 from rubricator.nlp.hidden_text import hides_text
 from rubricator.nlp.words.accents import without_accents
-from rubricator.nlp.words.assertions import assertion_scopes
 from rubricator.nlp.words.tokens import TOKEN
 
 Int = NDArray[np.int64]

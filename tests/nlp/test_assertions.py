@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from rubricator.nlp.words.assertions import assertion_scopes
+from rubricator.nlp.assertions import assertion_scopes
 from rubricator.nlp.words.tokens import TOKEN
 
 
@@ -150,7 +150,20 @@ def test_offsets_hold_where_lower_case_is_longer() -> None:
 
 
 def test_the_time_grows_with_the_length() -> None:
-    parts = "no ", "negative ", " ", "r/", "possibl", "mother and ", "a, and has ", "not seen ", "x vs ", "his family\n", ":?(", "no a b "
+    parts = (
+        "no ",
+        "negative ",
+        " ",
+        "r/",
+        "possibl",
+        "mother and ",
+        "a, and has ",
+        "not seen ",
+        "x vs ",
+        "his family\n",
+        ":?(",
+        "no a b ",
+    )
 
     def seconds(times: int) -> float:
         start = time.process_time()
@@ -159,9 +172,7 @@ def test_the_time_grows_with_the_length() -> None:
         return time.process_time() - start
 
     seconds(10)
-    assert any(
-        seconds(4000) < 8 * max(seconds(1000), 0.005) for _ in range(3)
-    )  # a busy machine may be slow
+    assert any(seconds(4000) < 8 * max(seconds(1000), 0.005) for _ in range(3))  # a busy machine may be slow
 
 
 def without_marks(text: str) -> str:

@@ -7,10 +7,11 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from rubricator.nlp.hidden_text import hides_text
 from rubricator.nlp.module_data import toml_of
+from rubricator.nlp.sections.finder import SectionFinder
 
 UNCERTAIN, NEGATED, OTHER_PERSON = "?", "¬", "@"  # marks, never part of a word
 MARKS = (UNCERTAIN, NEGATED, OTHER_PERSON)  # of scopes that overlap, the last one counts
@@ -23,7 +24,9 @@ _FIRST_MARK = re.compile(r"\[(?:\\.|[^\]])*\]|\\.|.")
 _BLANK = r"(?:\s{1,4})"
 _BEFORE_TRIGGER = " \t\xa0:=([–—-"  # between a trigger and the words before it: "Asthma: absent"
 _LONGEST_GAP = 500  # characters
-_FAMILY = re.compile(r"fami|fam\b|\bf[.]?m?h|parent|sibling", re.IGNORECASE)  # in headings of the family's history
+_FAMILY = re.compile(
+    r"fami|fam\b|\bf[.]?m?h|parent|sibling", re.IGNORECASE
+)  # in headings of the family's history
 _WRAPPED = 50  # characters of a line that is broken inside a sentence, at least
 
 
@@ -173,9 +176,7 @@ def _family_sections(text: str) -> Iterator[tuple[int, int]]:
 
 
 @lru_cache(maxsize=1)
-def _section_finder() -> Any:
-    from rubricator.nlp.sections.finder import SectionFinder  # it imports this package
-
+def _section_finder() -> SectionFinder:
     return SectionFinder()
 
 
@@ -281,7 +282,11 @@ def _first_words(phrase: str, rest: str = "") -> Iterator[str]:
     if not phrase.startswith("(?:"):
         if word := re.match(r"[\w']+", phrase):
             follows = phrase[word.end() :] + rest
-            yield word.group()[:-1] if follows[:1] in ("?", "*") else word.group() + " " * bool(_WORD_ENDS.match(follows))
+            yield (
+                word.group()[:-1]
+                if follows[:1] in ("?", "*")
+                else word.group() + " " * bool(_WORD_ENDS.match(follows))
+            )
         return
     choices, depth, end = [""], 0, 3
     while (letter := phrase[end]) != ")" or depth:
