@@ -22,7 +22,7 @@ NETWORKS = re.compile(
 SLOW = {
     "tests": "hidden_text",
     "flows": "benchmark cli demo ensemble extract home predict prefect_adapter promote report run schedule shards train train_neural",
-    "models": "ablations bundle bundles calibration codewise_attention ensemble evaluation losses mentions neural neural_settings "
+    "models": "ablations asserted_codes bundle bundles calibration codewise_attention ensemble evaluation losses mentions neural neural_settings "
     "plots processes registry stacked svm trainer_adapter training transformer",
     "nlp": "headings rewritings",
 }

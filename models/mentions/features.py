@@ -95,11 +95,15 @@ def entries(
     here = chosen[found.titles.key // codes]
     title = found.titles.key[here]
     of_title = TitleEvidence(*(column[here] for column in found.titles.evidence))
-    headed = title[of_title.whole > 0]
+    asserted = of_title.denied < 1
+    headed = title[(of_title.whole > 0) & asserted]
+    named = title[title % codes < labels]
+    # where no note has the label, nothing can be learnt of denials of it
+    named = named[asserted[title % codes < labels] | (counts.labels[named % codes] > 0)]
     below = _joined(headed, dictionary.below, codes)
     known = counts.labels[below % codes] > 0
     usual = _joined(headed, dictionary.usual, codes)
-    key = np.unique(np.concatenate([whole, part, title[title % codes < labels], below[known], usual]))
+    key = np.unique(np.concatenate([whole, part, named, below[known], usual]))
     row, label = key // codes, key % codes
     parent = dictionary.parent[label]
     above = np.where(parent >= 0, dictionary.parent[parent], -1)
