@@ -239,7 +239,7 @@ def _rules() -> _Rules:
     kinds = {
         "end": [*rules["ends"]["words"], r"[;!?.:\n]"],
         "or": ["or", "nor"],
-        "cut": ["and(?!/)", ","],
+        "cut": ["and(?!/)", ",", r"\(", r"[–—-](?=\s)"],
         "asserting_another": [word for word in asserting if word in another],
         "asserting": [word for word in asserting if word not in another],
         "another": [word for word in another if word not in asserting],
