@@ -63,7 +63,8 @@ class NgramSettings(BaseModel):
     )
     assertions: bool = Field(
         default=False,
-        description="Whether a negated or uncertain word is a different feature from the same word asserted.",
+        description="Whether a word that is negated, uncertain or about another person is a different feature "
+        "from the same word asserted.",
     )
     abbreviations: bool = Field(
         default=False, description="Whether an abbreviation is replaced by the words that it stands for."

@@ -3,8 +3,8 @@
 A mention is a wording in a training note. It carried a label where it was marked as evidence for the label. A match is
 a mention, found whole or in part, or a name that a code table gives the label or a code above it. An entry is a note
 and a label that has a match in it. The features of an entry are, for example, how often the mention carried the label,
-how much of the mention is found, whether it is negated, and how frequent the label and its category are. Boosted trees
-learn from entries of held-out notes which entries are right.
+how much of the mention is found, whether the note denies it, and how frequent the label and its category are. Boosted
+trees learn from entries of held-out notes which entries are right.
 
 So a label that no training note has can still be found by its name, and the evidence is exactly the matched words.
 """
@@ -29,7 +29,7 @@ from rubricator.models.mentions.dictionary import (
     named_codes,
     table_words,
 )
-from rubricator.models.mentions.features import entries
+from rubricator.models.mentions.features import FEATURES, entries
 from rubricator.models.mentions.found import Counts, Found, count, count_events, match
 from rubricator.models.mentions.matching import Int, Name, NoteWords, read_words
 from rubricator.models.model_files import read_json, read_tensors, write_json
@@ -216,6 +216,7 @@ class MentionClassifier:
             folder / "classifier.json",
             {
                 "labels": self.labels,
+                "features": FEATURES,
                 "settings": self.settings.model_dump(mode="json"),
                 "unspecified": np.flatnonzero(dictionary.unspecified).tolist(),
             },
@@ -223,8 +224,10 @@ class MentionClassifier:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what save wrote."""
+        """Read what save wrote. Raises ValueError where the trees are of another version's features."""
         config, stored = read_json(folder / "classifier.json"), read_json(folder / "names.json")
+        if tuple(config.get("features", ())) != FEATURES:
+            raise ValueError("the trees have other features")
         tensors = read_tensors(folder / "weights.safetensors", load_file)
         loaded = cls(config["labels"], MentionSettings.model_validate(config["settings"]))
         links = []
