@@ -56,6 +56,7 @@ def test_a_negation_is_of_the_words_after_it(expected: str) -> None:
         ("Non-compliant patient with asthma", "Non ¬compliant patient with asthma"),
         ("Never smoker with asthma", "Never ¬smoker with asthma"),
         ("No abnormality other than asthma", "No ¬abnormality other than asthma"),
+        ("No complications, infection or asthma", "No ¬complications ¬infection ¬or ¬asthma"),
     ],
 )
 def test_a_scope_ends_with_its_clause_or_its_list(text: str, expected: str) -> None:
