@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from rubricator.models.decisions.ranking import best_first
 from rubricator.models.label_warnings import known_labels, label_warnings
+from rubricator.nlp.edits import excludes1_warnings
 from rubricator.nlp.icd import describe
 from rubricator.nlp.sections.finder import SectionFinder
 from rubricator.nlp.tasks import task_named
@@ -102,11 +103,10 @@ class Predictor:
         kept = decisions != "reject" if least is None else probabilities >= least
         unit, label, rank = best_first(probabilities, kept, self.top_k)
         chosen = [units[row] for row in unit]
-        about = [self.describe(column) for column in label.tolist()]
-        chosen_decisions = [
-            "review" if warnings and decision == "accept" else decision
-            for decision, (_, warnings) in zip(decisions[unit, label].tolist(), about, strict=True)
-        ]
+        decided = decisions[unit, label]
+        warnings = self.warnings(unit, label, decided)
+        has_warning = np.array(list(map(bool, warnings)), bool)
+        decided = np.where(has_warning & (decided == "accept"), "review", decided)
         columns = {
             "note_id": [unit.note_id for unit in chosen],
             "start": [unit.start for unit in chosen],
@@ -114,10 +114,10 @@ class Predictor:
             "label": [self.model.labels[column] for column in label],
             "probability": probabilities[unit, label],
             "rank": rank,
-            "decision": chosen_decisions,
+            "decision": decided,
             "evidence": self.evidence(units, unit, label, rank),
-            "description": [description for description, _ in about],
-            "warnings": [warnings for _, warnings in about],
+            "description": [self.describe(column)[0] for column in label.tolist()],
+            "warnings": warnings,
             "model": [self.made_by.name] * len(chosen),
             "model_version": [self.made_by.version] * len(chosen),
             "run_id": [self.made_by.run_id] * len(chosen),
@@ -144,8 +144,23 @@ class Predictor:
         )
         return [next(found) if place <= LABELS_WITH_EVIDENCE else [] for place in rank.tolist()]
 
+    def warnings(self, unit: Ints, label: Ints, decision: NDArray[np.str_]) -> list[list[str]]:
+        """The warnings of each row, which force a review: on its code, and on codes that exclude each other among those not rejected.
+
+        All arrays are (rows,), in order of unit.
+        """
+        found = [list(self.describe(column)[1]) for column in label.tolist()]
+        if not (self.task.labels_are_codes and self.model.code_system):
+            return found
+        given = np.flatnonzero(decision != "reject")
+        for rows in np.split(given, np.flatnonzero(np.diff(unit[given])) + 1):
+            together = excludes1_warnings([self.model.labels[column] for column in label[rows]])
+            for row, warnings in zip(rows.tolist(), together, strict=True):
+                found[row] += warnings
+        return found
+
     def describe(self, column: int) -> tuple[str | None, list[str]]:
-        """Description and warnings of a label; each label is looked up only once. A warning forces a review."""
+        """Description and warnings of a label; each label is looked up only once."""
         if column not in self.about:
             label, description = self.model.labels[column], self.model.descriptions[column]
             is_code = self.task.labels_are_codes

@@ -23,7 +23,7 @@ NETWORKS = re.compile(
 SLOW = {
     "tests": "hidden_text",
     "flows": "benchmark check cli demo ensemble extract home job_faults moved_home predict prefect_adapter promote report run schedule shards train train_neural",
-    "models": "ablations bundle bundles calibration codewise_attention ensemble evaluation losses mentions names_left_out neural neural_settings "
+    "models": "ablations asserted_codes bundle bundles calibration codewise_attention ensemble evaluation losses mentions names_left_out neural neural_settings "
     "plots processes registry stacked svm tampering trainer_adapter training transformer",
     "nlp": "headings rewritings",
 }

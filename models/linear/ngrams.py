@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from scipy.sparse import csr_matrix, hstack
 
-from rubricator.models.linear.tokens import MARKS, Tokens, tokenize
+from rubricator.models.linear.tokens import Tokens, tokenize
+from rubricator.nlp.assertions import MARKS
 from rubricator.nlp.words.tokens import base_form
 
 Int = NDArray[np.int64]
@@ -63,7 +64,8 @@ class NgramSettings(BaseModel):
     )
     assertions: bool = Field(
         default=False,
-        description="Whether a negated or uncertain word is a different feature from the same word asserted.",
+        description="Whether a word that is negated, uncertain or about another person is a different feature "
+        "from the same word asserted.",
     )
     abbreviations: bool = Field(
         default=False, description="Whether an abbreviation is replaced by the words that it stands for."

@@ -1,4 +1,4 @@
-"""Words and numbers of texts with their offsets, with marks of negation and uncertainty, and expanded abbreviations."""
+"""Words and numbers of texts with their offsets, with marks of what is not asserted, and expanded abbreviations."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -7,14 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rubricator.nlp.assertions import Scope, assertion_scopes
 from rubricator.nlp.hidden_text import hides_text
 from rubricator.nlp.words.abbreviations import abbreviations
-from rubricator.nlp.words.negation import NEGATED, UNCERTAIN, Scope, assertion_scopes
 from rubricator.nlp.words.tokens import TOKEN
 
 Int = NDArray[np.int64]
 
-MARKS = frozenset((UNCERTAIN, NEGATED))  # what a form may begin with
 _DIGITS = str.maketrans("123456789", "000000000")
 
 
@@ -24,7 +23,7 @@ class Tokens:
     """All tokens of a batch of texts as flat arrays (tokens,); start and end are offsets into the text of that row.
 
     rows: number of texts. row: number of the token's text. form: number of the token's form. forms: the distinct tokens
-    in lower case, with digits as 0, and with the mark of a negated or uncertain word in front.
+    in lower case, with digits as 0, and in front of them the mark of a word that is not asserted.
     """
 
     rows: int
@@ -38,8 +37,8 @@ class Tokens:
 def tokenize(texts: Sequence[str], *, assertions: bool = False, expand: bool = False) -> Tokens:
     """Words and numbers with their offsets.
 
-    assertions: whether to mark negated and uncertain words. expand: whether to replace an abbreviation by the words
-    that it stands for; they all get its offsets.
+    assertions: whether to mark words that are not asserted of the patient. expand: whether to replace an abbreviation
+    by the words that it stands for; they all get its offsets.
     """
     numbers: dict[str, int] = {}
     rows: list[int] = []

@@ -3,13 +3,13 @@
 A mention is a wording in a training note. It carried a label where it was marked as evidence for the label. A match is
 a mention, found whole or in part, or a name that a code table gives the label or a code above it. An entry is a note
 and a label that has a match in it. The features of an entry are, for example, how often the mention carried the label,
-how much of the mention is found, whether it is negated, and how frequent the label and its category are. Boosted trees
-learn from entries of held-out notes which entries are right.
+how much of the mention is found, whether the note denies it, and how frequent the label and its category are. Boosted
+trees learn from entries of held-out notes which entries are right.
 
 So a label that no training note has can still be found by its name, and the evidence is exactly the matched words.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -30,9 +30,9 @@ from rubricator.models.mentions.dictionary import (
     named_codes,
     table_words,
 )
-from rubricator.models.mentions.features import entries
+from rubricator.models.mentions.features import FEATURES, entries
 from rubricator.models.mentions.found import Counts, Found, count, count_events, match
-from rubricator.models.mentions.matching import Name, NoteWords, read_words
+from rubricator.models.mentions.matching import Int, Name, NoteWords, read_words
 from rubricator.models.model_files import read_json, read_tensors, write_json
 from rubricator.nlp.contexts import Context
 from rubricator.nlp.folds import assign_folds
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from rubricator.nlp.examples import Examples
     from rubricator.nlp.units import UnitName
 
+_HIDDEN = 0.3  # share of the labels that the trees also see as if no training note had them
 _BATCH = 250  # notes matched at a time
 _MOST_SPANS = 10
 _MOST_ENTRIES = 1_000_000  # that trees learn from; of more, a random sample
@@ -104,24 +105,40 @@ class MentionClassifier:
 
         settings = self.settings
         folds = assign_folds(targets, examples.groups, settings.inner_folds, seed=settings.seed)
-        parts = [
-            entries(self.dictionary, counted(folds != fold), found, folds == fold)
-            for fold in range(folds.max() + 1)
-        ]
-        key, features = (np.concatenate(each) for each in zip(*parts, strict=True))
+        key, features, hidden = self._training_entries(found, folds, counted)
         truth = np.isin(key, true)
         self.counts = counted(np.ones(len(notes), bool))
-        missed = 1 - truth.sum() / max(len(true), 1)
+        missed = 1 - truth[~hidden].sum() / max(len(true), 1)
         self.rest = (missed * self.counts.labels / len(notes)).astype(np.float32)
         out_of_fold = np.tile(self.rest, (len(notes), 1))
         fold_of_entry = (folds if folds.max() < 2 else folds // 2)[key // codes]
         for fold in np.unique(fold_of_entry):
             held = fold_of_entry == fold
-            judged = self._learn_trees(features[~held], truth[~held]).predict_proba(features[held])
-            out_of_fold[key[held] // codes, key[held] % codes] = judged
+            asked = held & ~hidden
+            judged = self._learn_trees(features[~held], truth[~held]).predict_proba(features[asked])
+            out_of_fold[key[asked] // codes, key[asked] % codes] = judged
         self.trees = self._learn_trees(features, truth)
         self.out_of_fold = OutOfFold(np.arange(len(notes)), out_of_fold)
         return self
+
+    def _training_entries(
+        self, found: Found, folds: Int, counted: Callable[[NDArray[np.bool_]], Counts]
+    ) -> tuple[Int, NDArray[np.float32], NDArray[np.bool_]]:
+        """Entries of each fold by the counts of the others, their features, and whether their label is hidden.
+
+        Labels are hidden as if no training note had them, so that the trees learn how far a name alone can be trusted.
+        Their entries come beside those by the full counts.
+        """
+        draw, parts = np.random.default_rng(self.settings.seed), []
+        for fold in range(folds.max() + 1):
+            here, seen = folds == fold, counted(folds != fold)
+            unseen = draw.random(len(self.labels)) < _HIDDEN
+            for counts in (seen, seen.without(self.dictionary, unseen)):
+                key, features = entries(self.dictionary, counts, found, here)
+                kept = np.ones(len(key), bool) if counts is seen else unseen[key % len(self.dictionary.codes)]
+                parts.append((key[kept], features[kept], np.full(kept.sum(), counts is not seen)))
+        key, features, hidden = (np.concatenate(each) for each in zip(*parts, strict=True))
+        return key, features, hidden
 
     def _learn_mentions(
         self, examples: "Examples", notes: Sequence[NoteWords]
@@ -201,6 +218,7 @@ class MentionClassifier:
             folder / "classifier.json",
             {
                 "labels": self.labels,
+                "features": FEATURES,
                 "settings": self.settings.model_dump(mode="json"),
                 "unspecified": np.flatnonzero(dictionary.unspecified).tolist(),
             },
@@ -208,8 +226,10 @@ class MentionClassifier:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what save wrote."""
+        """Read what save wrote. Raises ValueError where the trees are of another version's features."""
         config, stored = read_json(folder / "classifier.json"), read_json(folder / "names.json")
+        if tuple(config.get("features", ())) != FEATURES:
+            raise ValueError("the trees have other features")
         tensors = read_tensors(folder / "weights.safetensors", load_file)
         loaded = cls(config["labels"], MentionSettings.model_validate(config["settings"]))
         links = []

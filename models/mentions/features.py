@@ -22,8 +22,9 @@ class Place(NamedTuple):
     times: Float  # number of its matches in the note
     outside: Float  # share of the matches that are not inside a mention of more words
     gap: Float  # fewest other words in between
-    negated: Float  # share of the matches that are negated
+    denied: Float  # share of the matches that are denied, see NoteWords
     first: Float  # position of the first match in the note, from 0 to 1
+    inside: Int  # as in WholeMatches, where all matches are inside a name; else -1
 
 
 class MentionEvidence(NamedTuple):
@@ -45,7 +46,7 @@ class MentionEvidence(NamedTuple):
     times: Float
     outside: Float
     gap: Float
-    negated: Float
+    denied: Float
     first: Float
     best_right: Float  # highest smoothed share with the label, of the training notes with a mention
     best_outside: Float  # highest product of carried and outside
@@ -94,11 +95,15 @@ def entries(
     here = chosen[found.titles.key // codes]
     title = found.titles.key[here]
     of_title = TitleEvidence(*(column[here] for column in found.titles.evidence))
-    headed = title[of_title.whole > 0]
+    asserted = of_title.denied < 1
+    headed = title[(of_title.whole > 0) & asserted]
+    named = title[title % codes < labels]
+    # where no note has the label, nothing can be learnt of denials of it
+    named = named[asserted[title % codes < labels] | (counts.labels[named % codes] > 0)]
     below = _joined(headed, dictionary.below, codes)
     known = counts.labels[below % codes] > 0
     usual = _joined(headed, dictionary.usual, codes)
-    key = np.unique(np.concatenate([whole, part, title[title % codes < labels], below[known], usual]))
+    key = np.unique(np.concatenate([whole, part, named, below[known], usual]))
     row, label = key // codes, key % codes
     parent = dictionary.parent[label]
     above = np.where(parent >= 0, dictionary.parent[parent], -1)
@@ -135,7 +140,7 @@ def _whole_mentions(
     at = np.flatnonzero(chosen[found.whole.note] & (marks[found.whole.mention] > 0))
     note, mention, places = _places(dictionary, found.whole.take(at), found.notes)
     which, link = dictionary.mentions.spread(mention)
-    here = counts.marked[link] > 0
+    here = (counts.marked[link] > 0) & ~_of_another_name(dictionary, link, places.inside[which])
     which, link = which[here], link[here]
     name = mention[which]
     seen = counts.found[name] + 1.5
@@ -153,7 +158,7 @@ def _whole_mentions(
             counts.found[name[best]],
             counts.marked[link[best]],
             counts.marked[link[best]] / np.maximum(marks[name[best]], 1),
-            *(column[which[best]] for column in places),
+            *(column[which[best]] for column in places[:-1]),
             _most(right[order], starts),
             _most((carried * places.outside[which])[order], starts),
             _sizes(starts, len(order)),
@@ -162,9 +167,23 @@ def _whole_mentions(
     return key, evidence, np.bincount(note, minlength=found.notes).astype(np.float64)
 
 
+def _of_another_name(dictionary: Dictionary, link: Int, inside: Int) -> NDArray[np.bool_]:
+    """Whether the name around the mention of each link is of other categories than the label of the link.
+
+    The "failure" of "acute kidney failure" is no mention of heart failure. inside: (links,), see Place.
+    """
+    titles, codes = dictionary.titles, dictionary.codes
+    apart = np.zeros(len(link), bool)
+    for at in np.flatnonzero(inside >= 0):
+        named = titles.code[titles.first[inside[at]] : titles.first[inside[at] + 1]]
+        category = codes[dictionary.mentions.code[link[at]]][:3]
+        apart[at] = all(codes[code][:3] != category for code in named)
+    return apart
+
+
 def _places(dictionary: Dictionary, matches: WholeMatches, notes: int) -> tuple[Int, Int, Place]:
     """(note, mention, place), one for each mention that is found in a note, however often."""
-    note, mention, first, last, negated, place = matches
+    note, mention, first, last, denied, place, inside_name = matches
     words = dictionary.mention_words[mention]
     inside = np.zeros(len(note), bool)
     for start, end in pairwise(np.searchsorted(note, np.arange(notes + 1))):
@@ -180,8 +199,9 @@ def _places(dictionary: Dictionary, matches: WholeMatches, notes: int) -> tuple[
             times=times,
             outside=_sums(~inside, starts) / times,
             gap=_least(last - first + 1 - words, starts),
-            negated=_sums(negated, starts) / times,
+            denied=_sums(denied, starts) / times,
             first=_least(place, starts),
+            inside=_least(inside_name, starts).astype(np.int64),
         ),
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rubricator.models.mentions.dictionary import LEAST_MINED, Dictionary
-from rubricator.models.mentions.matching import Float, Int, Name, NoteWords, PartMatches
+from rubricator.models.mentions.matching import Float, Int, Name, NoteWords, PartMatches, WholeMatch
 
 _LEAST_OF_MENTION = 0.4  # share of a mention, by weight of words, that must stand in one clause
 _LEAST_OF_TITLE = 0.5
@@ -21,8 +21,9 @@ class WholeMatches(NamedTuple):
     mention: Int
     first: Int  # number of the first word in the note
     last: Int
-    negated: NDArray[np.bool_]
+    denied: NDArray[np.bool_]  # see NoteWords
     place: Float  # position of the first word in the note, from 0 to 1
+    inside: Int  # number of the longest name of a code that is found whole around it, with more words; -1 for none
 
     def take(self, at: Int) -> "WholeMatches":
         """The matches of these numbers."""
@@ -31,8 +32,9 @@ class WholeMatches(NamedTuple):
             self.mention[at],
             self.first[at],
             self.last[at],
-            self.negated[at],
+            self.denied[at],
             self.place[at],
+            self.inside[at],
         )
 
 
@@ -42,6 +44,7 @@ class TitleEvidence(NamedTuple):
     whole: Float  # 1: a name was found whole
     weight: Float  # of the heaviest name that was found whole
     times: Float  # largest number of times that one name was found whole
+    denied: Float  # share of the whole finds that are denied, see NoteWords
     part_share: Float  # found share of the name of which the most weight was found in one clause
     part_weight: Float  # weight of all words of this name
 
@@ -71,6 +74,16 @@ class Counts(NamedTuple):
     found: Float  # mentions: notes where it is found
     labels: Float  # labels: notes with it
 
+    def without(self, dictionary: Dictionary, hidden: NDArray[np.bool_]) -> "Counts":
+        """The counts as if no note had the hidden labels (labels,)."""
+        kept = ~hidden[dictionary.mentions.code]
+        return self._replace(
+            marked=self.marked * kept,
+            hits=self.hits * kept,
+            right=self.right * kept,
+            labels=self.labels * ~hidden,
+        )
+
 
 class Event(NamedTuple):
     """Occurrences to be counted. Each array is (occurrences,)."""
@@ -81,29 +94,53 @@ class Event(NamedTuple):
 
 def match(dictionary: Dictionary, notes: Sequence[NoteWords]) -> Found:
     """Find mentions, parts of mentions and names of codes in notes."""
+    titles = [list(dictionary.title_index.whole(note)) for note in notes]
     whole = [
-        (row, name, first, last, note.negated[first], first / len(note.keys))
+        (row, name, first, last, note.denied[first], first / len(note.keys), inside)
         for row, note in enumerate(notes)
         for name, first, last in dictionary.mention_index.whole(note)
+        for inside in [_longest_around(dictionary, titles[row], name, first, last)]
     ]
     columns = np.array(whole, np.float64).reshape(-1, len(WholeMatches._fields)).T
-    row, name, first, last = (column.astype(np.int64) for column in columns[:4])
+    row, name, first, last, _, _, inside = (column.astype(np.int64) for column in columns)
     return Found(
         len(notes),
-        WholeMatches(row, name, first, last, columns[4] > 0, columns[5]),
+        WholeMatches(row, name, first, last, columns[4] > 0, columns[5], inside),
         dictionary.mention_index.parts(notes, _LEAST_OF_MENTION, misspelt=True),
-        _match_titles(dictionary, notes),
+        _match_titles(dictionary, notes, titles),
     )
 
 
-def _match_titles(dictionary: Dictionary, notes: Sequence[NoteWords]) -> Titles:
+def _longest_around(
+    dictionary: Dictionary, titles: Sequence[WholeMatch], mention: int, first: int, last: int
+) -> int:
+    """Number of the name with the most words, of those around this mention that have all its words and more; or -1."""
+    words = set(dictionary.mentions.names[mention])
+    around = [
+        title.name
+        for title in titles
+        if title.first <= first and title.last >= last and words < set(dictionary.titles.names[title.name])
+    ]
+    return max(around, key=lambda name: len(dictionary.titles.names[name]), default=-1)
+
+
+def _match_titles(
+    dictionary: Dictionary, notes: Sequence[NoteWords], found_whole: Sequence[Sequence[WholeMatch]]
+) -> Titles:
     weights, codes = dictionary.title_index.weights, len(dictionary.codes)
-    places = Counter(
-        (row, name) for row, note in enumerate(notes) for name, *_ in dictionary.title_index.whole(note)
+    finds = [
+        ((row, name), note.denied[first])
+        for row, (note, titles) in enumerate(zip(notes, found_whole, strict=True))
+        for name, first, _ in titles
+    ]
+    places, denials = (
+        Counter(place for place, _ in finds),
+        Counter(place for place, denied in finds if denied),
     )
     row, name = np.array(list(places), np.int64).reshape(-1, 2).T
     which, link = dictionary.titles.spread(name)
     times = np.array(list(places.values()), np.float64)[which]
+    denied = np.array([denials[place] for place in places], np.float64)[which]
     whole = row[which] * codes + dictionary.titles.code[link]
     weight = weights[name[which]]
     row, name, shares, _ = dictionary.title_index.parts(notes, _LEAST_OF_TITLE, misspelt=False)
@@ -116,6 +153,8 @@ def _match_titles(dictionary: Dictionary, notes: Sequence[NoteWords]) -> Titles:
     found.whole[at] = 1
     np.maximum.at(found.weight, at, weight)
     np.maximum.at(found.times, at, times)
+    np.add.at(found.denied, at, denied)
+    found.denied[:] /= np.maximum(np.bincount(at, times, len(key)), 1)
     order = np.argsort(share * part_weight, kind="stable")  # the largest is written last
     at = np.searchsorted(key, part[order])
     found.part_share[at] = share[order]

@@ -6,6 +6,7 @@ notes in other languages too.
 """
 
 import re
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from rubricator.nlp.assertions import assertion_scopes
 from rubricator.nlp.hidden_text import hides_text
 from rubricator.nlp.words.accents import without_accents
-from rubricator.nlp.words.negation import NEGATION_REACH, negates
 from rubricator.nlp.words.tokens import TOKEN
 
 Int = NDArray[np.int64]
@@ -77,7 +78,7 @@ class NoteWords:
     """The words of a note, in order.
 
     starts, ends: offsets into the text. keys: see word_key. sentences, clauses: number of the sentence and of the
-    clause that a word is in. negated: whether a negation is among the NEGATION_REACH words before it in its sentence.
+    clause that a word is in. denied: whether a word is negated, uncertain or about another person.
     """
 
     starts: list[int]
@@ -85,33 +86,34 @@ class NoteWords:
     keys: list[str]
     sentences: list[int]
     clauses: list[int]
-    negated: list[bool]
+    denied: list[bool]
 
 
 def read_words(text: str) -> NoteWords:
     """Split a note into words."""
     found = list(TOKEN.finditer(text))
-    sentences, clauses, negated = [], [], []
-    sentence = clause = 0
-    end, reach = 0, -1
-    for at, match in enumerate(found):
+    starts = [match.start() for match in found]
+    denied = [False] * len(found)
+    for scope in assertion_scopes(text):
+        first, last = bisect_left(starts, scope.start), bisect_left(starts, scope.end)
+        denied[first:last] = [True] * (last - first)
+    sentences, clauses = [], []
+    sentence = clause = end = 0
+    for match in found:
         gap = text[end : match.start() + 1]
         if _SENTENCE_END.search(gap):
-            sentence, reach = sentence + 1, -1
+            sentence += 1
         clause += _CLAUSE_END.search(gap) is not None
         sentences.append(sentence)
         clauses.append(clause)
-        negated.append(at <= reach)
-        if negates(match.group()):
-            reach = at + NEGATION_REACH
         end = match.end()
     return NoteWords(
-        [match.start() for match in found],
+        starts,
         [match.end() for match in found],
         [word_key(match.group()) for match in found],
         sentences,
         clauses,
-        negated,
+        denied,
     )
 
 

@@ -1,1 +1,1 @@
-"""Words of clinical notes: tokens, accents, abbreviations, negation."""
+"""Words of clinical notes: tokens, accents, abbreviations."""

@@ -200,10 +200,10 @@ def test_every_column_of_the_features_has_a_name() -> None:
     assert np.nanmax(columns["mention.outside"]) == 1
 
 
-def test_how_often_a_mention_was_found_and_negated_is_a_feature() -> None:
+def test_how_often_a_mention_was_found_and_denied_is_a_feature() -> None:
     text = "She has no dry cough. The dry cough is gone."
     found = match(MENTIONS.dictionary, [read_words(text)])
     key, features = entries(MENTIONS.dictionary, MENTIONS.counts, found, np.ones(1, bool))
     columns = dict(zip(FEATURES, features[list(key).index(LABELS.index("R05.9"))], strict=True))
     assert columns["mention.times"] == 2
-    assert columns["mention.negated"] == 0.5
+    assert columns["mention.denied"] == 0.5

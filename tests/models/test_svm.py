@@ -112,12 +112,13 @@ def test_texts_asked_together_get_the_evidence_they_get_alone() -> None:
         ("Denies fever, but has cough", "¬fever"),
         ("possible pneumonia\ncough", "?pneumonia"),
         ("Suspected UTI without fever", "?uti ?without ¬fever"),
+        ("Pneumonia: absent. Mother had asthma.", "¬pneumonia @asthma"),
         ("Cough and fever", ""),
     ],
 )
-def test_what_is_negated_or_uncertain_is_another_word(text: str, marked: str) -> None:
+def test_what_is_not_asserted_of_the_patient_is_another_word(text: str, marked: str) -> None:
     forms = tokenize([text], assertions=True).forms
-    assert " ".join(form for form in forms if form[0] in "¬?") == marked
+    assert " ".join(form for form in forms if form[0] in "¬?@") == marked
 
 
 def test_digits_are_read_as_their_shape_and_case_is_not_read() -> None:
