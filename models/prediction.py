@@ -145,9 +145,9 @@ class Predictor:
         return [next(found) if place <= LABELS_WITH_EVIDENCE else [] for place in rank.tolist()]
 
     def warnings(self, unit: Ints, label: Ints, decision: NDArray[np.str_]) -> list[list[str]]:
-        """The warnings of each row, which force a review: on its code, and on codes that exclude each other among those not rejected.
+        """The warnings of each row, which force a review: on its code, and on others of the unit that exclude it.
 
-        All arrays are (rows,), in order of unit.
+        Only rows that are not rejected exclude each other. All arrays are (rows,), in order of unit.
         """
         found = [list(self.describe(column)[1]) for column in label.tolist()]
         if not (self.task.labels_are_codes and self.model.code_system):
