@@ -22,6 +22,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things, such as "1 code" or "2,000 codes"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def what_is_wrong(error: Mapping[str, Any]) -> str:
     """What is wrong with a value, in words for users. error: one of `ValidationError.errors()`.
 

@@ -53,6 +53,7 @@ class Source:
 
     notes_from: str
     format: str
+    encoding: str
     files: int
     bytes: int
     columns: list[tuple[str, str, str]]
@@ -130,7 +131,7 @@ def check(
         )
         findings, dead_letters = findings_of(Path(folder)), _reasons(Path(folder))
     checked = Checked(
-        source=_source(name, reader, done, dead_letters),
+        source=_source(name, reader, columns, done, dead_letters),
         findings=findings,
         readiness=readiness_of(findings),
         shows_headings=settings.headings,
@@ -152,16 +153,26 @@ def _reasons(folder: Path) -> dict[str, int]:
     return dict(Counter(json.loads(letter)["reason"] for letter in letters).most_common())
 
 
-def _source(notes: str, reader: "NoteReader", done: "JobResult", dead_letters: dict[str, int]) -> Source:
+def _source(
+    notes: str, reader: "NoteReader", columns: NoteSettings, done: "JobResult", dead_letters: dict[str, int]
+) -> Source:
     return Source(
         notes_from=notes,
         format=reader.format,
+        encoding=columns.encoding or "UTF-8",
         files=len(reader.files),
         bytes=sum(path.stat().st_size for path in reader.files),
-        columns=[],
+        columns=[(field, column, _why(field, columns)) for field, column in reader.columns.items()],
         dead_letters=dead_letters,
         notices=list(done.notices),
     )
+
+
+def _why(field: str, columns: NoteSettings) -> str:
+    """Why a column was chosen."""
+    option = {"note_id": "id_column", "patient_id": "patient_column"}.get(field, f"{field}_column")
+    given = getattr(columns, option, None)
+    return f"named (--{option.replace('_', '-')})" if given else "by its name"
 
 
 def _written(checked: Checked, settings: CheckSettings, lexicon: tuple[str, ...]) -> list[Path]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rubricator.flows.check.step import FACTS, UNKNOWN_HEADINGS
 from rubricator.nlp.duplicates import are_near_duplicates
@@ -20,12 +21,14 @@ CUT_SHARE, CUT_NOTES, CUT_LENGTH = 0.01, 5, 200  # so many notes of the greatest
 FEWEST_PATIENTS = 5  # a heading in the notes of fewer patients may be a person's name
 FEWEST_NOTES_OF_CODE = 10  # a code in fewer notes is hardly learnt
 MOST_LISTED = 20
+MOST_BARS = 30  # of lengths
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextFindings:
     """Lengths in characters. cut_at: the greatest length, where many notes have just it. copies: equal to an earlier
     note. near_copies: nearly so, without copies. damaged: notes with characters that a wrong encoding leaves.
+    by_length: notes by thousands of characters.
     """
 
     shortest: int
@@ -35,6 +38,7 @@ class TextFindings:
     copies: int
     near_copies: int
     damaged: int
+    by_length: dict[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +52,12 @@ class PatientFindings:
 
 @dataclass(frozen=True, kw_only=True)
 class DateFindings:
-    """The first and the last date, in ISO 8601, and the notes without one."""
+    """The first and the last date, in ISO 8601, the notes without one, and the notes of each month."""
 
     first: str | None
     last: str | None
     missing: int
+    by_month: dict[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +168,15 @@ def _texts(facts: "pl.DataFrame") -> TextFindings:
         copies=int(is_copy.sum()),
         near_copies=int(are_near_duplicates(sketches).sum()),
         damaged=int(facts["damaged"].sum()),
+        by_length=_by_length(lengths),
     )
+
+
+def _by_length(lengths: NDArray[np.int32]) -> dict[str, int]:
+    """Notes by thousands of characters; the last bar holds all longer ones."""
+    thousands = np.minimum(lengths // 1000, MOST_BARS - 1)
+    counts = np.bincount(thousands).tolist()
+    return {f"{place}{'+' if place == MOST_BARS - 1 else ''}": count for place, count in enumerate(counts)}
 
 
 def _patients(facts: "pl.DataFrame") -> PatientFindings:
@@ -179,7 +192,10 @@ def _dates(facts: "pl.DataFrame") -> DateFindings:
     dates = facts["written_on"]
     first, last = dates.min(), dates.max()
     return DateFindings(
-        first=str(first) if first else None, last=str(last) if last else None, missing=dates.null_count()
+        first=str(first) if first else None,
+        last=str(last) if last else None,
+        missing=dates.null_count(),
+        by_month=dict(sorted(Counter(date.strftime("%Y-%m") for date in dates.drop_nulls()).items())),
     )
 
 

@@ -7,10 +7,11 @@ from rubricator.flows.check.findings import (
     FEWEST_PATIENTS,
     MOST_LISTED,
     CodeFindings,
+    Findings,
     HeadingFindings,
 )
 from rubricator.flows.check.readiness import Readiness
-from rubricator.flows.report.report import Cell, Part, ReportData, Table
+from rubricator.flows.report.report import Cell, Part, Plot, ReportData, Table
 
 if TYPE_CHECKING:
     from rubricator.flows.check.check import Checked
@@ -25,7 +26,10 @@ def check_page(checked: "Checked") -> ReportData:
             ", and headings as written in the notes." if checked.shows_headings else ", and no text of notes."
         ),
         facts=_facts(checked),
-        parts=[Part(title="What can be trained", tables=[_readiness(checked)]), *found_parts(checked)],
+        parts=[
+            Part(title="What can be trained", tables=[*_readiness(checked)]),
+            *found_parts(checked, with_plots=True),
+        ],
     )
 
 
@@ -38,12 +42,16 @@ def readiness_lines(readiness: Iterable[Readiness]) -> Iterator[str]:
         yield from (f"  - {each}" for each in (*ready.forbidden, *ready.advice))
 
 
-def found_parts(checked: "Checked") -> Iterator[Part]:
+def found_parts(checked: "Checked", *, with_plots: bool = False) -> Iterator[Part]:
     """What was found, in parts."""
     findings = checked.findings
     yield Part(title="The source", tables=[*_source(checked)])
     if findings.texts:
-        yield Part(title="The notes", tables=[_notes(checked), *_counted("Note types", findings.note_types)])
+        yield Part(
+            title="The notes",
+            tables=[_notes(checked), *_counted("Note types", findings.note_types)],
+            plots=[*_plots(findings)] if with_plots else [],
+        )
     if findings.codes:
         yield Part(title="The codes", tables=[*_codes(findings.codes)])
     if findings.headings:
@@ -69,20 +77,24 @@ def _facts(checked: "Checked") -> list[tuple[str, str]]:
     return facts
 
 
-def _readiness(checked: "Checked") -> Table:
-    rows: list[Sequence[Cell]] = []
-    for ready in checked.readiness:
-        time = "" if ready.minutes is None else _duration(ready.minutes)
-        said = [f"no: {why}" for why in ready.forbidden] or ["yes"]
-        rows += [(ready.task, said[0], ready.material, time)]
-        rows += [("", why, "", "") for why in (*said[1:], *ready.advice)]
-    return Table(
+def _readiness(checked: "Checked") -> Iterator[Table]:
+    yield Table(
         title="Tasks",
         columns=["task", "can be trained", "on", "SVM, 10 folds, here"],
-        rows=rows,
+        rows=[
+            (
+                ready.task,
+                "yes" if ready.is_ready else f"no: {'; '.join(ready.forbidden)}",
+                ready.material,
+                "" if ready.minutes is None else _duration(ready.minutes),
+            )
+            for ready in checked.readiness
+        ],
         is_wide=True,
         remark="The time is an estimate, from the time that notes of this sample took.",
     )
+    if advice := [(ready.task, each) for ready in checked.readiness for each in ready.advice]:
+        yield Table(title="To look at first", columns=["task", ""], rows=advice, is_wide=True)
 
 
 def _duration(minutes: float) -> str:
@@ -96,6 +108,7 @@ def _source(checked: "Checked") -> Iterator[Table]:
         columns=["", ""],
         rows=[
             ("read as", source.format),
+            ("encoding", source.encoding),
             ("files", source.files),
             ("size", f"{source.bytes / 1e6:,.1f} MB"),
         ],
@@ -130,6 +143,17 @@ def _notes(checked: "Checked") -> Table:
     if texts.cut_at:
         rows.append(("cut off?", f"many notes have exactly {texts.cut_at:,} characters"))
     return Table(title="Notes", columns=["", "count"], rows=rows)
+
+
+def _plots(findings: Findings) -> Iterator[Plot]:
+    from rubricator.models.scores.plots import counts_plot
+
+    if findings.texts:
+        yield Plot(
+            title="Notes by length", png=counts_plot(findings.texts.by_length, "thousand characters", "notes")
+        )
+    if findings.dates and len(findings.dates.by_month) > 1:
+        yield Plot(title="Notes by month", png=counts_plot(findings.dates.by_month, "month", "notes"))
 
 
 def _codes(codes: CodeFindings) -> Iterator[Table]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rubricator.flows.check.findings import FEWEST_NOTES_OF_CODE, CodeFindings, Findings
+from rubricator.nlp.errors import counted
 
 FOLDS = 10  # of the cross-validation, by default
 FEW_SENTENCES = 500  # plan sentences; fewer train a poor model
@@ -111,20 +112,20 @@ def _advice_on_codes(codes: CodeFindings) -> Iterator[str]:
         yield f"the notes are coded in several versions ({counts}); a model learns one of them"
     for system, found in codes.systems.items():
         if system == "none":
-            yield f"{found.codes:,} codes have the form of no ICD system, such as {_such(found.unknown)}"
+            yield f"{counted(found.codes, 'code')} in the form of no ICD system, such as {_such(found.unknown)}"
         elif found.unknown:
-            yield f"{len(found.unknown):,} codes are not in {system}, such as {_such(found.unknown)}"
+            yield f"{counted(len(found.unknown), 'code')} not in {system}, such as {_such(found.unknown)}"
         if found.not_billable:
             yield (
-                f"{len(found.not_billable):,} codes of {system} are not complete enough to bill, such as "
+                f"{counted(len(found.not_billable), 'code')} of {system} not complete enough to bill, such as "
                 + _such(found.not_billable)
             )
     if codes.respelt:
-        yield f"{len(codes.respelt):,} codes are spelt in several ways; they are read as one"
+        yield f"{counted(len(codes.respelt), 'code')} in several spellings, which are read as one"
     if codes.codes > codes.frequent:
         yield (
-            f"{codes.codes - codes.frequent:,} codes are in fewer than {FEWEST_NOTES_OF_CODE} notes, and are hardly "
-            "learnt"
+            f"{counted(codes.codes - codes.frequent, 'code')} in fewer than {FEWEST_NOTES_OF_CODE} notes, too few to "
+            "learn from"
         )
 
 

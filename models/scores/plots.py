@@ -1,5 +1,6 @@
 """Plots as PNG files: of one evaluation (precision and recall, reliability, thresholds), and of several models."""
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -53,6 +54,20 @@ def bars_plot(path: Path, figure: str, rows: Sequence[tuple[str, float, float, f
         axes.set(xlabel=f"{figure}, 95 % interval", xlim=(0, 1.08))
 
     return _written(path, draw, size=(6, 1.2 + 0.34 * len(rows)))
+
+
+def counts_plot(counts: Mapping[str, int], what: str, counted: str) -> bytes:
+    """A vertical bar for each count, as PNG. what: the names of the bars. counted: what is counted."""
+
+    def draw(axes: "Axes") -> None:
+        axes.bar(range(len(counts)), list(counts.values()), color="#7aa6dc")
+        step = -(-len(counts) // 12)  # so that names do not overlap
+        places = range(0, len(counts), step)
+        axes.set_xticks(places, list(counts)[::step], rotation=45 if max(map(len, counts)) > 3 else 0)
+        axes.set(xlabel=what, ylabel=counted)
+
+    with tempfile.TemporaryDirectory() as folder:
+        return _written(Path(folder) / "plot.png", draw, size=(6, 3)).read_bytes()
 
 
 def reliability_plot(path: Path, curves: Mapping[str, Sequence[tuple[int, float, float]]]) -> Path:

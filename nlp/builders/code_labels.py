@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from rubricator.nlp.errors import counted
 from rubricator.nlp.icd import code_system, code_version, is_valid, normal_code
 from rubricator.nlp.readers.code_cells import may_lack_zeros
 
@@ -48,8 +49,8 @@ def said_of_versions(version: int, used: int, notes: int, codes: int) -> str:
     """What was left out because it is coded in the other version. used, notes: numbers of notes. codes: of others."""
     other = 19 - version
     return (
-        f"the notes are coded in two versions of ICD: {_counted(used, 'note')} of ICD-{version} are used; "
-        f"{notes:,} of ICD-{other} and {_counted(codes, 'code')} of ICD-{other} in other notes are left "
+        f"the notes are coded in two versions of ICD: {counted(used, 'note')} of ICD-{version} are used; "
+        f"{notes:,} of ICD-{other} and {counted(codes, 'code')} of ICD-{other} in other notes are left "
         f"out (icd_version {other} makes a model of these)"
     )
 
@@ -76,7 +77,7 @@ class Spellings:
         if not self._several:
             return []
         examples = [f"{', '.join(found)}: {code}" for code, found in list(self._several.items())[:SHOWN]]
-        several = _counted(len(self._several), "code")
+        several = counted(len(self._several), "code")
         return [f"{several} written in several ways became one label each ({'; '.join(examples)})"]
 
 
@@ -95,20 +96,16 @@ def said_of_labels(labels: Sequence[str], notes: Counter[str], *, own: Mapping[s
     said = []
     if unknown := [label for label in labels if not is_valid(label) and label not in own]:
         said.append(
-            f"{len(unknown):,} of {_counted(len(labels), 'label')}: in no table of codes ({listed(unknown)}); "
+            f"{len(unknown):,} of {counted(len(labels), 'label')}: in no table of codes ({listed(unknown)}); "
             "predictions of them are never accepted, only for review; a table of your own (code_table) makes them known"
         )
     if short := [label for label in labels if may_lack_zeros(label) and label not in own]:
         said.append(
             "codes may have lost leading zeros when they were read as numbers, as 042 became 42: "
-            f"{_counted(len(short), 'label')} ({listed(short)}), {sum(notes[label] for label in short):,} times in the "
+            f"{counted(len(short), 'label')} ({listed(short)}), {sum(notes[label] for label in short):,} times in the "
             "notes; read codes as text"
         )
     return said
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def listed(codes: Sequence[str]) -> str:

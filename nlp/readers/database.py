@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rubricator.nlp.readers.files import NoteFormatError, Notices, RawNote, ReadPosition
-from rubricator.nlp.readers.tables import NoteSettings, choose_columns
+from rubricator.nlp.readers.tables import Columns, NoteSettings, choose_columns
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, CursorResult
@@ -33,7 +33,7 @@ class DatabaseNotes:
     def __init__(self, url: str, query: str, settings: NoteSettings) -> None:
         self.files = [_NAME]
         self.notices = Notices()
-        self.date_column = ""
+        self.columns: Columns | None = None  # once the query has run
         self._url = _url(url)
         self._query = query
         self._settings = settings
@@ -58,8 +58,7 @@ class DatabaseNotes:
         """The values of each row in the order of the fields of RawNote."""
         rows = self._execute(connection)
         names = list(rows.keys())
-        columns = choose_columns(_NAME, names, self._settings)
-        self.date_column = columns.written_on or ""
+        self.columns = columns = choose_columns(_NAME, names, self._settings)
         places = [None if name is None else names.index(name) for name in columns.in_order()]
         for row in rows:
             yield [None if place is None else _value(row[place]) for place in places]

@@ -76,12 +76,17 @@ def valid_notes(
         else:
             if last is not None:
                 yield last.note(seen)
-            first = _first_row(path, item, seen, dates, getattr(source, "date_column", ""))
+            first = _first_row(path, item, seen, dates, _date_column(source))
             last = _Rows(item, first) if isinstance(first, ValidNote) else None
             if isinstance(first, DeadLetter):
                 yield first
     if last is not None:
         yield last.note(seen)
+
+
+def _date_column(source: NoteSource) -> str:
+    columns = getattr(source, "columns", None)
+    return columns.written_on or "" if columns else ""
 
 
 def _first_row(

@@ -123,6 +123,12 @@ class NoteReader:
         return min(1.0, done / total) if total else float(self._files_done == len(self._sizes))
 
     @property
+    def columns(self) -> dict[str, str]:
+        """The column of each field of a note, in the table that was read last; empty where the source is no table."""
+        chosen = getattr(self._source, "columns", None)
+        return {field: column for field, column in vars(chosen).items() if column} if chosen else {}
+
+    @property
     def notices(self) -> list[str]:
         """What is to be known of what was read and is no error: files passed over, dates left empty. No note text."""
         return [*self._passed_over.lines(), *self._source.notices.lines()]

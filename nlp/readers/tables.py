@@ -240,7 +240,7 @@ class TableFiles:
         self.files = files
         self.settings = settings
         self.notices = Notices()
-        self.date_column = ""  # of the file that is read
+        self.columns: Columns | None = None  # of the file that is read
         self._read_file = read_file
 
     def read(self, path: Path, progress: ReadPosition) -> Iterator[RawNote | DeadLetter]:
@@ -253,9 +253,8 @@ class TableFiles:
 
     def choose(self, path: Path, names: Iterable[str], settings: NoteSettings | None = None) -> Columns:
         """The columns of a file. Raises as `choose_columns`."""
-        columns = choose_columns(path, names, settings or self.settings)
-        self.date_column = columns.written_on or ""
-        return columns
+        self.columns = choose_columns(path, names, settings or self.settings)
+        return self.columns
 
 
 def csv_rows(
