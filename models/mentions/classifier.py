@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from rubricator.nlp.units import UnitName
 
 _HIDDEN = 0.3  # share of the labels that the trees also see as if no training note had them
+_ENOUGH_UNSEEN = 100  # true entries of labels that no other note has: none need be hidden
 _BATCH = 250  # notes matched at a time
 _MOST_SPANS = 10
 _MOST_ENTRIES = 1_000_000  # that trees learn from; of more, a random sample
@@ -105,7 +106,7 @@ class MentionClassifier:
 
         settings = self.settings
         folds = assign_folds(targets, examples.groups, settings.inner_folds, seed=settings.seed)
-        key, features, hidden = self._training_entries(found, folds, counted)
+        key, features, hidden = self._training_entries(found, folds, counted, true)
         truth = np.isin(key, true)
         self.counts = counted(np.ones(len(notes), bool))
         missed = 1 - truth[~hidden].sum() / max(len(true), 1)
@@ -122,23 +123,29 @@ class MentionClassifier:
         return self
 
     def _training_entries(
-        self, found: Found, folds: Int, counted: Callable[[NDArray[np.bool_]], Counts]
+        self, found: Found, folds: Int, counted: Callable[[NDArray[np.bool_]], Counts], true: Int
     ) -> tuple[Int, NDArray[np.float32], NDArray[np.bool_]]:
         """Entries of each fold by the counts of the others, their features, and whether their label is hidden.
 
-        Labels are hidden as if no training note had them, so that the trees learn how far a name alone can be trusted.
-        Their entries come beside those by the full counts.
+        Trees must see codes that no note has, to learn how far a name alone can be trusted. Where nearly all codes have
+        many notes, some labels are hidden, as if no note had them. Their entries come beside those by the full counts.
+        true: note · codes + label of all true labels, sorted.
         """
-        draw, parts = np.random.default_rng(self.settings.seed), []
-        for fold in range(folds.max() + 1):
-            here, seen = folds == fold, counted(folds != fold)
-            unseen = draw.random(len(self.labels)) < _HIDDEN
-            for counts in (seen, seen.without(self.dictionary, unseen)):
-                key, features = entries(self.dictionary, counts, found, here)
-                kept = np.ones(len(key), bool) if counts is seen else unseen[key % len(self.dictionary.codes)]
-                parts.append((key[kept], features[kept], np.full(kept.sum(), counts is not seen)))
-        key, features, hidden = (np.concatenate(each) for each in zip(*parts, strict=True))
-        return key, features, hidden
+        seen = [(folds == fold, counted(folds != fold)) for fold in range(folds.max() + 1)]
+        parts = [entries(self.dictionary, counts, found, here) for here, counts in seen]
+        key, features = (np.concatenate(each) for each in zip(*parts, strict=True))
+        unseen = features[:, FEATURES.index("label.notes")] == 0
+        if np.isin(key[unseen], true).sum() >= _ENOUGH_UNSEEN:
+            return key, features, np.zeros(len(key), bool)
+        draw, more = np.random.default_rng(self.settings.seed), []
+        for here, counts in seen:
+            hide = draw.random(len(self.labels)) < _HIDDEN
+            some, of_some = entries(self.dictionary, counts.without(self.dictionary, hide), found, here)
+            kept = hide[some % len(self.dictionary.codes)]
+            more.append((some[kept], of_some[kept]))
+        more_key, more_features = (np.concatenate(each) for each in zip(*more, strict=True))
+        hidden = np.arange(len(key) + len(more_key)) >= len(key)
+        return np.append(key, more_key), np.concatenate([features, more_features]), hidden
 
     def _learn_mentions(
         self, examples: "Examples", notes: Sequence[NoteWords]
