@@ -31,8 +31,8 @@ def bundle_source(*modules: str) -> tuple[str, dict[str, str]]:
 
     A module reaches the modules that it imports, also within functions. It also reaches the modules that a whole string
     gives as import path ("rubricator.models.linear.svm:SvmClassifier"). Left out are imports for type checkers only,
-    which are never run, and modules of other top-level packages. With a module come the packages that it is in, and the
-    TOML file of its name.
+    which are never run, and modules of other top-level packages. With a module come the packages that it is in, the
+    TOML file of its name, and the TOML files beside it that it names in strings.
 
     A package can provide names lazily, by `__getattr__` and relative paths. These paths are not followed. A module that
     imports such a name from the package is refused.
@@ -85,9 +85,11 @@ class _Module(_WhatRuns):
 
     def files(self) -> dict[str, str]:
         """The text of the module and of its data, by path."""
-        data = self.file.with_suffix(".toml")
-        beside = {self.path.removesuffix(".py") + ".toml": data.read_text("utf-8")} if data.exists() else {}
-        return {self.path: self.text, **beside}
+        names = {self.file.with_suffix(".toml").name, *re.findall(r'"([\w-]+\.toml)"', self.text)}
+        beside = [self.file.with_name(name) for name in sorted(names) if self.file.with_name(name).exists()]
+        folder = self.path.rpartition("/")[0]
+        texts = {f"{folder}/{data.name}".lstrip("/"): data.read_text("utf-8") for data in beside}
+        return {self.path: self.text, **texts}
 
     def renamed(self, bundle: str) -> str:
         """The text with this name in place of the name of the top-level package."""

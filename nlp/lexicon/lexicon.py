@@ -19,6 +19,7 @@ from rubricator.nlp.lexicon.guards import Guard, Guards
 from rubricator.nlp.lexicon.normal_form import normalise
 from rubricator.nlp.lexicon.spellings import SOAP_LETTERS
 from rubricator.nlp.lexicon.typos import Corrections
+from rubricator.nlp.module_data import text_beside
 from rubricator.nlp.words.tokens import word_set
 
 # other folders import these names from here
@@ -220,10 +221,10 @@ def _read(extra: tuple[tuple[str, str], ...]) -> tuple[Contents, set[str]]:
     they are too often similar to English words.
     """
     contents = Contents()
-    contents.add(_BUILT_IN.name, parse_lexicon(_BUILT_IN.name, _BUILT_IN.read_text("utf-8"), ()), own=False)
+    contents.add(_BUILT_IN, parse_lexicon(_BUILT_IN, text_beside(__name__, _BUILT_IN), ()), own=False)
     spelt = contents.phrases
-    for path in _OTHER_LANGUAGES:
-        contents.add(path.name, parse_lexicon(path.name, path.read_text("utf-8"), ()), own=False)
+    for name in _OTHER_LANGUAGES:
+        contents.add(name, parse_lexicon(name, text_beside(__name__, name), ()), own=False)
     if extra:
         built_in = contents.phrases
         for name, text in extra:
@@ -264,9 +265,9 @@ def _without_remarks(phrase: str) -> tuple[str, bool]:
     return plain, dated
 
 
-_BUILT_IN = Path(__file__).with_name("headings.toml")
+_BUILT_IN = "headings.toml"
 # All languages are used for every note. A word with another meaning in another language has a guard.
-_OTHER_LANGUAGES = [_BUILT_IN.with_name(f"headings_{language}.toml") for language in ("es", "fr", "nl", "de")]
+_OTHER_LANGUAGES = ["headings_es.toml", "headings_fr.toml", "headings_nl.toml", "headings_de.toml"]
 _LONGEST_PHRASE = 100  # characters; a longer phrase is prose
 _LONGEST_ABBREVIATION = 6  # characters; a bracket after it may spell it out
 _MOST_REFUSED_WORDS = 8
