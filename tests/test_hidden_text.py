@@ -46,7 +46,7 @@ NO_TEXT = {
     "models": {"Member", "Bucket", "Evaluation", "LabelScore", "OutOfFoldTable", "CrossValidation", "ResolvedModel"},  # labels, figures
     "nlp": {
         "Category", "Guard", "_Series", "Release", "MimicSplits", "_SplitFiles", "DeadLetter", "_Rules", "Task",
-        "LabelSource", "_OtherSet", "Named",
+        "LabelSource", "_OtherSet", "Named", "_Patterns",
     },  # of the lexicon, patterns, names of columns, ids, codes and reasons
 }  # fmt: skip
 
