@@ -47,7 +47,7 @@ NO_TEXT = {
     "models": {"Member", "Bucket", "Evaluation", "LabelScore", "OutOfFoldTable", "CrossValidation", "ResolvedModel"},  # labels, figures
     "nlp": {
         "Category", "Guard", "_Series", "Release", "MimicSplits", "_SplitFiles", "DeadLetter", "_Rules", "Task",
-        "LabelSource", "_OtherSet", "Named", "_Phrase", "_Trigger",
+        "LabelSource", "_OtherSet", "Named", "_Phrase", "_Trigger", "_Patterns",
     },  # of the lexicon and of assertions, patterns, names of columns, ids, codes and reasons
 }  # fmt: skip
 
