@@ -87,13 +87,16 @@ def predict(
         source=source_name(notes, columns),
         shard_size=job.shard_size,
     )
-    others = {
-        made["model_version"]: made["notes"]
-        for made in read_manifest(done.out)["made_by"]
-        if made["model_version"] != step.model.version
-    }
+    manifest = read_manifest(done.out)
     predicted = Predicted(
-        **vars(done), model=f"{step.model.name}/{step.model.version}", by_other_versions=others
+        **vars(done),
+        model=f"{step.model.name}/{step.model.version}",
+        by_other_versions={
+            made["model_version"]: made["notes"]
+            for made in manifest["made_by"]
+            if made["model_version"] != step.model.version
+        },
+        decisions={name: manifest["figures"].get(f"rows/{name}", 0) for name in ("accept", "review")},
     )
     check_dead_letters(done, job.max_dead_letters, predicted)
     return predicted
@@ -114,13 +117,19 @@ def _step(model: str, settings: PredictSettings) -> "PredictStep":
 
 @dataclass(frozen=True, kw_only=True)
 class Predicted(JobResult):
-    """The result of one run. model: NAME/VERSION. by_other_versions: how many notes each other version did before."""
+    """The result of one run. model: NAME/VERSION. by_other_versions: how many notes each other version did before.
+
+    decisions: how many rows of the folder, of all runs, have each decision.
+    """
 
     model: str
     by_other_versions: dict[str, int]
+    decisions: dict[str, int]
 
     def __str__(self) -> str:
         others = (
             f"; version {by} did {count:,} notes before" for by, count in self.by_other_versions.items()
         )
-        return f"{self.model}: {super().__str__()}{''.join(others)}"
+        counts = ", ".join(f"{count:,} {decision}" for decision, count in self.decisions.items())
+        rows = f"\nrows in {self.out / 'predictions'}: {counts}"
+        return f"{self.model}: {super().__str__()}{''.join(others)}{rows}"

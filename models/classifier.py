@@ -29,11 +29,16 @@ CLASSIFIERS = {
     "transformer": "rubricator.models.neural.transformer:TransformerClassifier",
 }
 
+ONLY_FOR: dict[str, "UnitName"] = {"mentions": "note", "stacked": "sentence", "keywords": "sentence"}
 NEURAL_LIBRARIES = ("accelerate", "tokenizers", "torch", "transformers")  # of the extra [neural]
 
 
 class UnknownClassifierError(RubricatorError):
     """A classifier name that is not in the table."""
+
+
+class UnfitClassifierError(RubricatorError):
+    """A classifier that does not work on this unit of text."""
 
 
 class MissingLibraryError(RubricatorError):
@@ -118,6 +123,17 @@ def check_classifier(name: str) -> None:
         raise UnknownClassifierError(
             f"there is no classifier {name!r}; there is: {', '.join(sorted(CLASSIFIERS))}"
             f"{did_you_mean(name, CLASSIFIERS)}"
+        )
+
+
+def check_unit(name: str, unit: "UnitName") -> None:
+    """Raises UnfitClassifierError for a classifier that works on the other unit of text only (ONLY_FOR)."""
+    if (only := ONLY_FOR.get(name, unit)) != unit:
+        others = [other for other in sorted(CLASSIFIERS) if ONLY_FOR.get(other, unit) == unit]
+        raise UnfitClassifierError(
+            f"the classifier {name!r} works on a whole {only}, not on a {unit}; there is: {', '.join(others)}"
+            if only == "note"
+            else f"the classifier {name!r} works on a {only}, not on a whole {unit}; there is: {', '.join(others)}"
         )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from rubricator.models.classifier import classifier_class
+from rubricator.models.classifier import check_unit, classifier_class
 from rubricator.nlp.errors import RubricatorError, did_you_mean, what_is_wrong
 
 if TYPE_CHECKING:
@@ -21,9 +21,10 @@ def settings_with(classifier: str, unit: "UnitName", given: Mapping[str, Any]) -
     """The classifier's default settings for the unit, with the given values in place of the defaults.
 
     given: values by the name of the setting. A dot leads into a part of the settings ("features.min_groups"). A part
-    that is given as a mapping is replaced as a whole. Raises SettingError, which lists all settings, and
-    UnknownClassifierError.
+    that is given as a mapping is replaced as a whole. Raises SettingError, which lists all settings for an unknown
+    one, UnknownClassifierError and UnfitClassifierError.
     """
+    check_unit(classifier, unit)
     defaults = classifier_class(classifier).default_settings(unit)
     chosen = defaults.model_dump()
     for key, value in given.items():

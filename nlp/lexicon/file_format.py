@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from rubricator.nlp.errors import RubricatorError, did_you_mean
+from rubricator.nlp.errors import RubricatorError, did_you_mean, what_is_wrong
 from rubricator.nlp.lexicon.categories import ByWording, Joined, Kind, Place, Role, WeakLabel
 
 if TYPE_CHECKING:
@@ -134,10 +134,12 @@ def _mistake(error: ErrorDetails, categories: Iterable[str]) -> str:
         )
     if kind == "literal_error":
         key = next(str(part) for part in reversed(where) if part in _CHOICES)
-        return f"{error['msg']}{did_you_mean(str(error['input']).lower(), get_args(_CHOICES[key]))}"
+        return f"{what_is_wrong(error)}{did_you_mean(str(error['input']).lower(), get_args(_CHOICES[key]))}"
     if where == ("guards",):
         return "write [[guards]], with two brackets, above each of them"
-    return 'a list is expected: ["…", "…"]' if kind in ("list_type", "frozen_set_type") else error["msg"]
+    return (
+        'a list is expected: ["…", "…"]' if kind in ("list_type", "frozen_set_type") else what_is_wrong(error)
+    )
 
 
 _KEYS: dict[str, type[BaseModel]] = {

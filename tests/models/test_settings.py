@@ -6,9 +6,10 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from rubricator.models.classifier import CLASSIFIERS, classifier_class
+from rubricator.models.classifier import CLASSIFIERS, UnfitClassifierError, classifier_class
 from rubricator.models.classifier_settings import SettingError, settings_with
 from rubricator.models.decisions.calibration import CalibrationSettings
+from rubricator.nlp.units import UnitName
 
 
 def settings_classes(found: type[BaseModel]) -> Iterator[type[BaseModel]]:
@@ -49,3 +50,11 @@ def test_a_wrong_value_is_told_in_plain_words(given: dict[str, object], said: st
     with pytest.raises(SettingError) as caught:
         settings_with("svm", "sentence", given)
     assert str(caught.value) == f"svm cannot take these settings: {said}"
+
+
+@pytest.mark.parametrize(
+    ("classifier", "unit"), [("mentions", "sentence"), ("stacked", "note"), ("keywords", "note")]
+)
+def test_a_classifier_of_the_other_unit_is_refused_before_any_work(classifier: str, unit: UnitName) -> None:
+    with pytest.raises(UnfitClassifierError, match=f"{classifier!r} works on a .*; there is: .*svm"):
+        settings_with(classifier, unit, {})

@@ -202,7 +202,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path):
             "[categories.plan]\ncolour = 'red'",
             "no such key; there are: loinc, role, weak_label, by_wording, place, joined, kinds, variants, with_colon",
         ),
-        ("[categories.board]\nrole = 'Mixd'", "categories.board.role: Input should be 'plan', 'mixed'"),
+        ("[categories.board]\nrole = 'Mixd'", "categories.board.role: it must be 'plan', 'mixed'"),
         ("[categories.board]\nrole = 'Mixd'", "; did you mean 'mixed'?"),
         ("[categories.goals]\nplace = 'after plan'", "; did you mean 'after_plan'?"),
         ("[categories.goals]\nweak_label = 'positiv'", "; did you mean 'positive'?"),
