@@ -20,7 +20,7 @@ LAYERS = {
     "models": "Examples in, probabilities and evidence out.",
     "flows": "Jobs over files, and registered models.",
 }
-TAKES = {str: "TEXT", int: "N", float: "NUMBER", Path: "PATH"}
+TAKES = {str: "TEXT", int: "N", float: "NUMBER", Path: "PATH", tuple[str, str]: "TEXT TEXT"}
 UNITS = ("sentence", "note")
 LINE = 90  # characters of a signature that stays on one line
 

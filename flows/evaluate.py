@@ -121,7 +121,7 @@ def evaluate(
     Raises NoteFormatError, ExampleError, NoUnitsError, ReportError, RegistryError.
     """
     opened = open_home(home)
-    check_report(settings.report)
+    check_report(settings.report, notes=notes)
     opened.init_mlflow()
     from rubricator.models.registry.registry import load, resolve
     from rubricator.models.scores.of_model import score_model

@@ -105,7 +105,7 @@ def explain(
     RegistryError, NoteFormatError.
     """
     opened = open_home(home)
-    check_report(out, argument="out")
+    check_report(out, notes=notes, suffix=".html", argument="out")
     opened.init_mlflow()
     from rubricator.flows.report.report import ReportData, write_report
 
@@ -195,9 +195,15 @@ def _find(notes: str | None, columns: NoteSettings, note_id: str) -> "pa.Table":
     from rubricator.nlp.readers.notes import NoteReader, source_name
 
     names = [note_id, *(f"{kind}/{note_id}" for kind in FHIR_NOTES)]
-    for batch in NoteReader(notes, columns, on_dead_letter=lambda _: None, codes=False):
+    unusable: dict[str | None, str] = {}
+    reader = NoteReader(
+        notes, columns, on_dead_letter=lambda dead: unusable.update({dead.note_id: dead.reason}), codes=False
+    )
+    for batch in reader:
         for name in names:
             found = pa.Table.from_batches([batch]).filter(pc.equal(batch["note_id"], name))
             if found.num_rows:
                 return found
+    if reason := next((unusable[name] for name in names if name in unusable), None):
+        raise NoSuchNoteError(f"{source_name(notes, columns)}: the note {note_id!r} cannot be used: {reason}")
     raise NoSuchNoteError(f"{source_name(notes, columns)} has no note {note_id!r}")

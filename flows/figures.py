@@ -31,17 +31,24 @@ class ReportError(RubricatorError):
         self.argument = argument
 
 
-def check_report(report: str | None, *, argument: str = "report") -> None:
+def check_report(
+    report: str | None, *, notes: str | None = None, suffix: str = ".json", argument: str = "report"
+) -> None:
     """Make the folder of the report before the work starts, and check that the report can be written there.
 
-    argument: the parameter that names it. Raises ReportError.
+    A file that is there is replaced only if it has the suffix of such a report and is none of the notes. notes: as the
+    user named them. argument: the parameter that names the report. Raises ReportError.
     """
     if not report:
         return
     file = Path(report).absolute()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        if file.is_dir():
+        if file.exists() and notes and _is_of_notes(file, notes):
+            problem = "it is one of the notes; give another file"
+        elif file.is_file() and file.suffix.lower() != suffix:
+            problem = f"a file of this name is there, and is no {suffix} file to replace; give another name"
+        elif file.is_dir():
             problem = "it is a folder; give a file in it"
         elif not os.access(file.parent, os.W_OK):
             problem = f"the folder {file.parent} is not writable; give a file in another one"
@@ -49,7 +56,16 @@ def check_report(report: str | None, *, argument: str = "report") -> None:
             return
     except OSError as error:
         problem = f"its folder cannot be made ({error.strerror}); give a file in another one"
-    raise ReportError(f"the report {report}: {problem}", argument)
+    raise ReportError(f"the file {report}: {problem}", argument)
+
+
+def _is_of_notes(file: Path, notes: str) -> bool:
+    from rubricator.nlp.readers.notes import matching
+
+    named = [Path(notes).expanduser(), *matching(str(Path(notes).expanduser()))]
+    return any(
+        each.exists() and (each.samefile(file) or each.resolve() == file.parent.resolve()) for each in named
+    )
 
 
 class CountedNotes:

@@ -5,23 +5,16 @@ copy to the original. So these paths are rewritten when the home is opened. Expe
 have a tag; other experiments, and all that is in them, are left as they are.
 """
 
-import socket
 import sqlite3
-import ssl
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from http.client import HTTPException
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.parse import urlsplit
-from urllib.request import urlopen
 
 from rubricator.models.registry.errors import StoreError
-from rubricator.models.registry.store_errors import store_errors, store_name
+from rubricator.models.registry.store_errors import store_errors
 
 IN_HOME = "rubricator.artifacts"  # tag of an experiment; its value says no more
-LOCK_SECONDS, ANSWER_SECONDS = 10, 8  # waited for a lock, and for a server
-_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+LOCK_SECONDS = 10  # waited for a lock
 _PLACES = {
     "experiments": ("artifact_location",),
     "runs": ("artifact_uri",),
@@ -64,31 +57,6 @@ def check_not_empty(file: Path) -> None:
             raise StoreError(
                 f"the store {file} is empty: restore it from a backup, or remove it to begin anew"
             )
-
-
-def check_answers(uri: str) -> None:
-    """Raises StoreError, within seconds, where no server answers at the address."""
-    parts = urlsplit(uri)
-    scheme = parts.scheme.partition("+")[0]
-    if not parts.hostname or scheme not in _PORTS:
-        return  # a file, a socket, or an address that MLflow has to judge
-    try:
-        if scheme.startswith("http"):
-            address = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
-            urlopen(f"{address.rstrip('/')}/health", timeout=ANSWER_SECONDS).close()
-        else:
-            place = parts.hostname, parts.port or _PORTS[scheme]
-            socket.create_connection(place, timeout=ANSWER_SECONDS).close()
-    except HTTPError:
-        return  # it answers
-    except (OSError, ValueError, HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        if isinstance(reason, ssl.SSLError):
-            return  # MLflow has settings of its own for certificates
-        why = getattr(reason, "strerror", None) or type(reason).__name__
-    else:
-        return
-    raise StoreError(f"nothing answers at {store_name(uri)}: {why}; start the server, or correct the address")
 
 
 def _to_mend(database: sqlite3.Connection, artifacts: Path, experiment: str) -> set[str]:

@@ -138,6 +138,8 @@ class Trained:
             counts_line(self.counts, self.dead_letters, self.failed_notes),
             table,
             f"micro-F1 of other splits: {beside}",
+            f"registered as a challenger; `rubricator promote {self.name} --version {self.version}` makes it the "
+            "champion if it is not worse than the present one",
         )
 
 
@@ -146,7 +148,7 @@ def _check(
 ) -> None:
     from rubricator.flows.training.challenger import Training
 
-    check_report(settings.report)
+    check_report(settings.report, notes=notes)
     check_notes(notes)
     check_files(exclude=settings.exclude, code_table=settings.code_table)
     open_home(home).init_mlflow()  # the members of an ensemble are in the registry
@@ -179,7 +181,7 @@ def train(
     than its best member.
     """
     opened = open_home(home)
-    check_report(settings.report)
+    check_report(settings.report, notes=notes)
     from rubricator.flows.training.challenger import Training, log_challenger
     from rubricator.nlp.readers.notes import source_name
 

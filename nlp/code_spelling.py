@@ -48,19 +48,23 @@ _CODE_IN_OTHER_LETTERS = re.compile(r"[^\W\d_]\d[\dA-Za-z](?:\.?\w{1,4})?")
 
 # What may stand around one code: quotes, Excel's text mark, brackets, dagger and asterisk, a dot, and an indicator of
 # presence on admission (Y, N, U, W, 1; https://www.cms.gov/medicare/coding-billing/hospital-acquired-conditions/coding).
-_BEFORE = "'\"=[({<†‡*+# "
-_AFTER = "'\"])}>.,;:†‡*+#! "
+_BEFORE = "'\"=[({<†‡*+#- "
+_AFTER = "'\"])}>.,;:†‡*+#!?- "
 _PRESENT_ON_ADMISSION = re.compile(
     r"(?<=[0-9A-Za-z])[*+]?(?:[-:^~_/ ](?:POA[-:= ]?)?[YNUW1]|[-:^~_/ ]POA|[\[(](?:POA[-:= ]?)?[YNUWE1]?[\])])$",
     re.IGNORECASE,
 )
+_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+_DIGIT = re.compile(r"(?![0-9])\d")  # of other scripts
 _CORE = re.compile(r"[A-Z]?\d[0-9A-Z.]*|[0-9A-Z]{7}", re.IGNORECASE)
 
 
 def plain_cell(text: str) -> str:
     """The text of a cell with usual characters for their look-alikes. Each prefix becomes a mark of `bare_code`."""
+    text = _CONTROLS.sub("", text)
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text.translate(_LOOK_ALIKES)).translate(_LOOK_ALIKES)
+        text = _DIGIT.sub(lambda found: str(unicodedata.decimal(found[0])), text)
     if "icd" not in text.lower() and "|" not in text:
         return text.strip()
     text = _SUFFIX.sub("", text)

@@ -42,7 +42,7 @@ NO_TEXT = {
         "Table", "JobResult", "_Job", "Trained", "_Condition", "_Grammar", "Command", "Explained", "_Found",
         "ListedSettings", "OneOf", "OnlyFor", "Metavar", "Panel", "Without", "Removed", "Training", "Fitting", "Validated",
         "ShardCutter", "Verdict", "_Common", "CheckStep", "Source", "Findings", "DateFindings", "CodeFindings",
-        "SystemFindings", "Readiness",
+        "SystemFindings", "Readiness", "TextFindings", "Run",
     },  # paths, commands, figures, ids of notes, names of models and exceptions; what made-up notes are made of
     "models": {"Member", "Bucket", "Evaluation", "LabelScore", "OutOfFoldTable", "CrossValidation", "ResolvedModel"},  # labels, figures
     "nlp": {

@@ -22,12 +22,16 @@ from rubricator.flows.parameters.options import (
     StepSettings,
     Without,
 )
+from rubricator.nlp.readers.standard_input import STANDARD_INPUT
 from rubricator.nlp.readers.tables import NoteSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Group
 
     from rubricator.flows.jobs.result import JobResult
+    from rubricator.nlp.readers.files import DeadLetter
     from rubricator.nlp.readers.notes import NoteReader
 
 SAMPLE = 10_000  # notes
@@ -102,28 +106,36 @@ def check(
     """Look at notes before anything else: what they are, their codes and headings, and what can be trained on them.
 
     Nothing but the files of `settings` is kept. Raises NoteFormatError, LexiconError, ReportError, JobError (with its
-    kinds) and SafeError.
+    kinds, such as DeadLettersError) and SafeError.
     """
     opened = open_home(home)
     from rubricator.flows.check.findings import findings_of
     from rubricator.flows.check.readiness import readiness_of
     from rubricator.flows.check.step import CheckStep
-    from rubricator.flows.figures import check_report
+    from rubricator.flows.figures import ReportError, check_report
     from rubricator.flows.jobs.engines import choose_engine
     from rubricator.flows.jobs.job import run_job
+    from rubricator.flows.jobs.result import check_dead_letters
     from rubricator.nlp.readers.notes import NoteReader, source_name
 
-    for path in filter(None, (settings.out, settings.stub)):
-        check_report(path)
+    check_report(settings.out, notes=notes, suffix=".html", argument="out")
+    if settings.stub and Path(settings.stub).exists():
+        raise ReportError(f"the file {settings.stub} is there already; give the stub another name", "stub")
+    check_report(settings.stub, argument="stub")
     started, name = time.monotonic(), source_name(notes, columns)
-    reader = NoteReader(notes, columns, on_dead_letter=lambda _: None)
+    readers: list[NoteReader] = []
+
+    def read(on_dead_letter: "Callable[[DeadLetter], None]") -> NoteReader:
+        readers.append(NoteReader(notes, columns, on_dead_letter=on_dead_letter))
+        return readers[0]
+
     files = tuple(str(Path(file).absolute()) for file in settings.lexicon)
-    step = CheckStep(lexicon=files, share=_share(reader, settings.sample))
+    step = CheckStep(lexicon=files, share=_share(notes, columns, settings.sample))
     step.prepare()  # a fault of the lexicon shows here, not in a worker
     with tempfile.TemporaryDirectory(prefix="check-", dir=opened.path) as folder:
         done = run_job(
             step,
-            lambda on_dead_letter: NoteReader(notes, columns, on_dead_letter=on_dead_letter),
+            read,
             Path(folder),
             engine=choose_engine(job.engine, job.workers),
             source=name,
@@ -131,17 +143,27 @@ def check(
         )
         findings, dead_letters = findings_of(Path(folder)), _reasons(Path(folder))
     checked = Checked(
-        source=_source(name, reader, columns, done, dead_letters),
+        source=_source(name, readers[0], columns, done, dead_letters),
         findings=findings,
         readiness=readiness_of(findings),
         shows_headings=settings.headings,
         seconds=time.monotonic() - started,
     )
-    return replace(checked, written=_written(checked, settings, files))
+    checked = replace(checked, written=_written(checked, settings, files))
+    check_dead_letters(done, job.max_dead_letters, checked)
+    return checked
 
 
-def _share(reader: "NoteReader", sample: int) -> float:
-    """The share of the notes that makes a sample of about this size, by the notes of the first batch."""
+def _share(notes: str | None, columns: NoteSettings, sample: int) -> float:
+    """The share of the notes that makes a sample of about this size, by the notes of the first batch.
+
+    Standard input and a database are not read twice: all their notes are in the sample.
+    """
+    from rubricator.nlp.readers.notes import NoteReader
+
+    if notes in (None, STANDARD_INPUT):
+        return 1.0
+    reader = NoteReader(notes, columns, on_dead_letter=lambda _: None)
     first = next(iter(reader), None)
     fraction = reader.fraction_read
     return min(1.0, sample * fraction / first.num_rows) if first is not None and fraction else 1.0

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 CUT_SHARE, CUT_NOTES, CUT_LENGTH = 0.01, 5, 200  # so many notes of the greatest length: cut off by an export
 FEWEST_PATIENTS = 5  # a heading in the notes of fewer patients may be a person's name
 FEWEST_NOTES_OF_CODE = 10  # a code in fewer notes is hardly learnt
+RARE_LABELS = f"labels of fewer than {FEWEST_PATIENTS} notes"
 MOST_LISTED = 20
 MOST_BARS = 30  # of lengths
 
@@ -136,7 +137,7 @@ def findings_of(folder: Path) -> Findings:
         )
     return Findings(
         notes=len(facts),
-        note_types=_counts(facts["note_type"].drop_nulls()),
+        note_types=_note_types(facts),
         texts=_texts(facts),
         patients=_patients(facts),
         dates=_dates(facts),
@@ -145,10 +146,20 @@ def findings_of(folder: Path) -> Findings:
     )
 
 
-def _counts(values: "pl.Series") -> dict[str, int]:
-    """The most frequent values with their counts, ties by name."""
-    counts = Counter(values.to_list())
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_LISTED])
+def _note_types(facts: "pl.DataFrame") -> dict[str, int]:
+    """The most frequent types with their counts. One of few patients may be free text: it is not named."""
+    import polars as pl
+
+    types = (
+        facts.filter(pl.col("note_type").is_not_null())
+        .group_by("note_type")
+        .agg(notes=pl.len(), patients=pl.col("patient_id").n_unique())
+        .sort("notes", "note_type", descending=[True, False])
+    )
+    shown = types.filter(pl.col("patients") >= FEWEST_PATIENTS).head(MOST_LISTED)
+    named = dict(shown.select("note_type", "notes").iter_rows())
+    others = int(types["notes"].sum()) - sum(named.values())
+    return named | ({f"others, or of fewer than {FEWEST_PATIENTS} patients": others} if others else {})
 
 
 def _texts(facts: "pl.DataFrame") -> TextFindings:
@@ -204,6 +215,7 @@ def _codes(facts: "pl.DataFrame") -> CodeFindings | None:
     if not len(coded):
         return None
     notes_of: Counter[str] = Counter(code for codes in coded["codes"].to_list() for code in set(codes))
+    notes_of = _without_rare_labels(notes_of)
     ranked = sorted(notes_of.items(), key=lambda item: (-item[1], item[0]))
     return CodeFindings(
         notes=int((coded["codes"].list.len() > 0).sum()),
@@ -216,6 +228,17 @@ def _codes(facts: "pl.DataFrame") -> CodeFindings | None:
         respelt=_respelt(coded),
         notes_by_version=_notes_by_version(coded),
     )
+
+
+def _without_rare_labels(notes_of: Counter[str]) -> Counter[str]:
+    """The codes, with labels of no code system that few notes have as one: such a label may be free text."""
+    from rubricator.nlp.icd import code_system
+
+    named: Counter[str] = Counter()
+    for code, notes in notes_of.items():
+        is_shown = notes >= FEWEST_PATIENTS or code_system(code) is not None
+        named[code if is_shown else RARE_LABELS] += notes
+    return named
 
 
 def _systems(notes_of: Mapping[str, int]) -> dict[str, SystemFindings]:
@@ -239,11 +262,14 @@ def _systems(notes_of: Mapping[str, int]) -> dict[str, SystemFindings]:
 
 def _respelt(coded: "pl.DataFrame") -> dict[str, list[str]]:
     """The spellings of each code that has several."""
+    from rubricator.nlp.icd import code_system
+
     spellings: dict[str, set[str]] = {}
     for codes, written in zip(coded["codes"].to_list(), coded["codes_as_written"].to_list(), strict=True):
         for code, spelling in zip(codes, written or codes, strict=True):
             spellings.setdefault(code, set()).add(spelling)
-    return {code: sorted(found) for code, found in sorted(spellings.items()) if len(found) > 1}
+    known = {code: found for code, found in spellings.items() if len(found) > 1 and code_system(code)}
+    return {code: sorted(found) for code, found in sorted(known.items())}
 
 
 def _notes_by_version(coded: "pl.DataFrame") -> dict[str, int]:

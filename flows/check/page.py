@@ -203,7 +203,8 @@ def _headings(headings: HeadingFindings, *, is_shown: bool) -> Iterator[Table]:
             ("other sentences", headings.other_sentences),
             (f"unknown headings of {FEWEST_PATIENTS} patients or more", len(headings.unknown)),
         ],
-        remark="--headings shows the unknown headings; --stub FILE.toml writes a lexicon to fill in.",
+        remark="--stub FILE.toml writes a lexicon of the unknown headings to fill in"
+        + ("." if is_shown else "; --headings shows them."),
     )
     if is_shown and headings.unknown:
         yield Table(

@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -66,14 +66,18 @@ def run_job(
     except OSError as error:
         why = "it is a file" if out.is_file() else os.strerror(error.errno or errno.EIO)
         raise OutFolderError(f"{out} cannot be the folder of the tables: {why}; name another one") from None
+    check_own(out, (*step.schemas, COMPOSED_NOTES))
     with (
         storage(out),
         locked(out),
         Ledger(out, step=step.name, settings=step.settings, tables=(*step.schemas, COMPOSED_NOTES)) as ledger,
     ):
+        notes = read(ledger.add_dead_letter)
+        if any(file.absolute().is_relative_to(out) for file in notes.files):
+            raise OutFolderError(f"{out} holds the notes; name another folder for the tables")
         job = _Job(
             step=step,
-            notes=read(ledger.add_dead_letter),
+            notes=notes,
             out=out,
             engine=engine,
             ledger=ledger,
@@ -88,6 +92,19 @@ def run_job(
             shutil.rmtree(out / ".work", ignore_errors=True)  # it holds note text
             job.write_manifest(status)
         return result
+
+
+def check_own(out: Path, tables: Sequence[str]) -> None:
+    """Raises OutFolderError for a folder of somebody else, in which the job would replace files: without a ledger and a
+    manifest, but with files of the tables' names; and for a home.
+    """
+    if (out / "mlflow.db").exists() or ((out.parent / "mlflow.db").exists() and out.name == "artifacts"):
+        raise OutFolderError(f"{out} is of a home, with its models; name another folder for the tables")
+    is_own = (out / "ledger.sqlite").exists() or (out / "manifest.json").exists()
+    if not is_own and (foreign := next((name for name in tables if any((out / name).glob("*"))), None)):
+        raise OutFolderError(
+            f"{out} has a folder {foreign} that is of no job; name another folder for the tables"
+        )
 
 
 def read_manifest(out: Path) -> dict[str, Any]:

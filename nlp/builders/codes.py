@@ -138,9 +138,13 @@ def _one_version(
     version = wanted or (corpus_version(Counter(versions.values())) if scored is None else None)
     kept = [row for row in rows if version is None or versions[row] in (None, version)]
     if not any(notes[row].codes for row in kept):
-        of = f" of ICD-{wanted}" if wanted else ""
+        of_other = sum(found not in (None, version) for found in versions.values())
+        if of_other and version:
+            raise NoCodesError(
+                f"no note has codes of ICD-{version}; {of_other:,} notes have codes of ICD-{19 - version}"
+            )
         raise NoCodesError(
-            f"none of {count} notes has codes{of}; a table needs a column of codes (codes_column), and an export of "
+            f"none of {count} notes has codes; a table needs a column of codes (codes_column), and an export of "
             "FHIR or MIMIC codes of the same encounters or stays"
         )
     codes_left_out = 0

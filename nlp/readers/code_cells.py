@@ -152,7 +152,7 @@ _QUOTED = re.compile(r"\"([^\"]*)\"|(?<![^\s\[({,;|:])'([^']*)'")
 
 def _of_string(value: str) -> list[Item] | None:
     if len(value) > LONGEST_CELL:
-        raise CellError(NOT_UNDERSTOOD)
+        raise CellError(f"the cell of codes has more than {LONGEST_CELL:,} characters")
     if not is_unicode(value):
         raise CellError(NOT_STRINGS)
     text = plain_cell(value)
@@ -275,6 +275,8 @@ def _entries(part: str) -> Iterator[tuple[str, Item]]:
     for item in filter(None, (piece.strip() for piece in part.split(","))):
         if is_missing(item):
             yield "missing", None
+        elif _NOT_GIVEN.search(item):
+            yield "unclear", None
         elif _is_code(item):
             yield "code", _written(item)
         elif found := _code_of(item):
@@ -296,6 +298,13 @@ _TRAILING = re.compile(
     rf"(?P<text>.*?)(?:\s*[\[(]\s*|\s*[-:=]+\s*|\s+)(?P<code>{_TOKEN}{_MARKS})\s*[\])]?", re.DOTALL
 )
 _WORD = re.compile(r"[^\W\d_]{2}")
+# A code that is denied or scored is not one of the note. Titles of ICD have such words too, but not at their ends.
+_NOT_GIVEN = re.compile(
+    r"^(?:no|not|non|without|denies|denied|rule(?:d|s)? out|r/o|negative for|no evidence of|family history of)\b.*\d"
+    r"|\d.*\b(?:ruled out|rule out|excluded|denied|negative|r/o|not confirmed|removed|deleted)$"
+    r"|^[A-Z]?\d[\dA-Z.]*\s*[=:]\s*-?\d+(?:[.,]\d+)?\s*%?$",
+    re.IGNORECASE | re.DOTALL,
+)
 _NUMBERING = re.compile(r"(?:^|(?<=\s))\d{1,2}[.)]\s+(?=\S)")
 _DECIMAL_COMMA = re.compile(r"(?<![\w.])([A-Z]\d[0-9AB]),(\d{1,2})(?![\w.,])")
 

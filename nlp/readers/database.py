@@ -6,6 +6,7 @@ import contextlib
 import decimal
 import os
 import re
+import sqlite3
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,7 +73,9 @@ class DatabaseNotes:
             options["postgresql_readonly"] = True
         connection = connection.execution_options(**options)
         if self._url.get_backend_name() == "sqlite":  # bytes that are not UTF-8 spoil their note only
-            connection.connection.driver_connection.text_factory = _decoded  # type: ignore[union-attr]
+            driver: Any = connection.connection.driver_connection
+            driver.text_factory = _decoded
+            driver.set_authorizer(_only_reading)
         rows = connection.exec_driver_sql(self._query)
         if not rows.returns_rows:
             raise ResourceClosedError("no rows")
@@ -131,9 +134,23 @@ def _connected(url: URL) -> Iterator[Connection]:
         yield connection
 
 
+def _only_reading(action: int, *_: object) -> int:
+    """Denies what is no reading, also ATTACH, which makes files. SQLite has no transaction that only reads."""
+    reads = {
+        sqlite3.SQLITE_SELECT,
+        sqlite3.SQLITE_READ,
+        sqlite3.SQLITE_FUNCTION,
+        sqlite3.SQLITE_RECURSIVE,
+        sqlite3.SQLITE_TRANSACTION,
+    }
+    return sqlite3.SQLITE_OK if action in reads else sqlite3.SQLITE_DENY
+
+
 def _cause(error: Exception) -> str:
     """The kind of an exception of a driver, such as UndefinedTable, without its message."""
     cause = getattr(error, "orig", None) or error
+    if str(cause).startswith(("not authorized", "cannot execute")):  # of SQLite, and of PostgreSQL
+        return "it is only read: give a query that writes nothing"
     name = getattr(cause, "sqlite_errorname", None) or type(cause).__name__
     missing = re.match(
         r"no such (?:table|column): [\w.]{1,60}$", str(cause)

@@ -24,7 +24,7 @@ _MONTH_DAY = re.compile(rf"([a-z]{{3,9}})\.? (\d{{1,2}}),? (\d{{4}}){_AFTER}", r
 class DateReader:
     """Reads dates, and counts those that it cannot read as notices.
 
-    date_format: of `strptime`. Without one, these are read: ISO 8601 with and without a time, 2020/03/04, 20200304,
+    date_format: of `strptime`, tried first. These are read too: ISO 8601 with and without a time, 2020/03/04, 20200304,
     times of HL7 v2, 13/04/2020 where only one order of day and month is possible, and months in English words.
     """
 
@@ -65,7 +65,10 @@ class DateReader:
                 return datetime.datetime.strptime(part, self._format).date()
             except ValueError:
                 continue
-        return f"they are not written as date_format says ({self._format})"
+        found = _parsed(written)
+        if isinstance(found, str):
+            return f"they are not written as date_format says ({self._format}), and {found}"
+        return found
 
 
 def is_date_format(form: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rubricator.nlp.readers.files import LONGEST_LINE, ReadPosition, lines_of, open_bytes
+from rubricator.nlp.readers.files import LONGEST_LINE, NoteFormatError, ReadPosition, lines_of, open_bytes
 
 NOT_JSON, NOT_AN_OBJECT = "not valid JSON", "not a JSON object"
 TOO_LONG = f"a JSON object of more than {LONGEST_LINE:,} bytes"
@@ -30,7 +30,7 @@ def json_rows(
     with open_bytes(path, progress, encoding) as stream:
         start = stream.peek(1 << 16)
         if start.lstrip()[:1] == b"[" or _is_pretty(start):
-            yield from enumerate(_objects(stream), 1)
+            yield from enumerate(_objects(stream, path), 1)
             return
         for number, line in enumerate(lines_of(stream, path), 1):
             if line is None:
@@ -52,13 +52,17 @@ def _is_pretty(start: bytes) -> bool:
     )
 
 
-def _objects(stream: io.BufferedReader) -> Iterator[dict[str, Any] | str]:
-    """The outermost objects, and for anything else between them the reason why it is none."""
+def _objects(stream: io.BufferedReader, path: Path) -> Iterator[dict[str, Any] | str]:
+    """The outermost objects, and for anything else between them the reason why it is none.
+
+    Raises NoteFormatError where the file ends inside of an object or an array: what follows is lost.
+    """
+    is_array = stream.peek(1 << 16).lstrip()[:1] == b"["
     scanner = _Scanner()
     while chunk := stream.read(CHUNK):
         yield from scanner.feed(chunk)
-    if scanner.depth:
-        yield NOT_JSON  # the file is cut off
+    if scanner.depth or (is_array and scanner.last != b"]"):
+        raise NoteFormatError(f"{path}: ends in the middle of its JSON: it is not complete; export it again")
 
 
 class _Scanner:
@@ -70,6 +74,7 @@ class _Scanner:
         self._size = 0
         self._in_string = self._escaped = False
         self._junk = False  # something else stands since the last object
+        self.last = b""  # the last character that is not blank, where no object is open
 
     def feed(self, chunk: bytes) -> Iterator[dict[str, Any] | str]:
         start = at = 0
@@ -103,6 +108,7 @@ class _Scanner:
 
     def _between(self, data: bytes) -> Iterator[str]:
         """What stands outside of objects. Each run of it is said once."""
+        self.last = data.strip()[-1:] or self.last
         is_junk = bool(data.strip(b" \t\r\n,[]"))
         if is_junk and not self._junk:
             yield NOT_AN_OBJECT

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from rich.console import Console
 
 from rubricator.flows.check.check import Checked, check
 from rubricator.flows.check.readiness import Readiness
+from rubricator.flows.figures import ReportError
+from rubricator.flows.jobs.result import DeadLettersError
 from rubricator.flows.parameters.flat import flat
 from rubricator.nlp.lexicon.lexicon import Lexicon
 
@@ -169,3 +173,42 @@ def test_a_sample_is_looked_at_for_headings_and_all_notes_for_the_rest(checked: 
     found = checked(rows(300), sample=60).findings
     assert found.notes == 300
     assert 20 < found.headings.notes < 120
+
+
+def test_a_type_or_a_label_of_few_patients_may_be_text_and_is_not_shown(checked: Any) -> None:
+    notes = rows()
+    notes[0]["note_type"] = f"seen by {CANARY}"
+    notes[1]["codes"] = json.dumps([f"{CANARY} pain", "I10"])
+    found = checked(notes)
+    assert CANARY not in shown(found) + json.dumps(found.to_json())
+    assert sum(found.findings.note_types.values()) == 30
+
+
+@pytest.mark.parametrize(
+    ("option", "name"), [("out", "notes.csv"), ("stub", "notes.csv"), ("out", "mine.txt")]
+)
+def test_no_file_of_the_user_is_replaced(checked: Any, tmp_path: Path, option: str, name: str) -> None:
+    (tmp_path / "mine.txt").write_text("precious")
+    with pytest.raises(ReportError, match=r"the file .* give "):
+        checked(rows(), **{option: str(tmp_path / name)})
+    assert (tmp_path / "mine.txt").read_text() == "precious"
+    assert "SCOREBOARD" in (tmp_path / "notes.csv").read_text()
+
+
+def test_a_filled_in_stub_is_not_replaced(checked: Any, tmp_path: Path) -> None:
+    stub = str(tmp_path / "ours.toml")
+    checked(rows(), stub=stub)
+    with pytest.raises(ReportError, match="is there already"):
+        checked(rows(), stub=stub, lexicon=(stub,))
+
+
+def test_notes_of_which_none_can_be_used_are_an_error(checked: Any) -> None:
+    with pytest.raises(DeadLettersError, match="none of 30 notes could be used"):
+        checked([row | {"text": " "} for row in rows()])
+
+
+def test_standard_input_is_read(tmp_path: Path) -> None:
+    table = "id,text\n" + "".join(f'{n},"PLAN: walk on day {n}."\n' for n in range(20))
+    command = [sys.executable, "-m", "rubricator.flows.cli", "check", "-", "--json", "--home", str(tmp_path)]
+    done = subprocess.run(command, input=table, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["notes"] == 20

@@ -17,7 +17,7 @@ import pytest
 from rubricator.flows.cli import ExitCode
 from rubricator.flows.extract import extract
 from rubricator.flows.jobs.files import StorageError
-from rubricator.flows.jobs.job import LATE, read_manifest, run_job
+from rubricator.flows.jobs.job import LATE, OutFolderError, read_manifest, run_job
 from rubricator.flows.jobs.ledger import SettingsChangedError
 from rubricator.flows.jobs.result import DeadLettersError, JobResult, most_dead_letters
 from rubricator.flows.jobs.worker import LocalProcesses, ThisProcess
@@ -340,3 +340,20 @@ def test_a_signal_to_the_process_that_does_few_notes_loses_nothing(tmp_path: Pat
     assert subprocess.run(command, check=False, env=environment).returncode == -signal.SIGKILL
     assert subprocess.run(command, check=False, env=environment).returncode == 0
     assert read_manifest(out)["notes"] == 9 and len(read_manifest(out)["dead_letters"]) == 1
+
+
+def test_tables_of_others_notes_and_a_home_are_no_folder_for_tables(tmp_path: Path) -> None:
+    notes = write_notes(tmp_path / "notes.jsonl", NOTES)
+    foreign = tmp_path / "foreign" / "words" / "part-00000.parquet"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("precious")
+    with pytest.raises(OutFolderError, match="has a folder words that is of no job"):
+        count(notes, tmp_path / "foreign")
+    assert foreign.read_text() == "precious"
+    with pytest.raises(OutFolderError, match="holds the notes"):
+        count(notes, tmp_path)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "mlflow.db").touch()
+    for place in ("home", "home/artifacts"):
+        with pytest.raises(OutFolderError, match="is of a home"):
+            count(notes, tmp_path / place)

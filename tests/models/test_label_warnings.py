@@ -67,5 +67,8 @@ def test_a_site_with_labels_of_its_own_has_one_notice_and_no_warnings() -> None:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         model = fit_model("codes", corpus(own))
-    assert [str(each.message).partition(":")[0] for each in said] == ["no label has the form of an ICD code"]
+    assert [str(each.message).partition(":")[0] for each in said] == [
+        "120 notes have no patient id, or one that equals the note id",
+        "no label has the form of an ICD code",
+    ]
     assert np.isfinite(model.calibration.accept).all()

@@ -31,7 +31,7 @@ def normal(cell: object) -> list[str] | None:
     """E11.9|E119|e11.9|e119|E11.9.|E11.|ICD10:E11.9|ICD-10-CM: E119|icd10cm e11.9|ICD-10 E11.9|E11.9 (ICD-10-CM)
     E11.9-Y|E11.9(Y)|E11.9 (POA)|E11.9:N|E11.9[POA:Y]|E11.9+|E11.9*|†E11.9|E11.9†|*E11.9|'E11.9|="E11.9"|"E11.9"
     <E11.9>|(E11.9)|Ｅ１１．９|E11·9|E11․9|E11.9\u200b|\u00a0E11.9\u00a0|\ufeffE11.9|Е11.9|http://hl7.org/fhir/sid/icd-10-cm¦E119
-    E11,9|E11.9;|;E11.9""".replace("\n    ", "|").split("|"),
+    E11,9|E11.9;|;E11.9|E11.9?|-E11.9|E11.9\x00|E١١.٩""".replace("\n    ", "|").split("|"),
 )  # fmt: skip
 def test_a_code_has_one_spelling(written: str) -> None:
     expected = "E11" if written == "E11." else "E11.9"
@@ -108,7 +108,13 @@ def test_labels_of_a_site_stay_as_they_are_written(cell: object, labels: list[st
         ("chest pain", NOT_UNDERSTOOD),
         ("E11.9 Diabetes I10 Hypertension", NOT_UNDERSTOOD),  # one of the two would be lost
         ("E11.9 " + "word " * 100, NOT_UNDERSTOOD),
-        ("x " * 20_000, NOT_UNDERSTOOD),
+        ("x " * 20_000, "the cell of codes has more than 20,000 characters"),
+        ("rule out O80", NOT_UNDERSTOOD),
+        ("J18.9, not K35.80", NOT_UNDERSTOOD),
+        ("no evidence of I21.9", NOT_UNDERSTOOD),
+        ("E11.9 ruled out", NOT_UNDERSTOOD),
+        ("I10=1;E11.9=0", NOT_UNDERSTOOD),
+        ("I10:0.9", NOT_UNDERSTOOD),
         ("4019.0", CHANGED_NUMBER),
         ("486.0", CHANGED_NUMBER),  # the table has 486, and no 486.0
         ("5.0", CHANGED_NUMBER),

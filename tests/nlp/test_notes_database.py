@@ -69,7 +69,7 @@ def test_what_cannot_be_read_is_an_error_without_text_and_password(
     here = f"sqlite:///{omop}"
     assert "no such table: nix" in refusal(here, "SELECT * FROM nix")
     assert "the query failed (" in refusal(here, "SELEKT")
-    assert "the query failed (ResourceClosedError)" in refusal(here, "DELETE FROM note")
+    assert "it is only read: give a query that writes nothing" in refusal(here, "DELETE FROM note")
     assert len(read(here, "SELECT * FROM note")[0]) == 2, "nothing is written"
     assert "no column looks like the text" in refusal(here, "SELECT note_id, note_title FROM note")
     assert "the query failed (SQLITE_ERROR)" in refusal(
@@ -133,3 +133,25 @@ def test_notes_are_streamed_from_postgresql(postgresql: str) -> None:
     assert "the query failed" in refusal(
         postgresql, "INSERT INTO note (note_id) VALUES (1) RETURNING note_id, ''"
     )
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "DROP TABLE note",
+        "DELETE FROM note RETURNING note_id, note_text",
+        "WITH x AS (SELECT 1) DELETE FROM note RETURNING note_id, note_text",
+        "WITH x AS (SELECT 1) INSERT INTO note SELECT * FROM note",
+        "CREATE TABLE other AS SELECT * FROM note",
+        "ATTACH 'other.db' AS other",
+    ],
+)
+def test_a_query_that_writes_is_refused_and_writes_nothing(
+    omop: Path, query: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(omop.parent)
+    assert "it is only read" in refusal(f"sqlite:///{omop}", query)
+    with sqlite3.connect(omop) as database:
+        assert database.execute("SELECT count(*) FROM note").fetchone() == (2,)
+        assert database.execute("SELECT count(*) FROM sqlite_master").fetchone() == (1,)
+    assert [path.name for path in omop.parent.iterdir()] == ["omop.db"]
