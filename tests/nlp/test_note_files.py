@@ -193,7 +193,7 @@ def test_a_damaged_element_of_an_array_spoils_itself_only(
 )
 def test_an_array_that_is_cut_off_is_an_error(tmp_path: Path, end: str) -> None:
     (tmp_path / "n.json").write_text('[{"id": "1", "text": "a"}, {"id": "2", "text": "b"}, ' + end)
-    with pytest.raises(NoteFormatError, match="n.json: ends in the middle of its JSON"):
+    with pytest.raises(NoteFormatError, match=r"n\.json: ends in the middle of its JSON"):
         read(tmp_path / "n.json")
 
 
