@@ -22,7 +22,7 @@ import numpy as np
 from rubricator.models.registry import bundle
 from rubricator.models.registry.errors import NoChampionError, RegistryError, UntrustedModelError
 from rubricator.models.registry.model_folder import KINDS, fetched, local_path, model_in, named_folder
-from rubricator.models.registry.store_errors import store_errors
+from rubricator.models.registry.store_errors import store_errors, store_name
 from rubricator.models.scores.out_of_fold import OutOfFoldTable, read_out_of_fold, write_out_of_fold
 from rubricator.models.trained_model import TrainedModel
 from rubricator.nlp.contexts import Context
@@ -395,7 +395,12 @@ def _listing(client: "MlflowClient") -> str:
         numbers = sorted(int(v.version) for v in client.search_model_versions(f"name = '{model.name}'"))
         shown = (f"{n} ({', '.join(aliases[str(n)])})" if str(n) in aliases else str(n) for n in numbers)
         lines.append(f"  {model.name}: version {', '.join(shown)}")
-    return "\n".join(["registered are:", *lines]) if lines else "no model is registered yet; train one first"
+    store = store_name(client.tracking_uri)
+    return (
+        "\n".join([f"in {store} are registered:", *lines])
+        if lines
+        else f"no model is registered yet in {store}; train one first, or name the home that has one"
+    )
 
 
 @contextmanager

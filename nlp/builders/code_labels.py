@@ -50,8 +50,7 @@ def said_of_versions(version: int, used: int, notes: int, codes: int) -> str:
     other = 19 - version
     return (
         f"the notes are coded in two versions of ICD: {counted(used, 'note')} of ICD-{version} are used; "
-        f"{notes:,} of ICD-{other} and {counted(codes, 'code')} of ICD-{other} in other notes are left "
-        f"out (icd_version {other} makes a model of these)"
+        f"{notes:,} of ICD-{other} and {counted(codes, 'code')} of ICD-{other} in other notes are left out"
     )
 
 

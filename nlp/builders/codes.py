@@ -25,6 +25,7 @@ from rubricator.nlp.builders.notes import (
     note_rows,
 )
 from rubricator.nlp.contexts import LabelSpan
+from rubricator.nlp.errors import counted
 from rubricator.nlp.examples import ExampleError, Examples
 from rubricator.nlp.hidden_text import hides_text
 from rubricator.nlp.icd import normal_code
@@ -67,7 +68,10 @@ def code_examples(
     ids, patients, texts = zip(*(note[:3] for note in read), strict=True) if read else ((), (), ())
     groups, kept = groups_without(exclude, ids, patients, texts, progress)
     counts["notes left out"] = len(read) - len(kept)
+    of_all = len(kept)
     kept, notices = _one_version(read, kept, counts["notes"], icd_version, scored_labels)
+    if of_others := of_all - len(kept):
+        counts["notes coded in the other version of ICD"] = of_others
     names, site = _label_names([read[row] for row in kept], table or {}, scored_labels, notices)
     notes = [_named(read[row], names) for row in kept]
     frequency = Counter(code for note in notes for code in note.codes)
@@ -141,7 +145,7 @@ def _one_version(
         of_other = sum(found not in (None, version) for found in versions.values())
         if of_other and version:
             raise NoCodesError(
-                f"no note has codes of ICD-{version}; {of_other:,} notes have codes of ICD-{19 - version}"
+                f"no note has codes of ICD-{version}; {counted(of_other, 'note')} with codes of ICD-{19 - version}"
             )
         raise NoCodesError(
             f"none of {count} notes has codes; a table needs a column of codes (codes_column), and an export of "
@@ -157,7 +161,10 @@ def _one_version(
     if version is None or not (notes_left_out or codes_left_out):
         return kept, []
     used = sum(versions[row] == version for row in kept)
-    return kept, [said_of_versions(version, used, notes_left_out, codes_left_out)]
+    said = said_of_versions(version, used, notes_left_out, codes_left_out)
+    return kept, [
+        said if scored is not None else f"{said} (icd_version {19 - version} makes a model of these)"
+    ]
 
 
 def _label_names(

@@ -75,7 +75,7 @@ def test_a_tie_is_of_icd_10_and_codes_that_look_like_both_follow_the_tables() ->
 def test_notes_are_scored_in_the_spelling_and_version_of_the_model() -> None:
     scored = code_examples(notes(["E11.9", "J18.9"], ["401.9"]), scored_labels=["E119", "I10"])
     assert (scored.labels, scored.ids) == (["E119", "J18.9"], ["n0"])
-    with pytest.raises(NoCodesError, match="none of 1 notes has codes of ICD-9"):
+    with pytest.raises(NoCodesError, match="no note has codes of ICD-9; 1 note with codes of ICD-10"):
         code_examples(notes(["I10"]), scored_labels=["401.9"])
     own = code_examples(notes(["I10", "401.9"]), scored_labels=["FEVER"])
     assert own.labels == ["401.9", "I10"]
