@@ -298,10 +298,11 @@ _TRAILING = re.compile(
     rf"(?P<text>.*?)(?:\s*[\[(]\s*|\s*[-:=]+\s*|\s+)(?P<code>{_TOKEN}{_MARKS})\s*[\])]?", re.DOTALL
 )
 _WORD = re.compile(r"[^\W\d_]{2}")
-# A code that is denied or scored is not one of the note. Titles of ICD have such words too, but not at their ends.
+# A code that is denied or scored is not one of the note. Titles of ICD may have "not" inside, and of Z03 "ruled out".
 _NOT_GIVEN = re.compile(
-    r"^(?:no|not|non|without|denies|denied|rule(?:d|s)? out|r/o|negative for|no evidence of|family history of)\b.*\d"
-    r"|\d.*\b(?:ruled out|rule out|excluded|denied|negative|r/o|not confirmed|removed|deleted)$"
+    r"^(?:denie[sd]|rule[ds]? out|r/o|negative for|no evidence of)\b.*\d"
+    r"|^(?:no|not|family history of)\s+[A-Z]?\d[\dA-Z.]*$"
+    r"|^(?!.*\b(?:Z0[35]|V71|V15)).*\d.*\b(?:ruled out|rule out|excluded|denied|negative|r/o|not confirmed|removed|deleted)$"
     r"|^[A-Z]?\d[\dA-Z.]*\s*[=:]\s*-?\d+(?:[.,]\d+)?\s*%?$",
     re.IGNORECASE | re.DOTALL,
 )

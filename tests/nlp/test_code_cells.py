@@ -128,6 +128,19 @@ def test_a_cell_that_cannot_be_understood_is_refused_without_its_words(cell: obj
     assert str(raised.value) == reason
 
 
+@pytest.mark.parametrize(
+    ("cell", "codes"),
+    [
+        ("Other bacterial foodborne intoxications, not elsewhere classified (A05)", ["A05"]),
+        ("Family history of malignant neoplasm of breast (Z80.3)", ["Z80.3"]),
+        ("Non-ST elevation (NSTEMI) myocardial infarction (I21.4)", ["I21.4"]),
+        ("J44.9 - Chronic obstructive pulmonary disease without exacerbation", ["J44.9"]),
+    ],
+)
+def test_titles_of_icd_deny_no_code(cell: str, codes: list[str]) -> None:
+    assert normal(cell) == codes
+
+
 @pytest.mark.parametrize("cell", [4019, 250.0, [3.1], "[250.0, 401.9]", [{"code": 4019}]])
 def test_numbers_are_told_from_text(cell: object) -> None:
     with pytest.raises(NumbersError):
