@@ -302,7 +302,8 @@ _WORD = re.compile(r"[^\W\d_]{2}")
 _NOT_GIVEN = re.compile(
     r"^(?:denie[sd]|rule[ds]? out|r/o|negative for|no evidence of)\b.*\d"
     r"|^(?:no|not|family history of)\s+[A-Z]?\d[\dA-Z.]*$"
-    r"|^(?!.*\b(?:Z0[35]|V71|V15)).*\d.*\b(?:ruled out|rule out|excluded|denied|negative|r/o|not confirmed|removed|deleted)$"
+    r"|^(?!.*\b(?:Z0[35]|Z17|V71|V15))"
+    r".*\d.*\b(?:ruled out|rule out|excluded|denied|negative|r/o|not confirmed)$"
     r"|^[A-Z]?\d[\dA-Z.]*\s*[=:]\s*-?\d+(?:[.,]\d+)?\s*%?$",
     re.IGNORECASE | re.DOTALL,
 )
