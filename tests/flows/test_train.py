@@ -340,9 +340,9 @@ def test_a_report_that_cannot_be_written_is_an_error_before_any_work(
     file = str(tmp_path / report)
     (tmp_path / "file").touch()
     for step in (partial(flat(train), "plan"), partial(flat(evaluate), "icd-codes")):
-        with pytest.raises(ReportError, match=f"the report {file}: {why}"):
+        with pytest.raises(ReportError, match=f"the file {file}: {why}"):
             step("nowhere.jsonl", report=file, home=str(home))
-    with pytest.raises(ReportError, match=f"the report {file}: {why}"):
+    with pytest.raises(ReportError, match=f"the file {file}: {why}"):
         flat(explain)("nowhere.jsonl", note_id="1", model=["icd-codes"], out=file, home=str(home))
 
 
