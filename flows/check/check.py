@@ -126,7 +126,7 @@ def check(
     readers: list[NoteReader] = []
 
     def read(on_dead_letter: "Callable[[DeadLetter], None]") -> NoteReader:
-        readers.append(NoteReader(notes, columns, on_dead_letter=on_dead_letter))
+        readers.append(NoteReader(notes, columns, on_dead_letter=on_dead_letter, strict=False))
         return readers[0]
 
     files = tuple(str(Path(file).absolute()) for file in settings.lexicon)
@@ -163,7 +163,7 @@ def _share(notes: str | None, columns: NoteSettings, sample: int) -> float:
 
     if notes in (None, STANDARD_INPUT):
         return 1.0
-    reader = NoteReader(notes, columns, on_dead_letter=lambda _: None)
+    reader = NoteReader(notes, columns, on_dead_letter=lambda _: None, strict=False)
     first = next(iter(reader), None)
     fraction = reader.fraction_read
     return min(1.0, sample * fraction / first.num_rows) if first is not None and fraction else 1.0

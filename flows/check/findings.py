@@ -74,8 +74,9 @@ class SystemFindings:
 @dataclass(frozen=True, kw_only=True)
 class CodeFindings:
     """notes: with codes. frequent: codes that FEWEST_NOTES_OF_CODE notes have. most_used: codes with their notes.
-    systems: by name, "none" for codes that have the form of no system. respelt: the spellings of a code, where there
-    are several. notes_by_version: notes by the version of most of their diagnosis codes.
+    may_lack_zeros: codes that may have lost them. systems: by name, "none" for codes that have the form of no system.
+    respelt: the spellings of a code, where there are several. notes_by_version: notes by the version of most of their
+    diagnosis codes.
     """
 
     notes: int
@@ -86,6 +87,7 @@ class CodeFindings:
     most_used: dict[str, int]
     systems: dict[str, SystemFindings]
     respelt: dict[str, list[str]]
+    may_lack_zeros: list[str]
     notes_by_version: dict[str, int]
 
 
@@ -216,6 +218,8 @@ def _codes(facts: "pl.DataFrame") -> CodeFindings | None:
         return None
     notes_of: Counter[str] = Counter(code for codes in coded["codes"].to_list() for code in set(codes))
     notes_of = _without_rare_labels(notes_of)
+    from rubricator.nlp.readers.code_cells import may_lack_zeros
+
     ranked = sorted(notes_of.items(), key=lambda item: (-item[1], item[0]))
     return CodeFindings(
         notes=int((coded["codes"].list.len() > 0).sum()),
@@ -226,6 +230,7 @@ def _codes(facts: "pl.DataFrame") -> CodeFindings | None:
         most_used=dict(ranked[:MOST_LISTED]),
         systems=_systems(dict(ranked)),
         respelt=_respelt(coded),
+        may_lack_zeros=[code for code, _ in ranked if may_lack_zeros(code)],
         notes_by_version=_notes_by_version(coded),
     )
 

@@ -120,6 +120,11 @@ def _advice_on_codes(codes: CodeFindings) -> Iterator[str]:
                 f"{counted(len(found.not_billable), 'code')} of {system} not complete enough to bill, such as "
                 + _such(found.not_billable)
             )
+    if codes.may_lack_zeros:
+        yield (
+            f"{counted(len(codes.may_lack_zeros), 'code')} may have lost leading zeros, such as "
+            f"{', '.join(codes.may_lack_zeros[:5])}: read codes as text"
+        )
     if codes.respelt:
         yield f"{counted(len(codes.respelt), 'code')} in several spellings, which are read as one"
     if codes.codes > codes.frequent:

@@ -90,7 +90,8 @@ class NoteReader:
     nothing readable or mixes formats; and when it is iterated, where a file is broken or lacks a column. At the end it
     raises NoteFormatError where codes are numbers, and ColumnError where most cells of the codes column hold no codes.
 
-    codes: False leaves out codes and evidence: they are null, and a cell that cannot be used loses no note.
+    codes: False leaves out codes and evidence: they are null, and a cell that cannot be used loses no note. strict:
+    False makes notices of what is wrong with codes, in place of errors and dead letters.
     """
 
     def __init__(
@@ -101,12 +102,13 @@ class NoteReader:
         on_dead_letter: Callable[[DeadLetter], None],
         batch_size: int = 2000,
         codes: bool = True,
+        strict: bool = True,
     ) -> None:
         self._settings = settings or NoteSettings()
         self._input = StandardInput() if str(source) == STANDARD_INPUT else None
         found, self._passed_over = _detect(self._input.path if self._input else source, self._settings)
         self._source = found.without_codes() if isinstance(found, MimicFiles) and not codes else found
-        self._codes = codes
+        self._codes, self._strict = codes, strict
         self._on_dead_letter = on_dead_letter
         self._batch_size = batch_size
         self._sizes = list(map(_size, self._source.files))
@@ -138,7 +140,8 @@ class NoteReader:
         self._source.notices.clear()
         rows: list[ValidNote] = []
         characters = 0
-        codes = CodeCells(self._source.notices, self._settings.codes_column) if self._codes else None
+        column = self._settings.codes_column
+        codes = CodeCells(self._source.notices, column, strict=self._strict) if self._codes else None
         with SeenNotes(codes) as seen:
             for note in valid_notes(self._items(), self._source, seen, self._settings.date_format):
                 if isinstance(note, DeadLetter):

@@ -108,7 +108,9 @@ def validated(path: Path, raw: RawNote, seen: SeenIds) -> ValidNote | DeadLetter
             codes = seen.codes.read(path, raw)
             marked = _evidence(raw.evidence, len(text), codes)
         except CellError as error:
-            return dead(str(error))
+            if seen.codes.strict:
+                return dead(str(error))
+            seen.codes.pass_over(error)
     if not seen.add(note_id):
         return dead("an earlier note has the same note id")
     written_on, note_type = _date(raw.written_on), _note_type(raw.note_type)
@@ -194,10 +196,12 @@ class CodeCells:
     """Reads the codes of all notes of a source, and judges them as a whole.
 
     notices: of the source; they are added to. column: of the codes, as the user named it; None where it was guessed.
+    strict: False keeps a note whose cell cannot be used, without codes, and makes notices of all errors.
     """
 
-    def __init__(self, notices: Notices, column: str | None = None) -> None:
+    def __init__(self, notices: Notices, column: str | None = None, *, strict: bool = True) -> None:
         self._notices = notices
+        self.strict = strict
         self._column = column
         self._cells = 0
         self._unusable: dict[
@@ -220,8 +224,15 @@ class CodeCells:
                 self._notices.add(WORD_LEFT_OUT)
         return codes
 
+    def pass_over(self, error: CellError) -> None:
+        """Say that the codes of a note were not read."""
+        reason = f"they are numbers; {CODES_AS_NUMBERS}" if isinstance(error, NumbersError) else str(error)
+        self._notices.add(f"notes whose codes are not read: {reason}")
+
     def judge(self) -> None:
         """Raises NoteFormatError where codes are numbers, and ColumnError where most cells hold no codes."""
+        if not self.strict:
+            return
         first, count = self._unusable.get(_NUMBERS, ("", 0))
         if count:
             raise NoteFormatError(f"{first}: codes are numbers{_in_others(count)}; {CODES_AS_NUMBERS}")

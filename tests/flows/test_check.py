@@ -212,3 +212,17 @@ def test_standard_input_is_read(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "rubricator.flows.cli", "check", "-", "--json", "--home", str(tmp_path)]
     done = subprocess.run(command, input=table, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["notes"] == 20
+
+
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [("4019.0", "a code was made a number"), ("He has a cough today.", "cannot be told from other text")],
+)
+def test_codes_that_training_would_refuse_are_told_and_the_rest_is_counted(
+    checked: Any, codes: str, said: str
+) -> None:
+    notes = [row | {"codes": codes if number < 20 else "042;42"} for number, row in enumerate(rows())]
+    found = checked(notes)
+    assert found.findings.notes == 30
+    assert any(said in notice and notice.endswith(": 20") for notice in found.source.notices)
+    assert found.findings.codes.may_lack_zeros == ["42"]
