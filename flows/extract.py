@@ -65,20 +65,11 @@ def extract(
     """
     open_home(home)
     from rubricator.flows.heading_report import report_headings
-    from rubricator.flows.jobs.engines import choose_engine
-    from rubricator.flows.jobs.job import run_job
+    from rubricator.flows.jobs.notes_job import run_on_notes
     from rubricator.flows.jobs.result import check_dead_letters
-    from rubricator.nlp.readers.notes import NoteReader, source_name
 
     step, lexicon = _step(settings)
-    done = run_job(
-        step,
-        lambda on_dead_letter: NoteReader(notes, columns, on_dead_letter=on_dead_letter, codes=False),
-        Path(out),
-        engine=choose_engine(job.engine, job.workers),
-        source=source_name(notes, columns),
-        shard_size=job.shard_size,
-    )
+    done, _ = run_on_notes(step, notes, columns, Path(out), job)
     report = report_headings(done.out, lexicon)
     write_text(done.out / "report.json", json.dumps(asdict(report), indent=1, ensure_ascii=False) + "\n")
     extracted = Extracted(done, report, settings.lexicon)

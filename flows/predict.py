@@ -74,19 +74,11 @@ def predict(
     subclasses) and SafeError.
     """
     open_home(home).init_mlflow()
-    from rubricator.flows.jobs.engines import choose_engine
-    from rubricator.flows.jobs.job import read_manifest, run_job
-    from rubricator.nlp.readers.notes import NoteReader, source_name
+    from rubricator.flows.jobs.job import read_manifest
+    from rubricator.flows.jobs.notes_job import run_on_notes
 
     step = _step(model, settings)
-    done = run_job(
-        step,
-        lambda on_dead_letter: NoteReader(notes, columns, on_dead_letter=on_dead_letter, codes=False),
-        Path(out),
-        engine=choose_engine(job.engine, job.workers),
-        source=source_name(notes, columns),
-        shard_size=job.shard_size,
-    )
+    done, _ = run_on_notes(step, notes, columns, Path(out), job)
     manifest = read_manifest(done.out)
     predicted = Predicted(
         **vars(done),

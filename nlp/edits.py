@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import combinations
 from typing import NamedTuple
 
-from rubricator.nlp.icd import code_system, is_valid
+from rubricator.nlp.icd import code_system, is_valid, normal_code
 
 _IN_BRACKETS = re.compile(r"\(([^()]*)\)")
 _CODE = r"[A-Z]\d[0-9A-Z](?:\.[0-9A-Z]+)?"
@@ -44,7 +44,7 @@ def excludes1_warnings(codes: Sequence[str]) -> list[list[str]]:
 @lru_cache(maxsize=200_000)
 def _excludes1(code: str, other: str) -> str | None:
     """The two entries of the tabular list that exclude each other, such as "E10 and E11"; None where none do."""
-    one, two = _dotted(code), _dotted(other)
+    one, two = _known(code), _known(other)
     if one is None or two is None or one == two:
         return None
     for below, against in ((one, two), (two, one)):
@@ -75,9 +75,8 @@ def _excluded(note: str) -> list[Excluded]:
     return [Excluded(match[1], match[2] or match[1]) for match in found if match]
 
 
-def _dotted(code: str) -> str | None:
-    """The code with its dot; None where ICD-10-CM does not have it."""
+def _known(code: str) -> str | None:
+    """The code in its normal spelling; None where ICD-10-CM does not have it."""
     if code_system(code) != "ICD-10-CM" or not is_valid(code):
         return None
-    plain = code.strip().upper().replace(".", "")
-    return plain if len(plain) <= 3 else f"{plain[:3]}.{plain[3:]}"
+    return normal_code(code, ("ICD-10-CM",))

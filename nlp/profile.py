@@ -6,7 +6,7 @@ import hashlib
 import re
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -67,7 +67,7 @@ class NoteProfiler:
     share: float
 
     def __call__(self, notes: pa.Table) -> tuple[pa.Table, pa.Table]:
-        """One row of FACTS_SCHEMA for each note, and one of UNKNOWN_HEADINGS_SCHEMA for each unknown heading."""
+        """One row of FACTS_SCHEMA for each note, and one of UNKNOWN_HEADINGS_SCHEMA for each unknown section."""
         finder = SectionFinder(self.lexicon)
         facts, unknown = [], []
         texts = notes["text"].to_pylist()
@@ -105,8 +105,8 @@ class NoteProfiler:
             given.count(0),
             time.perf_counter() - started,
         )
-        unknown = {section.heading for section in sections if section.category == UNKNOWN}
-        return facts, sorted(_named(unknown, self.lexicon))
+        unknown = [section.heading for section in sections if section.category == UNKNOWN]
+        return facts, list(_named(unknown, self.lexicon))
 
 
 def is_sampled(note_id: str, share: float) -> bool:
@@ -114,10 +114,9 @@ def is_sampled(note_id: str, share: float) -> bool:
     return zlib.crc32(note_id.encode()) < share * 2**32
 
 
-def _named(headings: set[str], lexicon: Lexicon) -> Iterator[str]:
+def _named(headings: Sequence[str], lexicon: Lexicon) -> Iterator[str]:
     """The normal forms of headings that the lexicon does not name."""
-    names = {normalise(heading) for heading in headings if not lexicon.is_named(heading)}
-    yield from names - {""}
+    yield from filter(None, (normalise(heading) for heading in headings if not lexicon.is_named(heading)))
 
 
 def _text_facts(text: str) -> tuple[int, bytes, bytes, bool]:

@@ -26,12 +26,9 @@ from rubricator.nlp.readers.standard_input import STANDARD_INPUT
 from rubricator.nlp.readers.tables import NoteSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rich.console import Group
 
     from rubricator.flows.jobs.result import JobResult
-    from rubricator.nlp.readers.files import DeadLetter
     from rubricator.nlp.readers.notes import NoteReader
 
 SAMPLE = 10_000  # notes
@@ -113,37 +110,23 @@ def check(
     from rubricator.flows.check.readiness import readiness_of
     from rubricator.flows.check.step import CheckStep
     from rubricator.flows.figures import ReportError, check_report
-    from rubricator.flows.jobs.engines import choose_engine
-    from rubricator.flows.jobs.job import run_job
+    from rubricator.flows.jobs.notes_job import run_on_notes
     from rubricator.flows.jobs.result import check_dead_letters
-    from rubricator.nlp.readers.notes import NoteReader, source_name
+    from rubricator.nlp.readers.notes import source_name
 
     check_report(settings.out, notes=notes, suffix=".html", argument="out")
     if settings.stub and Path(settings.stub).exists():
         raise ReportError(f"the file {settings.stub} is there already; give the stub another name", "stub")
     check_report(settings.stub, argument="stub")
-    started, name = time.monotonic(), source_name(notes, columns)
-    readers: list[NoteReader] = []
-
-    def read(on_dead_letter: "Callable[[DeadLetter], None]") -> NoteReader:
-        readers.append(NoteReader(notes, columns, on_dead_letter=on_dead_letter, strict=False))
-        return readers[0]
-
+    started = time.monotonic()
     files = tuple(str(Path(file).absolute()) for file in settings.lexicon)
     step = CheckStep(lexicon=files, share=_share(notes, columns, settings.sample))
     step.prepare()  # a fault of the lexicon shows here, not in a worker
     with tempfile.TemporaryDirectory(prefix="check-", dir=opened.path) as folder:
-        done = run_job(
-            step,
-            read,
-            Path(folder),
-            engine=choose_engine(job.engine, job.workers),
-            source=name,
-            shard_size=job.shard_size,
-        )
+        done, reader = run_on_notes(step, notes, columns, Path(folder), job, codes=True, strict=False)
         findings, dead_letters = findings_of(Path(folder)), _reasons(Path(folder))
     checked = Checked(
-        source=_source(name, readers[0], columns, done, dead_letters),
+        source=_source(source_name(notes, columns), reader, columns, done, dead_letters),
         findings=findings,
         readiness=readiness_of(findings),
         shows_headings=settings.headings,

@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rubricator.flows.check.step import FACTS, UNKNOWN_HEADINGS
+from rubricator.flows.heading_report import FEWEST_PATIENTS, UnknownHeading
 from rubricator.nlp.duplicates import are_near_duplicates
-from rubricator.nlp.hidden_text import hides_text
 
 if TYPE_CHECKING:
     import polars as pl
 
 CUT_SHARE, CUT_NOTES, CUT_LENGTH = 0.01, 5, 200  # so many notes of the greatest length: cut off by an export
-FEWEST_PATIENTS = 5  # a heading in the notes of fewer patients may be a person's name
 FEWEST_NOTES_OF_CODE = 10  # a code in fewer notes is hardly learnt
 RARE_LABELS = f"labels of fewer than {FEWEST_PATIENTS} notes"
 MOST_LISTED = 20
@@ -89,14 +88,6 @@ class CodeFindings:
     respelt: dict[str, list[str]]
     may_lack_zeros: list[str]
     notes_by_version: dict[str, int]
-
-
-@hides_text()
-@dataclass(frozen=True, kw_only=True)
-class UnknownHeading:
-    heading: str
-    notes: int
-    patients: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,11 +295,11 @@ def _unknown(unknown: "pl.DataFrame") -> list[UnknownHeading]:
 
     rows = (
         unknown.group_by("heading")
-        .agg(notes=pl.len(), patients=pl.col("patient_id").n_unique())
+        .agg(sections=pl.len(), patients=pl.col("patient_id").n_unique())
         .filter(pl.col("patients") >= FEWEST_PATIENTS)
-        .sort("notes", "heading", descending=[True, False])
+        .sort("sections", "heading", descending=[True, False])
     )
     return [
-        UnknownHeading(heading=heading, notes=notes, patients=patients)
-        for heading, notes, patients in rows.iter_rows()
+        UnknownHeading(heading=heading, sections=sections, patients=patients)
+        for heading, sections, patients in rows.iter_rows()
     ]

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rubricator.flows.check.findings import (
-    FEWEST_PATIENTS,
     MOST_LISTED,
     CodeFindings,
     Findings,
     HeadingFindings,
 )
 from rubricator.flows.check.readiness import Readiness
+from rubricator.flows.heading_report import FEWEST_PATIENTS
 from rubricator.flows.report.report import Cell, Part, Plot, ReportData, Table
 
 if TYPE_CHECKING:
@@ -209,8 +209,8 @@ def _headings(headings: HeadingFindings, *, is_shown: bool) -> Iterator[Table]:
     if is_shown and headings.unknown:
         yield Table(
             title="Unknown headings",
-            columns=["heading", "notes", "patients"],
-            rows=[(each.heading, each.notes, each.patients) for each in headings.unknown[:MOST_LISTED]],
+            columns=["heading", "sections", "patients"],
+            rows=[(each.heading, each.sections, each.patients) for each in headings.unknown[:MOST_LISTED]],
         )
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 
-from rubricator.flows.check.findings import UnknownHeading
+from rubricator.flows.heading_report import UnknownHeading
 
 _HEAD = """\
 # Headings of this site that the lexicon does not know, the most frequent first.
@@ -22,7 +22,8 @@ def lexicon_stub(unknown: Sequence[UnknownHeading], *, categories: Sequence[str]
     lines = [_HEAD.format(categories=", ".join(categories), file=file)]
     lines += ["[categories.unknown]", "variants = ["]
     lines += [
-        f"    {json.dumps(found.heading, ensure_ascii=False)}, # {found.notes:,} notes, {found.patients:,} patients"
+        f"    {json.dumps(found.heading, ensure_ascii=False)}, "
+        f"# {found.sections:,} sections of {found.patients:,} patients"
         for found in unknown
     ]
     return "\n".join([*lines, "]", ""])

@@ -1,7 +1,9 @@
 """What several tests of flows need: small models in folders, trained once."""
 
+import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from rubricator.models.training import train_model
 from rubricator.nlp.contexts import Context, neighbours
 from rubricator.nlp.examples import Examples
 
+OURS = ("RUBRICATOR_HOME", "MLFLOW_TRACKING_URI", "PREFECT_HOME", "PREFECT_API_URL", "MLFLOW_EXPERIMENT_NAME")
 PLANS = ["Follow up in two weeks.", "Start aspirin 81 mg daily.", "Will repeat the chest film."]
 OTHERS = ["Had a cough for three days.", "Lungs are clear.", "Denies fever and chills."]
 CODED = [
@@ -34,6 +37,30 @@ def examples(texts: list[str], labels: list[list[str]], *, contexts: list[Contex
         labels=names,
         counts={},
     )
+
+
+@contextmanager
+def _without_home() -> Iterator[None]:
+    """No home is set in the environment, and what is set within is gone afterwards."""
+    before, mask = dict(os.environ), os.umask(0o022)
+    for name in OURS:
+        os.environ.pop(name, None)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+    os.umask(mask)
+
+
+@pytest.fixture
+def no_home() -> Iterator[None]:
+    with _without_home():
+        yield
+
+
+@pytest.fixture(scope="module")
+def no_home_in_module() -> Iterator[None]:
+    with _without_home():
+        yield
 
 
 @pytest.fixture(scope="session")

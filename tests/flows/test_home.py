@@ -4,14 +4,13 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from rubricator.flows.home import HomeError, open_home
 
-OURS = ("RUBRICATOR_HOME", "MLFLOW_TRACKING_URI", "PREFECT_HOME", "PREFECT_API_URL", "MLFLOW_EXPERIMENT_NAME")
 OPEN_AND_LIST = """
 import sys
 from rubricator.flows.home import HomeError, open_home
@@ -21,15 +20,7 @@ print([e.artifact_location for e in mlflow.MlflowClient().search_experiments() i
 """
 
 
-@pytest.fixture(autouse=True)
-def _environment() -> Iterator[None]:
-    before, mask = dict(os.environ), os.umask(0o022)
-    for name in OURS:
-        os.environ.pop(name, None)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
-    os.umask(mask)
+pytestmark = pytest.mark.usefixtures("no_home")
 
 
 def test_the_folder_and_new_files_are_private(tmp_path: Path) -> None:

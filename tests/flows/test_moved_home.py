@@ -1,12 +1,10 @@
 """A home that was moved, copied, restored or damaged: models load from where it lies now, or one line says what to do."""
 
-import os
 import shutil
 import sqlite3
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -28,7 +26,6 @@ from rubricator.nlp.examples import Examples
 TEXTS = ["start aspirin", "walks daily", "lungs clear"] * 20
 LABELS = ["A01", "B02", "C03"]
 TARGETS = csr_matrix(np.tile(np.eye(3, dtype=np.int8), (20, 1)))
-OURS = ("RUBRICATOR_HOME", "MLFLOW_TRACKING_URI", "PREFECT_HOME", "PREFECT_API_URL", "MLFLOW_EXPERIMENT_NAME")
 OPEN_AND_LOAD = """
 import sys
 from rubricator.flows.home import open_home
@@ -38,15 +35,7 @@ print(registry.load(registry.resolve("icd-codes")).labels, registry.resolve("icd
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _environment() -> Iterator[None]:
-    before, mask = dict(os.environ), os.umask(0o022)
-    for name in OURS:
-        os.environ.pop(name, None)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
-    os.umask(mask)
+pytestmark = pytest.mark.usefixtures("no_home_in_module")
 
 
 @pytest.fixture(scope="module")

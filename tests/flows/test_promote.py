@@ -1,8 +1,6 @@
 """A challenger becomes champion only if it is not worse on what is out-of-fold for both, and says why not."""
 
 import json
-import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -107,16 +105,10 @@ def test_models_that_cannot_be_compared_are_refused_with_the_reason() -> None:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    before, mask = dict(os.environ), os.umask(0o022)
-    for name in ("RUBRICATOR_HOME", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
-        os.environ.pop(name, None)
+def home(tmp_path_factory: pytest.TempPathFactory, no_home_in_module: None) -> str:
     opened = open_home(tmp_path_factory.mktemp("home"))
     opened.init_mlflow()
-    yield str(opened.path)
-    os.environ.clear()
-    os.environ.update(before)
-    os.umask(mask)
+    return str(opened.path)
 
 
 @pytest.fixture(scope="module")

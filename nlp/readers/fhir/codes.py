@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from rubricator.nlp.icd import normal_code
 from rubricator.nlp.readers.fhir.index import UNRANKED, ExportIndex
 from rubricator.nlp.readers.fhir.references import identifiers, listed, reference_key
 from rubricator.nlp.readers.fhir.resources import Resource
@@ -86,7 +87,7 @@ def remember_codes(
 
 
 def icd_codes(resource: Resource, notices: Notices) -> list[str]:
-    """The ICD codes of a Condition or Procedure, with their dot, of one system.
+    """The ICD codes of a Condition or Procedure in their normal spelling, of one system.
 
     A resource is one diagnosis or procedure: of its codes in several systems, those of the newest
     ICD version are taken.
@@ -103,7 +104,8 @@ def icd_codes(resource: Resource, notices: Notices) -> list[str]:
             notices.add(f"codes of {system} left out, not in the form of a code")
         else:
             is_procedure = resource["resourceType"] == "Procedure"
-            by_system.setdefault(system, []).append(dotted(code.strip(), system, is_procedure=is_procedure))
+            table = _table_of(system, is_procedure=is_procedure)
+            by_system.setdefault(system, []).append(normal_code(code, (table,)))
     taken = min(by_system, key=_preference, default="")
     for system, codes in by_system.items():
         if system != taken:
@@ -150,15 +152,11 @@ def _preference(system: str) -> tuple[bool, bool, str]:
     return not system.startswith("ICD-10"), system == "ICD-10", system
 
 
-def dotted(code: str, system: str, *, is_procedure: bool) -> str:
-    """The code with the dot that its system has, where it was left out: 4019 is 401.9 or, as a procedure, 40.19."""
-    if "." in code or not code.isalnum() or not code.isascii():
-        return code
+def _table_of(system: str, *, is_procedure: bool) -> str:
+    """The code table whose spelling the codes of a system have. Modifications of ICD-10 have their dot as ICD-10-CM."""
     if system.startswith("ICD-10"):
-        place = len(code) if is_procedure or system == "ICD-10-PCS" else 3
-    else:
-        place = 2 if is_procedure or system.endswith("procedures") else 4 if code[0] in "Ee" else 3
-    return f"{code[:place]}.{code[place:]}" if len(code) > place else code
+        return "ICD-10-PCS" if is_procedure or system == "ICD-10-PCS" else "ICD-10-CM"
+    return "ICD-9-CM procedures" if is_procedure or system.endswith("procedures") else "ICD-9-CM"
 
 
 def _name_system(system: Any, notices: Notices) -> None:
