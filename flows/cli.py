@@ -44,7 +44,7 @@ _MEANINGS = {
     ExitCode.FAULT: "a fault of the program",
     ExitCode.ERROR: "an error that the message explains, or wrong options",
     ExitCode.REFUSED: "promote: the gate refused, the champion stays",
-    ExitCode.UNUSABLE: "extract, predict, train: no note, or too few of them, could be used (--max-dead-letters)",
+    ExitCode.UNUSABLE: "check, extract, predict, train: no note, or too few, could be used (--max-dead-letters)",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C or SIGTERM",
     ExitCode.UNREAD: "what read its output ended first",
 }
@@ -64,7 +64,7 @@ class Command:
     note: str = ""
     is_flow: bool = False
     has_json: bool = True
-    interrupted: str = "run the same command again to do the rest"
+    interrupted: str = "nothing is kept of it"
 
     def made(self, name: str) -> typer.core.TyperCommand:
         """The command with its options, which are the parameters of the step."""
@@ -93,6 +93,7 @@ class Command:
         return made
 
 
+GO_ON = "run the same command again to do the rest"
 COMMANDS = {  # in the order of the help
     "demo": Command(
         "rubricator.flows.demo.demo:demo",
@@ -111,6 +112,7 @@ COMMANDS = {  # in the order of the help
         "Find the headed sections of notes, and their sentences, labelled by the section that they stand in.",
         "rubricator extract notes/ --out tables --lexicon our-headings.toml",
         is_flow=True,
+        interrupted=GO_ON,
     ),
     "train": Command(
         "rubricator.flows.train:train",
@@ -135,11 +137,13 @@ COMMANDS = {  # in the order of the help
         "Find plan sentences or assign codes in notes, with probability and evidence, by a registered model.",
         "rubricator predict new-notes/ --model icd-codes --out predicted --top-k 10",
         is_flow=True,
+        interrupted=GO_ON,
     ),
     "benchmark": Command(
         "rubricator.flows.benchmark.benchmark:benchmark",
         "Measure every model and baseline on every corpus, and write one report: figures, tests, costs, plots.",
         "rubricator benchmark data/ --out benchmark --only cmc --models svm,majority",
+        interrupted=GO_ON,
     ),
     "promote": Command(
         "rubricator.flows.promote:promote",

@@ -196,21 +196,21 @@ def _trained_on(model: "ResolvedModel", examples: "Examples") -> int | None:
     """How many notes have ids of notes that the model was trained on, by its out-of-fold table; None: not known."""
     from rubricator.models.registry.errors import RegistryError
     from rubricator.models.registry.registry import out_of_fold_of
-    from rubricator.nlp.examples import note_id_of
+    from rubricator.nlp.examples import note_ids
 
     if model.run_id is None:
         return None
     try:
-        known = set(map(note_id_of, out_of_fold_of(model).example_ids))
+        known = note_ids(out_of_fold_of(model).example_ids, of_sentences=examples.contexts is not None)
     except RegistryError:
         return None
-    return len(set(map(note_id_of, examples.ids)) & known)
+    return len(note_ids(examples.ids, of_sentences=examples.contexts is not None) & known)
 
 
 def _said_of_seen(seen: int, examples: "Examples") -> str:
-    from rubricator.nlp.examples import note_id_of
+    from rubricator.nlp.examples import note_ids
 
-    count = len(set(map(note_id_of, examples.ids)))
+    count = len(note_ids(examples.ids, of_sentences=examples.contexts is not None))
     return (
         f"{seen:,} of these {count:,} notes have the ids of notes that the model was trained on: if they are the same "
         "notes, the figures are too good; score it on others, or take the figures of its cross-validation"

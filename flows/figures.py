@@ -32,12 +32,16 @@ class ReportError(RubricatorError):
 
 
 def check_report(
-    report: str | None, *, notes: str | None = None, suffix: str = ".json", argument: str = "report"
+    report: str | None,
+    *,
+    notes: str | None = None,
+    suffix: str | None = ".json",
+    argument: str = "report",
 ) -> None:
     """Make the folder of the report before the work starts, and check that the report can be written there.
 
-    A file that is there is replaced only if it has the suffix of such a report and is none of the notes. notes: as the
-    user named them. argument: the parameter that names the report. Raises ReportError.
+    A file that is there is replaced only if it has the suffix of such a report and is none of the notes. suffix: None
+    replaces nothing. notes: as the user named them. argument: the parameter that names the report. Raises ReportError.
     """
     if not report:
         return
@@ -47,7 +51,8 @@ def check_report(
         if file.exists() and notes and _is_of_notes(file, notes):
             problem = "it is one of the notes; give another file"
         elif file.is_file() and file.suffix.lower() != suffix:
-            problem = f"a file of this name is there, and is no {suffix} file to replace; give another name"
+            replaced = f", and is no {suffix} file to replace" if suffix else ""
+            problem = f"a file of this name is there{replaced}; give another name"
         elif file.is_dir():
             problem = "it is a folder; give a file in it"
         elif not os.access(file.parent, os.W_OK):
@@ -102,15 +107,10 @@ class CountedNotes:
             self._check_dead_letters(self._most, read)
 
     def _check_dead_letters(self, most: str, read: int) -> None:
-        from rubricator.flows.jobs.result import EVERYTHING, DeadLettersError, most_dead_letters
+        from rubricator.flows.jobs.result import check_unusable
 
-        unusable = self.dead_letters.total()
-        notes = read + unusable - len(self.failed_notes)
-        if most != EVERYTHING and unusable > most_dead_letters(most, notes):
-            reasons = ", ".join(f"{count:,} ({reason})" for reason, count in self.dead_letters.items())
-            raise DeadLettersError(
-                f"{unusable:,} of {notes:,} notes could not be used, and {most} may fail: {reasons}", None
-            )
+        reasons = ", ".join(f"{count:,} ({reason})" for reason, count in self.dead_letters.items())
+        check_unusable(read - len(self.failed_notes), self.dead_letters.total(), most, see=reasons)
 
     @property
     def notices(self) -> tuple[str, ...]:

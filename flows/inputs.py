@@ -52,13 +52,13 @@ def check_out(out: str | None, step: str) -> None:
 
 
 def _step_of(ledger: Path) -> str | None:
-    """The step that made a folder; None where it is not known: the job itself says what is wrong with a ledger."""
+    """The step that did notes in a folder; None where none did, or where the job itself says what is wrong with it."""
     if not ledger.is_file():
         return None
     with (
         suppress(sqlite3.Error),
         closing(sqlite3.connect(f"{ledger.as_uri()}?mode=ro", uri=True)) as database,
     ):
-        row = database.execute("SELECT step FROM job").fetchone()
+        row = database.execute("SELECT step FROM job WHERE EXISTS (SELECT 1 FROM notes)").fetchone()
         return str(row[0]) if row else None
     return None

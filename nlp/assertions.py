@@ -25,7 +25,7 @@ _BLANK = r"(?:\s{1,4})"
 _BEFORE_TRIGGER = " \t\xa0:=([–—-"  # between a trigger and the words before it: "Asthma: absent"
 _LONGEST_GAP = 500  # characters
 _FAMILY = re.compile(
-    r"fami|fam\b|\bf[.]?m?h|parent|sibling", re.IGNORECASE
+    r"\bfami|\bfam\b|\bf[.]?m?h|\bparent|sibling", re.IGNORECASE
 )  # in headings of the family's history
 _WRAPPED = 50  # characters of a line that is broken inside a sentence, at least
 

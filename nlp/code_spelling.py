@@ -54,6 +54,7 @@ _PRESENT_ON_ADMISSION = re.compile(
     r"(?<=[0-9A-Za-z])[*+]?(?:[-:^~_/ ](?:POA[-:= ]?)?[YNUW1]|[-:^~_/ ]POA|[\[(](?:POA[-:= ]?)?[YNUWE1]?[\])])$",
     re.IGNORECASE,
 )
+_BLANKS = re.compile(r"[^\S\n]{2,}")  # so that patterns stay linear in long cells
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _DIGIT = re.compile(r"(?![0-9])\d")  # of other scripts
 _CORE = re.compile(r"[A-Z]?\d[0-9A-Z.]*|[0-9A-Z]{7}", re.IGNORECASE)
@@ -61,7 +62,7 @@ _CORE = re.compile(r"[A-Z]?\d[0-9A-Z.]*|[0-9A-Z]{7}", re.IGNORECASE)
 
 def plain_cell(text: str) -> str:
     """The text of a cell with usual characters for their look-alikes. Each prefix becomes a mark of `bare_code`."""
-    text = _CONTROLS.sub("", text)
+    text = _BLANKS.sub(" ", _CONTROLS.sub("", text))
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text.translate(_LOOK_ALIKES)).translate(_LOOK_ALIKES)
         text = _DIGIT.sub(lambda found: str(unicodedata.decimal(found[0])), text)

@@ -6,7 +6,7 @@ patient and their near duplicates, and every split keeps it whole. nlp/builders 
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -25,11 +25,9 @@ class ExampleError(RubricatorError):
     """Notes, labels or annotations cannot be made into examples; the message says what is wrong."""
 
 
-def note_id_of(example_id: str) -> str:
-    """The note of an example: its id, without the offsets of a sentence."""
-    note_id, _, offsets = example_id.rpartition(":")
-    before, _, start = note_id.rpartition(":")
-    return before if before and start.isdecimal() and offsets.isdecimal() else example_id
+def note_ids(example_ids: Iterable[str], *, of_sentences: bool) -> set[str]:
+    """The notes of examples. of_sentences: the ids end with the offsets of a sentence (NOTE_ID:START:END)."""
+    return {each.rsplit(":", 2)[0] if of_sentences else each for each in example_ids}
 
 
 @hides_text("counts")

@@ -64,7 +64,7 @@ def _plan_examples(notes: Iterable[pa.RecordBatch], source: LabelSource) -> Exam
         settings=source.weak_labels,
         lexicon=source.lexicon,
         exclude=source.exclude,
-        keep_names=source.keep_names,
+        keep_names=source.keep_names or source.scored_labels is not None,
         progress=source.progress,
         failed=source.failed or raise_failure,
     )

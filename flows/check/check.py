@@ -1,17 +1,17 @@
 """Check: one command before any other. What the notes are, and what they can be used for."""
 
 import json
+import shutil
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from rubricator.flows.check.findings import Findings
-from rubricator.flows.check.readiness import Readiness
 from rubricator.flows.home import open_home
 from rubricator.flows.parameters.options import (
     Home,
@@ -28,10 +28,13 @@ from rubricator.nlp.readers.tables import NoteSettings
 if TYPE_CHECKING:
     from rich.console import Group
 
+    from rubricator.flows.check.findings import Findings
+    from rubricator.flows.check.readiness import Readiness
     from rubricator.flows.jobs.result import JobResult
     from rubricator.nlp.readers.notes import NoteReader
 
 SAMPLE = 10_000  # notes
+FOLDER = "check-"  # in the home, while a check runs
 
 
 class CheckSettings(StepSettings):
@@ -67,8 +70,8 @@ class Checked:
     """What was found. written: files that were asked for."""
 
     source: Source
-    findings: Findings
-    readiness: list[Readiness]
+    findings: "Findings"
+    readiness: "list[Readiness]"
     shows_headings: bool
     seconds: float
     written: list[Path] = field(default_factory=list)
@@ -109,20 +112,19 @@ def check(
     from rubricator.flows.check.findings import findings_of
     from rubricator.flows.check.readiness import readiness_of
     from rubricator.flows.check.step import CheckStep
-    from rubricator.flows.figures import ReportError, check_report
+    from rubricator.flows.figures import check_report
     from rubricator.flows.jobs.notes_job import run_on_notes
     from rubricator.flows.jobs.result import check_dead_letters
     from rubricator.nlp.readers.notes import source_name
 
     check_report(settings.out, notes=notes, suffix=".html", argument="out")
-    if settings.stub and Path(settings.stub).exists():
-        raise ReportError(f"the file {settings.stub} is there already; give the stub another name", "stub")
-    check_report(settings.stub, argument="stub")
+    check_report(settings.stub, suffix=None, argument="stub")
     started = time.monotonic()
     files = tuple(str(Path(file).absolute()) for file in settings.lexicon)
     step = CheckStep(lexicon=files, share=_share(notes, columns, settings.sample))
     step.prepare()  # a fault of the lexicon shows here, not in a worker
-    with tempfile.TemporaryDirectory(prefix="check-", dir=opened.path) as folder:
+    _tidy(opened.path)
+    with tempfile.TemporaryDirectory(prefix=FOLDER, dir=opened.path) as folder:
         done, reader = run_on_notes(step, notes, columns, Path(folder), job, codes=True, strict=False)
         findings, dead_letters = findings_of(Path(folder)), _reasons(Path(folder))
     checked = Checked(
@@ -133,8 +135,19 @@ def check(
         seconds=time.monotonic() - started,
     )
     checked = replace(checked, written=_written(checked, settings, files))
-    check_dead_letters(done, job.max_dead_letters, checked)
+    reasons = ", ".join(f"{count:,} ({reason})" for reason, count in dead_letters.items())
+    check_dead_letters(done, job.max_dead_letters, checked, see=reasons)
     return checked
+
+
+def _tidy(home: Path) -> None:
+    """Remove the folders of checks that were killed: they hold notes."""
+    from rubricator.flows.jobs.files import locked
+    from rubricator.flows.jobs.ledger import JobError
+
+    for folder in home.glob(f"{FOLDER}*"):
+        with suppress(JobError), locked(folder):  # one that runs holds its lock
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _share(notes: str | None, columns: NoteSettings, sample: int) -> float:

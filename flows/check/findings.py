@@ -208,7 +208,6 @@ def _codes(facts: "pl.DataFrame") -> CodeFindings | None:
     if not len(coded):
         return None
     notes_of: Counter[str] = Counter(code for codes in coded["codes"].to_list() for code in set(codes))
-    notes_of = _without_rare_labels(notes_of)
     from rubricator.nlp.readers.code_cells import may_lack_zeros
 
     ranked = sorted(notes_of.items(), key=lambda item: (-item[1], item[0]))
@@ -218,7 +217,7 @@ def _codes(facts: "pl.DataFrame") -> CodeFindings | None:
         codes=len(notes_of),
         frequent=sum(count >= FEWEST_NOTES_OF_CODE for count in notes_of.values()),
         mean_per_note=sum(notes_of.values()) / len(coded),
-        most_used=dict(ranked[:MOST_LISTED]),
+        most_used=_shown(dict(ranked[:MOST_LISTED])),
         systems=_systems(dict(ranked)),
         respelt=_respelt(coded),
         may_lack_zeros=[code for code, _ in ranked if may_lack_zeros(code)],
@@ -226,15 +225,15 @@ def _codes(facts: "pl.DataFrame") -> CodeFindings | None:
     )
 
 
-def _without_rare_labels(notes_of: Counter[str]) -> Counter[str]:
+def _shown(notes_of: Mapping[str, int]) -> dict[str, int]:
     """The codes, with labels of no code system that few notes have as one: such a label may be free text."""
     from rubricator.nlp.icd import code_system
 
-    named: Counter[str] = Counter()
+    shown: Counter[str] = Counter()
     for code, notes in notes_of.items():
-        is_shown = notes >= FEWEST_PATIENTS or code_system(code) is not None
-        named[code if is_shown else RARE_LABELS] += notes
-    return named
+        is_named = notes >= FEWEST_PATIENTS or code_system(code) is not None
+        shown[code if is_named else RARE_LABELS] += notes
+    return dict(shown)
 
 
 def _systems(notes_of: Mapping[str, int]) -> dict[str, SystemFindings]:
@@ -250,7 +249,7 @@ def _systems(notes_of: Mapping[str, int]) -> dict[str, SystemFindings]:
             not_billable={
                 code: notes for code, notes in codes.items() if is_valid(code) and not is_billable(code)
             },
-            unknown={code: notes for code, notes in codes.items() if not is_valid(code)},
+            unknown=_shown({code: notes for code, notes in codes.items() if not is_valid(code)}),
         )
         for system, codes in sorted(members.items(), key=lambda item: -sum(item[1].values()))
     }

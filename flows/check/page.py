@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rubricator.flows.check.findings import (
+    FEWEST_NOTES_OF_CODE,
     MOST_LISTED,
     CodeFindings,
     Findings,
@@ -164,7 +165,7 @@ def _codes(codes: CodeFindings) -> Iterator[Table]:
             ("notes with codes", codes.notes),
             ("notes known to have none", codes.notes_known_to_have_none),
             ("codes", codes.codes),
-            ("codes in ten notes or more", codes.frequent),
+            (f"codes in {FEWEST_NOTES_OF_CODE} notes or more", codes.frequent),
             ("codes a note, mean", f"{codes.mean_per_note:.1f}"),
             ("codes with several spellings", len(codes.respelt)),
         ],

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rubricator.flows.check.findings import FEWEST_NOTES_OF_CODE, CodeFindings, Findings
+from rubricator.flows.train import TrainSettings
 from rubricator.nlp.errors import counted
 
-FOLDS = 10  # of the cross-validation, by default
+FOLDS: int = TrainSettings.model_fields["folds"].default
 FEW_SENTENCES = 500  # plan sentences; fewer train a poor model
 # seconds of training the SVM with its folds, in seconds that finding sections and sentences of a note takes
 PER_PLAN_SENTENCE, PER_CODED_NOTE_AND_CODE = 1.0, 0.1
@@ -37,7 +38,10 @@ def readiness_of(findings: Findings) -> list[Readiness]:
 def _plan(findings: Findings) -> Readiness:
     found = findings.headings
     if found is None:
-        return _nothing("plan", "there are no notes")
+        why = (
+            "no note fell into the sample; give a larger --sample" if findings.notes else "there are no notes"
+        )
+        return _nothing("plan", why)
     scale = findings.notes / found.notes
     positives, others = found.plan_sentences * scale, found.other_sentences * scale
     forbidden = []
@@ -51,7 +55,8 @@ def _plan(findings: Findings) -> Readiness:
             f"the headings give {found.plan_sentences} plan sentences and {found.other_sentences} others; both are "
             "needed"
         )
-    advice = list(_advice(findings, forbidden))
+    forbidden += _forbidden(findings)
+    advice = list(_advice(findings))
     if not forbidden and positives < FEW_SENTENCES:
         advice.append(f"few plan sentences: about {positives:,.0f}; some {FEW_SENTENCES} make a useful model")
     reading = found.seconds / found.notes * findings.notes
@@ -68,33 +73,40 @@ def _plan(findings: Findings) -> Readiness:
 
 def _codes(findings: Findings) -> Readiness:
     codes, headings = findings.codes, findings.headings
-    if codes is None or headings is None or not codes.notes:
+    if codes is None or not codes.notes:
         return _nothing("codes", "no note has codes; name their column (--codes-column)")
     forbidden = []
     if codes.codes < 2:
         forbidden.append("all notes have the same code")
-    advice = [*_advice(findings, forbidden), *_advice_on_codes(codes)]
-    training = headings.seconds / headings.notes * PER_CODED_NOTE_AND_CODE * codes.notes * codes.codes
+    forbidden += _forbidden(findings)
+    advice = [*_advice(findings), *_advice_on_codes(codes)]
+    of_note = headings.seconds / headings.notes if headings else None
+    training = of_note and of_note * PER_CODED_NOTE_AND_CODE * codes.notes * codes.codes
     return Readiness(
         task="codes",
         material=f"{codes.notes:,} notes with {codes.codes:,} codes, {codes.frequent:,} of them in "
         f"{FEWEST_NOTES_OF_CODE} notes or more",
         forbidden=forbidden,
         advice=advice,
-        minutes=None if forbidden else training / 60,
+        minutes=None if forbidden or training is None else training / 60,
     )
 
 
-def _advice(findings: Findings, forbidden: list[str]) -> Iterator[str]:
-    """Advice for any task. Adds to `forbidden` what forbids a cross-validation."""
-    patients, texts = findings.patients, findings.texts
-    if patients and patients.patients < FOLDS:
-        forbidden.append(
-            f"{patients.patients} patients are too few for {FOLDS} folds; --folds {max(2, patients.patients)} is the "
-            "most that they allow"
-            if patients.patients > 1
-            else "all notes are of one patient: nothing can be measured"
+def _forbidden(findings: Findings) -> Iterator[str]:
+    """What forbids a cross-validation of any task."""
+    patients = findings.patients
+    if patients and patients.patients == 1:
+        yield "all notes are of one patient: nothing can be measured"
+    elif patients and patients.patients < FOLDS:
+        yield (
+            f"{patients.patients} patients are too few for {FOLDS} folds; --folds {patients.patients} is the most that "
+            "they allow"
         )
+
+
+def _advice(findings: Findings) -> Iterator[str]:
+    """What to look at before a training of any task."""
+    patients, texts = findings.patients, findings.texts
     if patients and not patients.given:
         yield (
             "no patient ids: folds are by note, so that notes of one patient can be on both sides, and names may enter "

@@ -22,8 +22,12 @@ def lexicon_stub(unknown: Sequence[UnknownHeading], *, categories: Sequence[str]
     lines = [_HEAD.format(categories=", ".join(categories), file=file)]
     lines += ["[categories.unknown]", "variants = ["]
     lines += [
-        f"    {json.dumps(found.heading, ensure_ascii=False)}, "
-        f"# {found.sections:,} sections of {found.patients:,} patients"
+        f"    {_toml(found.heading)}, # {found.sections:,} sections of {found.patients:,} patients"
         for found in unknown
     ]
     return "\n".join([*lines, "]", ""])
+
+
+def _toml(text: str) -> str:
+    """The text as a string of TOML, which JSON's strings are but for one character."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -55,30 +55,37 @@ class JobResult:
 class DeadLettersError(JobError):
     """Too many notes could not be used, or none was there. result: of the step, whose tables are complete."""
 
-    def __init__(self, message: str, result: Any) -> None:
+    def __init__(self, message: str, result: Any = None) -> None:
         super().__init__(message)
         self.result = result
 
 
-def check_dead_letters(job: JobResult, most: str, result: Any) -> None:
+def check_dead_letters(job: JobResult, most: str, result: Any, *, see: str | None = None) -> None:
     """Raises DeadLettersError if a job did no note, or if more notes than `most` could not be used.
 
-    most: a number ("20"), or a share of all notes ("0.05", "5%"). "100%" allows everything. result: for the error.
+    most: as for `check_unusable`. result: for the error. see: where the reasons are, by default in the job's folder.
     """
-    used = job.notes + job.skipped
+    see = see or f"see {job.out / 'dead_letters.jsonl'}; the tables hold the others"
+    check_unusable(job.notes + job.skipped, job.unusable, most, see=see, result=result)
+
+
+def check_unusable(used: int, unusable: int, most: str, *, see: str, result: Any = None) -> None:
+    """Raises DeadLettersError if no note was used, or if more than `most` could not be.
+
+    most: a number ("20"), or a share of all notes ("0.05", "5%"). "100%" allows everything. see: where the reasons are.
+    """
     if most == EVERYTHING:
         return
     if not used:
-        what = f"none of {job.unusable:,} notes could be used" if job.unusable else "there was no note"
-        what += (
-            f": see {job.out / 'dead_letters.jsonl'}" if job.unusable else ": look at what was given as notes"
+        what = (
+            f"none of {unusable:,} notes could be used: {see}"
+            if unusable
+            else "there was no note: look at what was given as notes"
         )
         raise DeadLettersError(what, result)
-    if job.unusable > most_dead_letters(most, used + job.unusable):
+    if unusable > most_dead_letters(most, used + unusable):
         raise DeadLettersError(
-            f"{job.unusable:,} of {used + job.unusable:,} notes could not be used, and {most} may fail: see "
-            f"{job.out / 'dead_letters.jsonl'}; the tables hold the others",
-            result,
+            f"{unusable:,} of {used + unusable:,} notes could not be used, and {most} may fail: {see}", result
         )
 
 

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from rubricator.flows import prefect_adapter
 from rubricator.flows.home import Home, open_home
+from rubricator.flows.jobs.files import JobIsRunningError
 from rubricator.flows.parameters import options
 from rubricator.flows.parameters.flat import check
 from rubricator.flows.parameters.options import Name, PathName
@@ -124,6 +125,8 @@ def _check(jobs: Schedule) -> None:
         later = {"notes", "model"} if base in made else {"notes"}
         try:
             guarded(check)(STEPS[job.step], job.parameters, later=later)
+        except JobIsRunningError:  # by a person, or a run that is about to end
+            continue
         except RubricatorError as error:
             problem = str(error)
         else:

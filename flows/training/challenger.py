@@ -31,7 +31,7 @@ from rubricator.nlp.builders.code_labels import respelt
 from rubricator.nlp.builders.label_source import LabelSource
 from rubricator.nlp.builders.notes import without_patients
 from rubricator.nlp.code_table import read_code_table
-from rubricator.nlp.examples import ExampleError, Examples, note_id_of
+from rubricator.nlp.examples import ExampleError, Examples, note_ids
 from rubricator.nlp.lexicon.lexicon import Lexicon
 from rubricator.nlp.tasks import TASKS, Task, task_named
 from rubricator.nlp.weak_labels import WeakLabelSettings
@@ -137,7 +137,7 @@ class Training:
         """Logs what is to be known of the examples. Raises TooLittleError, unless the settings force the training."""
         for notice in examples.notices:
             _LOG.warning("%s", notice)
-        notes = len(set(map(note_id_of, examples.ids)))
+        notes = len(note_ids(examples.ids, of_sentences=self.task.unit == "sentence"))
         if self.settings.force:
             return
         if notes < FEWEST_NOTES:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rubricator.nlp.builders.notes import NAMES_LEFT_OUT, without_patients
+from rubricator.nlp.builders.notes import NAMES_LEFT_OUT, WITHOUT_PATIENT
 from rubricator.nlp.tasks import task_named
 
 if TYPE_CHECKING:
@@ -70,8 +70,9 @@ def _holds(counts: Mapping[str, int]) -> str:
         if names is None
         else f"No word that looks like a name of a person or a hospital: {names:,} such words were left out. A name "
         "that no rule and no list finds may be in it.",
-        without_patients(counts)
-        or "No word that only one patient's notes have, unless min_groups is 1 or the name of a label has it.",
+        "Words that the notes of a single patient have, for the patients of some notes are not known."
+        if counts.get(WITHOUT_PATIENT)
+        else "No word that only one patient's notes have, unless min_groups is 1 or the name of a label has it.",
     ]
     return "\n".join(f"- {line}" for line in lines)
 

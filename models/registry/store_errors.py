@@ -67,7 +67,7 @@ def store_name(uri: str | None = None) -> str:
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI", "of MLflow")
     if uri.startswith("sqlite:///"):
         return uri.removeprefix("sqlite:///")
-    return re.sub(r"//[^/@]*@", "//", uri.partition("?")[0]) + " (MLFLOW_TRACKING_URI)"
+    return re.sub(r"//[^/]*@", "//", uri.partition("?")[0]) + " (MLFLOW_TRACKING_URI)"
 
 
 def _problem(error: BaseException) -> str | None:

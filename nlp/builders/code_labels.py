@@ -10,6 +10,7 @@ from rubricator.nlp.icd import code_system, code_version, is_valid, normal_code
 from rubricator.nlp.readers.code_cells import may_lack_zeros
 
 SHOWN = 5  # codes in a message
+FEWEST_NOTES = 5  # with a label of no code system: one of fewer may be free text, and is not shown
 _DIAGNOSES = ("ICD-9-CM", "ICD-10-CM")
 
 
@@ -75,7 +76,8 @@ class Spellings:
         """How many spellings were merged, with examples."""
         if not self._several:
             return []
-        examples = [f"{', '.join(found)}: {code}" for code, found in list(self._several.items())[:SHOWN]]
+        known = [(code, found) for code, found in self._several.items() if code_system(code)]
+        examples = [f"{', '.join(found)}: {code}" for code, found in known[:SHOWN]]
         several = counted(len(self._several), "code")
         return [f"{several} written in several ways became one label each ({'; '.join(examples)})"]
 
@@ -87,15 +89,17 @@ def said_of_labels(labels: Sequence[str], notes: Counter[str], *, own: Mapping[s
     """
     if not any(map(code_system, labels)):
         none = [label for label in labels if label not in own]
+        shown = [label for label in none if notes[label] >= FEWEST_NOTES] or ["none of many notes"]
         return (
-            [f"no label has the form of an ICD code: they are taken as labels of your own ({listed(none)})"]
+            [f"no label has the form of an ICD code: they are taken as labels of your own ({listed(shown)})"]
             if none
             else []
         )
     said = []
     if unknown := [label for label in labels if not is_valid(label) and label not in own]:
+        shown = [label for label in unknown if code_system(label) or notes[label] >= FEWEST_NOTES]
         said.append(
-            f"{len(unknown):,} of {counted(len(labels), 'label')}: in no table of codes ({listed(unknown)}); "
+            f"{len(unknown):,} of {counted(len(labels), 'label')}: in no table of codes ({listed(shown)}); "
             "predictions of them are never accepted, only for review; a table of your own (code_table) makes them known"
         )
     if short := [label for label in labels if may_lack_zeros(label) and label not in own]:

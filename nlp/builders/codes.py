@@ -77,7 +77,9 @@ def code_examples(
     frequency = Counter(code for note in notes for code in note.codes)
     ranked = sorted(frequency, key=lambda code: (-frequency[code], code))
     count_without_patient([note.note_id for note in notes], [note.patient_id for note in notes], counts)
-    person_names = names_left_out([note.text for note in notes], groups[kept], counts, keep=keep_names)
+    person_names = names_left_out(
+        [note.text for note in notes], groups[kept], counts, keep=keep_names or scored_labels is not None
+    )
     labels = sorted({*ranked[:top_labels], *site})
     counts["labels"] = len(labels)
     if scored_labels is None:
@@ -189,7 +191,7 @@ def _label_names(
         names |= {normal_code(label): label for label in reversed(scored)}
     site: dict[str, list[str]] = {}
     for written, called in table.items():
-        site.setdefault(names[normal_code(written)], []).extend(called)
+        site.setdefault(names.get(normal_code(written), written), []).extend(called)
     return names, site
 
 

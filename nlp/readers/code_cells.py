@@ -13,6 +13,7 @@ import ast
 import functools
 import json
 import re
+import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -226,7 +227,9 @@ def _bracketed(text: str) -> list[Item] | None:
 def _parsed(text: str) -> object:
     for parse in (json.loads, ast.literal_eval):
         try:
-            return parse(text)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of an escape: it would quote the cell
+                return parse(text)
         except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
             continue
     return None
@@ -275,12 +278,12 @@ def _entries(part: str) -> Iterator[tuple[str, Item]]:
     for item in filter(None, (piece.strip() for piece in part.split(","))):
         if is_missing(item):
             yield "missing", None
-        elif _NOT_GIVEN.search(item):
+        elif len(item) > LONGEST_ITEM or _NOT_GIVEN.search(item):
             yield "unclear", None
         elif _is_code(item):
             yield "code", _written(item)
         elif found := _code_of(item):
-            clear = len(item) <= LONGEST_ITEM and not _codes_in(item.replace(found, " ", 1))
+            clear = not _codes_in(item.replace(found, " ", 1))
             yield ("code", _written(found)) if clear else ("unclear", None)
         elif _is_label(item):
             yield "label", _written(item)

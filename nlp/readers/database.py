@@ -165,7 +165,8 @@ def _decoded(data: bytes) -> str:
 def _value(value: object) -> object:
     """A value of a driver as files have them."""
     if isinstance(value, decimal.Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
+        is_whole = value.is_finite() and value == value.to_integral_value()
+        return int(value) if is_whole else float(value)
     if isinstance(value, bytes | memoryview):
         return _decoded(bytes(value))
     if isinstance(value, uuid.UUID):

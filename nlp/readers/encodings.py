@@ -12,6 +12,7 @@ MARKS = (  # longer ones first: the mark of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_NO_CHARSETS = {"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape"}
 SINGLE_BYTE = ("cp1252", "mac_roman", "cp850", "cp1250", "cp1251")  # guessed, in order of preference
 GUESSED_FROM = 1 << 20  # bytes
 _INVALID = "\udcff"  # in place of what cannot be decoded: encoded as one byte that UTF-8 never has
@@ -49,7 +50,8 @@ class Transcoded(io.RawIOBase):
 def is_encoding(name: str) -> bool:
     """Whether Python can decode text in it."""
     try:
-        return codecs.lookup(name)._is_text_encoding
+        found = codecs.lookup(name)
+        return found._is_text_encoding and found.name.replace("-", "_") not in _NO_CHARSETS
     except (LookupError, ValueError):
         return False
 

@@ -77,8 +77,10 @@ def valid_notes(
             if last is not None:
                 yield last.note(seen)
             first = _first_row(path, item, seen, dates, _date_column(source))
-            last = _Rows(item, first) if isinstance(first, ValidNote) else None
-            if isinstance(first, DeadLetter):
+            # further rows of a note that cannot be used are not a note without its first code
+            is_kept = isinstance(first, ValidNote) or (bool(item.codes) and not seen.is_repeated)
+            last = _Rows(item, first) if is_kept else None
+            if last is None and isinstance(first, DeadLetter):
                 yield first
     if last is not None:
         yield last.note(seen)
@@ -95,6 +97,7 @@ def _first_row(
     if isinstance(raw.text, str) and len(raw.text) > LONGEST_NOTE:
         known = str(raw.note_id) if isinstance(raw.note_id, str | int) else None
         return DeadLetter(str(path), raw.row, known, f"the text has more than {LONGEST_NOTE:,} characters")
+    seen.is_repeated = False
     raw = raw._replace(written_on=dates.read(raw.written_on, date_column))
     found = validated(path, raw, seen)
     if isinstance(found, DeadLetter) and seen.is_repeated and raw.codes:
@@ -104,7 +107,6 @@ def _first_row(
                 f"{path}, row {raw.row}: the note {again.note_id!r} was there before, with other codes. Rows of "
                 "one note are joined where they follow each other: sort the table by the note id"
             )
-    seen.is_repeated = False
     return found
 
 
@@ -120,7 +122,6 @@ class _Rows:
         first = self._raw
         return (
             first.note_id == raw.note_id
-            and isinstance(self._found, ValidNote)
             and bool(first.codes or raw.codes)
             and first.patient_id == raw.patient_id
             and first.text == raw.text
@@ -128,8 +129,10 @@ class _Rows:
 
     def add(self, path: Path, raw: RawNote, seen: SeenNotes) -> None:
         """Add the codes and the evidence of a further row."""
-        before, found = self._found, seen.validated_again(path, raw._replace(written_on=None))
-        assert isinstance(before, ValidNote)
+        before = self._found
+        if isinstance(before, DeadLetter):
+            return
+        found = seen.validated_again(path, raw._replace(written_on=None))
         if isinstance(found, DeadLetter):
             self._found = DeadLetter(
                 found.file,

@@ -105,7 +105,10 @@ class NoteSettings(BaseModel):
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", title="How notes are read (columns are guessed where not given)"
+        frozen=True,
+        extra="forbid",
+        title="How notes are read (columns are guessed where not given)",
+        hide_input_in_errors=True,  # a URL has a password
     )
 
     id_column: Column = Field(default=None, description="Note ids.")

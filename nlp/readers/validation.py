@@ -80,7 +80,8 @@ class ValidNote(NamedTuple):
 def validated(path: Path, raw: RawNote, seen: SeenIds) -> ValidNote | DeadLetter:
     """The note as a row, or as a dead letter with the reason.
 
-    path: for messages. seen: what is known of the notes so far; a second note with the same id is a dead letter.
+    path: for messages. raw: its date is a date or None. seen: what is known of the notes so far; a second note with the
+    same id is a dead letter.
     """
     note_id = None if is_missing_id(raw.note_id) else _identifier(raw.note_id)
     patient = None if is_missing(raw.patient_id) else raw.patient_id
@@ -106,14 +107,20 @@ def validated(path: Path, raw: RawNote, seen: SeenIds) -> ValidNote | DeadLetter
     if seen.codes is not None:
         try:
             codes = seen.codes.read(path, raw)
+        except CellError as error:
+            if seen.codes.strict:
+                return dead(str(error))
+            seen.codes.pass_over("codes", error)
+        try:
             marked = _evidence(raw.evidence, len(text), codes)
         except CellError as error:
             if seen.codes.strict:
                 return dead(str(error))
-            seen.codes.pass_over(error)
+            seen.codes.pass_over("evidence", error)
     if not seen.add(note_id):
         return dead("an earlier note has the same note id")
-    written_on, note_type = _date(raw.written_on), _note_type(raw.note_type)
+    written_on = raw.written_on if isinstance(raw.written_on, datetime.date) else None
+    note_type = _note_type(raw.note_type)
     normal, written = (codes.normal, codes.written) if codes else (None, None)
     spelt = written if written != normal else None
     return ValidNote(note_id, patient_id, text, written_on, note_type, normal, marked, raw.composed, spelt)
@@ -124,17 +131,6 @@ def _identifier(value: object) -> str | None:
         return str(value)
     if isinstance(value, str) and 0 < len(value) <= LONGEST_ID and not value.isspace() and is_unicode(value):
         return value
-    return None
-
-
-def _date(value: object) -> datetime.date | None:
-    if isinstance(value, datetime.datetime):
-        return value.date()
-    if isinstance(value, datetime.date):
-        return value
-    if isinstance(value, str) and not is_missing(value):
-        with contextlib.suppress(ValueError):
-            return datetime.date.fromisoformat(value[:10])
     return None
 
 
@@ -224,10 +220,10 @@ class CodeCells:
                 self._notices.add(WORD_LEFT_OUT)
         return codes
 
-    def pass_over(self, error: CellError) -> None:
-        """Say that the codes of a note were not read."""
+    def pass_over(self, what: str, error: CellError) -> None:
+        """Say that the codes or the evidence of a note were not read."""
         reason = f"they are numbers; {CODES_AS_NUMBERS}" if isinstance(error, NumbersError) else str(error)
-        self._notices.add(f"notes whose codes are not read: {reason}")
+        self._notices.add(f"notes whose {what} are not read: {reason}")
 
     def judge(self) -> None:
         """Raises NoteFormatError where codes are numbers, and ColumnError where most cells hold no codes."""

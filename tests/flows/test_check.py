@@ -198,7 +198,7 @@ def test_no_file_of_the_user_is_replaced(checked: Any, tmp_path: Path, option: s
 def test_a_filled_in_stub_is_not_replaced(checked: Any, tmp_path: Path) -> None:
     stub = str(tmp_path / "ours.toml")
     checked(rows(), stub=stub)
-    with pytest.raises(ReportError, match="is there already"):
+    with pytest.raises(ReportError, match="a file of this name is there"):
         checked(rows(), stub=stub, lexicon=(stub,))
 
 

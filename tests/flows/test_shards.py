@@ -328,7 +328,10 @@ def test_shards_grow_by_default(tmp_path: Path) -> None:
     count(notes, tmp_path / "out", workers=1, shard_size=None)
     sizes = [shard["notes"] for shard in read_manifest(tmp_path / "out")["shards"]]
     assert sizes[0] == pytest.approx(25, abs=1)
-    assert sizes[-2] > 80 and len(sizes) < 40
+    # a shard has a sixteenth of what was cut before it, so that one to four workers cut the same shards
+    for place, size in enumerate(sizes[:-1]):
+        assert size == pytest.approx(max(25, sum(sizes[:place]) / 16), abs=2)
+    assert len(sizes) < 40
     assert rows(tmp_path / "out") == expected(long_texts)
 
 

@@ -53,10 +53,10 @@ def svm() -> TrainedModel:
         ("Pneumonia: absent. Asthma: no.", set()),
         ("Asthma has been excluded.", set()),
         ("FAMILY HISTORY:\nHypertension. Asthma.", set()),
-        ("Family history of asthma. Father died of heart failure; sister has hypertension.", set()),
+        ("Family history of hypertension. Father had asthma at forty; sister has heart failure.", set()),
         ("Asthma versus heart failure. If pneumonia develops, return.", set()),
         ("No change in asthma. Not only hypertension but also pneumonia.", {"J45.909", "I10", "J18.9"}),
-        ("No complaints today, asthma stable.", {"J45.909"}),
+        ("No symptoms this week, asthma controlled.", {"J45.909"}),
         ("Non-compliant patient with asthma. Lives with mother, has hypertension.", {"J45.909", "I10"}),
     ],
 )
@@ -82,9 +82,9 @@ def test_a_code_without_notes_is_found_by_its_whole_name_and_not_where_it_is_den
     }
     examples = code_examples(read_notes(coded_notes(160)).to_batches(), table=table)
     model = train_model(examples, task="codes", classifier="mentions")
-    rows = predicted(model, "Patient has acute kidney failure, unspecified.")
+    rows = predicted(model, "Here for acute kidney failure, unspecified.")
     assert rows.sort("rank")["label"].to_list()[:1] == ["N17.9"], "not heart failure, which shares a word"
-    assert rows["decision"].to_list()[0] == "review", "a code that no note had is never accepted"
+    assert rows.sort("rank")["decision"].to_list()[0] == "review", "a code that no note had is never accepted"
     assert "H10.9" in predicted(model, "Known asthma and unspecified conjunctivitis.")["label"]
     for denied in ("No acute kidney failure.", "Mother had acute kidney failure, unspecified."):
         assert predicted(model, denied).is_empty()

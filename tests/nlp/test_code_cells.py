@@ -51,7 +51,7 @@ BOTH = ["E11.9", "I10"]
         "('E11.9', 'I10')", '["E11.9","I10"]', "['E11.9' 'I10']", "['E11.9'\n 'I10']", "'E11.9','I10'", '"E11.9","I10"',
         "set(['E11.9', 'I10'])", "array(['E11.9', 'I10'], dtype=object)", "frozenset({'E11.9', 'I10'})",
         "ICD10:E11.9;ICD10:I10", "E11.9-Y;I10-N", "N/A;E11.9;I10;-", "E11.9;I10;", "E119;i10;E11.9",
-        "E11.9 - Type 2 diabetes mellitus; I10 - Hypertension", "E11.9: Type 2 diabetes; I10: Hypertension",
+        "E11.9 - Diabetes of type 2; I10 - High blood pressure", "E11.9: Type 2 diabetes; I10: Hypertension",
         "E11.9 – Type 2 diabetes mellitus, without complications\nI10 – Essential (primary) hypertension",
         "Type 2 diabetes (E11.9), Hypertension (I10)", "Diabetes [E11.9]; Hypertension [I10]",
         "Diabetes - E11.9; Hypertension - I10", "(E11.9) Type 2 diabetes; (I10) Hypertension", "E11.9-Diabetes;I10",

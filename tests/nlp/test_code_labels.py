@@ -96,7 +96,13 @@ def test_notes_are_scored_in_the_spelling_and_version_of_the_model() -> None:
     ],
 )
 def test_labels_that_are_no_known_codes_are_named(codes: list[str], said: str) -> None:
-    assert any(said in notice for notice in code_examples(notes(codes, codes[:1])).notices)
+    assert any(said in notice for notice in code_examples(notes(*[codes] * 5, codes[:1])).notices)
+
+
+def test_labels_of_few_notes_may_be_text_and_are_not_shown() -> None:
+    said = code_examples(notes(["I10", "SEEN_BY_QUILL"], ["FEVER"])).notices
+    assert any("2 of 3 labels: in no table" in notice for notice in said)
+    assert not any("QUILL" in notice or "FEVER" in notice for notice in said)
 
 
 def test_labels_are_respelt_like_others() -> None:

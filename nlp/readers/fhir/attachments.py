@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from rubricator.nlp.hidden_text import hides_text
+from rubricator.nlp.readers.encodings import is_encoding
 from rubricator.nlp.readers.fhir.resources import Resource
 
 READABLE = (  # content types of attachments, in order of preference
@@ -41,7 +42,6 @@ FILES = {  # how files that are not text begin
     b"MM\0*": "an image",
 }
 LONGEST_UNZIPPED = LONGEST_FILE = 1 << 26  # bytes
-NOT_TEXT_CODECS = {"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape"}
 URL_SAFE = str.maketrans("-_", "+/")
 
 _MEDIA_TYPE = re.compile(r"(?:application|audio|image|message|model|multipart|text|video)/[a-z0-9.+-]{1,80}")
@@ -264,12 +264,10 @@ def _decoded(raw: bytes, content_type: str) -> str:
 
 def _in_charset(raw: bytes, charset: str) -> str | None:
     """None where the bytes are not in this charset. Raises Damaged where there is no such charset."""
+    if not is_encoding(charset):
+        raise Damaged("names a charset that does not exist: name the right one in contentType")
     try:
-        if codecs.lookup(charset).name.replace("-", "_") in NOT_TEXT_CODECS:
-            raise LookupError
         return raw.decode(charset)
-    except LookupError:
-        raise Damaged("names a charset that does not exist: name the right one in contentType") from None
     except ValueError:
         return None
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from rubricator.nlp.icd import normal_code
+from rubricator.nlp.readers.code_cells import SystemCode, is_changed_number
 from rubricator.nlp.readers.fhir.index import UNRANKED, ExportIndex
 from rubricator.nlp.readers.fhir.references import identifiers, listed, reference_key
 from rubricator.nlp.readers.fhir.resources import Resource
@@ -86,13 +86,13 @@ def remember_codes(
     )
 
 
-def icd_codes(resource: Resource, notices: Notices) -> list[str]:
-    """The ICD codes of a Condition or Procedure in their normal spelling, of one system.
+def icd_codes(resource: Resource, notices: Notices) -> list[SystemCode]:
+    """The ICD codes of a Condition or Procedure, of one system.
 
     A resource is one diagnosis or procedure: of its codes in several systems, those of the newest
     ICD version are taken.
     """
-    by_system: dict[str, list[str]] = {}
+    by_system: dict[str, list[SystemCode]] = {}
     for coding in listed((resource.get("code") or {}).get("coding")):
         code, given = coding.get("code"), coding.get("system")
         if not code:
@@ -102,10 +102,12 @@ def icd_codes(resource: Resource, notices: Notices) -> list[str]:
             _name_system(given, notices)
         elif not isinstance(code, str) or not _CODE.fullmatch(code.strip()):
             notices.add(f"codes of {system} left out, not in the form of a code")
+        elif is_changed_number(code.strip()):
+            notices.add(f"codes of {system} left out, made numbers (4019.0)")
         else:
             is_procedure = resource["resourceType"] == "Procedure"
             table = _table_of(system, is_procedure=is_procedure)
-            by_system.setdefault(system, []).append(normal_code(code, (table,)))
+            by_system.setdefault(system, []).append(SystemCode(code.strip(), (table,)))
     taken = min(by_system, key=_preference, default="")
     for system, codes in by_system.items():
         if system != taken:

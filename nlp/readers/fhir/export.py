@@ -99,30 +99,27 @@ class FhirExport:
         self._unread = unread
         self._with_notes: set[Path] = set()
         self._index: ExportIndex | None = None
-        self._of_notes, self._of_codes, self._of_files = Notices(), Notices(), Notices()
-
-    @property
-    def notices(self) -> Notices:
-        """What was decided and left out since reading began: of notes, of codes, of files."""
-        return Notices(self._of_notes | self._of_codes | self._of_files)
+        self.notices = Notices()  # of notes, and once all files are read of codes and files too
+        self._of_codes, self._of_files = Notices(), Notices()
 
     def read(self, path: Path, progress: ReadPosition) -> Iterator[RawNote | DeadLetter]:
         if path == self.files[0] or self._index is None:
             yield from self._read_all_but_notes(progress)
         if path in self._with_notes and self._index is not None:
-            documents = Documents(path, self._index, self._of_notes)
+            documents = Documents(path, self._index, self.notices)
             for found in read_resources(path, progress):
                 if isinstance(found, Found) and (item := _note(path, found, documents)):
                     yield item
         if path == self.files[-1] and self._index is not None:
             self._index.close()
             self._index = None
+            self.notices.update(self._of_codes + self._of_files)
 
     def _read_all_but_notes(self, progress: ReadPosition) -> Iterator[DeadLetter]:
         """Fill the index. Gives the dead letters of rows that are no notes."""
         self._index = index = ExportIndex()
         self._with_notes = set()
-        for notices in (self._of_notes, self._of_codes, self._of_files):
+        for notices in (self.notices, self._of_codes, self._of_files):
             notices.clear()
         done = 0
         for path in self.files:
@@ -165,7 +162,7 @@ class FhirExport:
             elif kind == "Binary" and name:
                 index.add_binary(name, resource, path, found.offset)
             elif kind in NOTES and name:
-                Documents(path, index, self._of_notes).remember(resource, name, found.names)
+                Documents(path, index, self.notices).remember(resource, name, found.names)
         except (OSError, sqlite3.OperationalError):  # of the temporary files
             raise
         except Exception:  # it must not stop the job, and its message can quote the resource

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from rubricator.nlp.readers.code_cells import SystemCode
 from rubricator.nlp.readers.fhir.attachments import is_readable
 from rubricator.nlp.readers.fhir.resources import Resource, Version
 
@@ -25,7 +26,7 @@ CREATE INDEX identifier_encounter ON identifier (encounter);
 CREATE INDEX identifier_identifier ON identifier (identifier);
 CREATE TABLE diagnosis (encounter TEXT, condition TEXT, rank INTEGER);
 CREATE INDEX diagnosis_encounter ON diagnosis (encounter);
-CREATE TABLE code (resource TEXT, encounter TEXT, of_visit INTEGER, procedure INTEGER, code TEXT);
+CREATE TABLE code (resource TEXT, encounter TEXT, of_visit INTEGER, procedure INTEGER, code TEXT, table_ TEXT);
 CREATE INDEX code_resource ON code (resource);
 CREATE INDEX code_encounter ON code (encounter);
 CREATE TABLE replaced (target TEXT, source TEXT);
@@ -37,13 +38,13 @@ BEGIN;
 """
 _FACTS = {"identifier": "encounter", "diagnosis": "encounter", "code": "resource", "replaced": "source"}
 _CODES = """
-SELECT code FROM (
-    SELECT code.code, min(coalesce(rank, :unranked)) AS rank, procedure, code.rowid AS place
+SELECT code, table_ FROM (
+    SELECT code.code, table_, min(coalesce(rank, :unranked)) AS rank, procedure, code.rowid AS place
     FROM code LEFT JOIN diagnosis ON condition = resource AND diagnosis.encounter IN ({keys})
     WHERE (code.encounter IN ({keys}) AND (of_visit OR condition IS NOT NULL))
     GROUP BY code.rowid
     UNION
-    SELECT code.code, min(rank), procedure, code.rowid
+    SELECT code.code, table_, min(rank), procedure, code.rowid
     FROM diagnosis JOIN code ON resource = condition
     WHERE diagnosis.encounter IN ({keys})
     GROUP BY code.rowid
@@ -97,13 +98,13 @@ class ExportIndex:
         self._db.execute("INSERT INTO diagnosis VALUES (?, ?, ?)", (encounter, condition, rank))
 
     def add_codes(
-        self, resource: str, encounter: str, codes: Iterable[str], *, of_visit: bool, procedure: bool
+        self, resource: str, encounter: str, codes: Iterable[SystemCode], *, of_visit: bool, procedure: bool
     ) -> None:
         """Codes of a Condition or Procedure. of_visit: they count for its encounter even if that does not name it."""
-        rows = [(resource, encounter, of_visit, procedure, code) for code in codes]
-        self._db.executemany("INSERT INTO code VALUES (?, ?, ?, ?, ?)", rows)
+        rows = [(resource, encounter, of_visit, procedure, code.text, code.systems[0]) for code in codes]
+        self._db.executemany("INSERT INTO code VALUES (?, ?, ?, ?, ?, ?)", rows)
 
-    def codes(self, encounters: Iterable[str]) -> list[str]:
+    def codes(self, encounters: Iterable[str]) -> list[SystemCode]:
         """The codes of encounters: by the rank of Encounter.diagnosis, diagnoses before procedures, as in the files."""
         keys = [key for encounter in encounters if encounter for key in self._all_keys(encounter)][:MOST_KEYS]
         if not keys:
@@ -111,7 +112,7 @@ class ExportIndex:
         places = ", ".join(f":key{index}" for index in range(len(keys)))
         values = {f"key{index}": key for index, key in enumerate(keys)}
         rows = self._db.execute(_CODES.format(keys=places), {**values, "unranked": UNRANKED})
-        return list(dict.fromkeys(code for (code,) in rows))
+        return [SystemCode(code, (table,)) for code, table in dict.fromkeys(rows)]
 
     def _all_keys(self, encounter: str) -> list[str]:
         """The key of an encounter, its id and its identifiers. What several encounters have identifies none."""
