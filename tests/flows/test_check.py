@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from rubricator.flows.check.check import Checked, check
-from rubricator.flows.check.readiness import Readiness
+from rubricator.flows.check.readiness import Readiness, readiness_of
 from rubricator.flows.figures import ReportError
 from rubricator.flows.jobs.result import DeadLettersError
 from rubricator.flows.parameters.flat import flat
@@ -226,3 +227,25 @@ def test_codes_that_training_would_refuse_are_told_and_the_rest_is_counted(
     assert found.findings.notes == 30
     assert any(said in notice and notice.endswith(": 20") for notice in found.source.notices)
     assert found.findings.codes.may_lack_zeros == ["42"]
+
+
+def test_rare_labels_of_a_site_are_counted_and_not_named(checked: Any) -> None:
+    notes = [row | {"codes": f"LABEL_{number // 3}"} for number, row in enumerate(rows())]
+    found = checked(notes)
+    assert (found.findings.codes.codes, ready(found)["codes"].is_ready) == (10, True)
+    assert "LABEL_" not in shown(found) + json.dumps(found.to_json())
+
+
+def test_a_sample_without_notes_is_said(checked: Any) -> None:
+    found = checked(rows())
+    empty = replace(found.findings, headings=None)
+    plan, codes = readiness_of(empty)
+    assert "no note fell into the sample" in plan.forbidden[0]
+    assert codes.is_ready and codes.minutes is None
+
+
+def test_what_a_killed_check_left_is_removed(checked: Any, tmp_path: Path) -> None:
+    left = tmp_path / "home" / "check-killed" / ".work"
+    left.mkdir(parents=True)
+    checked(rows())
+    assert not left.exists()

@@ -1,5 +1,6 @@
 """The codes of a cell: every spelling and every form of a list that sites have, and what is no list of codes."""
 
+import contextlib
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -265,3 +266,15 @@ def test_evidence_is_spelt_as_the_codes_and_the_own_spelling_is_kept(tmp_path: P
     ).to_pylist()
     assert (note["codes"], note["codes_as_written"]) == (["E11.9", "I10"], ["e119", "I10"])
     assert [span["code"] for span in note["evidence"]] == ["E11.9", "E85.82"]
+
+
+@pytest.mark.parametrize("cell", ["word I10{}xyz", "pain 1{}", "icd{}x", "E11.9 - {} I10"])
+@pytest.mark.parametrize("filler", [" ", "1", "\t", "a "])
+def test_the_time_for_a_cell_grows_with_its_length(
+    cell: str, filler: str, takes_even_time: Callable[..., bool]
+) -> None:
+    def work(size: str) -> None:
+        with contextlib.suppress(CellError):
+            read_codes(cell.format(filler * (len(size) // len(filler))))
+
+    assert takes_even_time(work, "x" * 19_000)

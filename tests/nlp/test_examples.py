@@ -14,7 +14,7 @@ from rubricator.nlp.builders.annotations import annotated_examples, note_ids_in
 from rubricator.nlp.builders.codes import code_examples
 from rubricator.nlp.builders.sections import section_examples
 from rubricator.nlp.contexts import LabelSpan
-from rubricator.nlp.examples import ExampleError, Examples
+from rubricator.nlp.examples import ExampleError, Examples, note_ids
 from rubricator.nlp.lexicon.lexicon import Lexicon
 from rubricator.nlp.readers.notes import NOTES_SCHEMA
 from rubricator.nlp.weak_labels import LabelledSentence, WeakLabelSettings, label_note
@@ -294,3 +294,8 @@ def test_codes_of_a_table_are_labels_though_no_note_has_them() -> None:
     assert examples.labels == ["382.9", "784.0", "786.2"]
     assert examples.targets.toarray().sum(axis=0).tolist() == [1, 0, 1]
     assert examples.take([0]).descriptions == [None, "headache", "cough"]
+
+
+def test_the_notes_of_examples_are_told_from_their_sentences() -> None:
+    assert note_ids(["12:30:45", "n1"], of_sentences=False) == {"12:30:45", "n1"}
+    assert note_ids(["a:b:0:12", "a:b:12:20"], of_sentences=True) == {"a:b"}

@@ -344,3 +344,14 @@ def test_settings_that_do_not_fit_the_notes_are_refused(tmp_path: Path) -> None:
     assert "sheet is for Excel files" in refusal(tmp_path / "n.csv", sheet="2")
     assert "no notes are given" in refusal(None)
     assert "give one of them" in refusal(tmp_path / "n.csv", notes_sql=("sqlite://", "select 1"))
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_a_note_of_which_a_row_cannot_be_used_is_one_dead_letter(tmp_path: Path, place: int) -> None:
+    codes = ["I10", "E11.9", "J18.9"]
+    codes[place] = "He has a cough and a fever today"
+    rows = "".join(f"1,Cough,{code}\n" for code in codes)
+    (tmp_path / "n.csv").write_text(f"id,text,codes\n{rows}2,Fever,I10\n3,Ache,I10\n4,Pain,I10\n")
+    notes, letters, _ = read(tmp_path / "n.csv")
+    assert sorted(notes) == ["2", "3", "4"]
+    assert [letter.note_id for letter in letters] == ["1"]

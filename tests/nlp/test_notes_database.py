@@ -1,6 +1,7 @@
 """Notes from a database: SQLite, and a real PostgreSQL server where one is installed."""
 
 import datetime
+import decimal
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from rubricator.nlp import read_notes as read_anything
+from rubricator.nlp.readers.database import _value
 from rubricator.nlp.readers.notes import DeadLetter, NoteFormatError, NoteReader, NoteSettings
 
 CANARY = "canary-7f3a"
@@ -155,3 +157,14 @@ def test_a_query_that_writes_is_refused_and_writes_nothing(
         assert database.execute("SELECT count(*) FROM note").fetchone() == (2,)
         assert database.execute("SELECT count(*) FROM sqlite_master").fetchone() == (1,)
     assert [path.name for path in omop.parent.iterdir()] == ["omop.db"]
+
+
+def test_no_error_of_the_settings_has_the_password() -> None:
+    with pytest.raises(ValidationError) as caught:
+        NoteSettings(notes_sql=("postgresql://me:secret-7f3a@host/db", "SELECT 1"))
+    assert "secret-7f3a" not in str(caught.value) + repr(caught.value)
+
+
+def test_a_number_that_is_none_spoils_its_note_only() -> None:
+    assert str(_value(decimal.Decimal("Infinity"))) == "inf"
+    assert (_value(decimal.Decimal("7.0")), _value(decimal.Decimal("7.5"))) == (7, 7.5)

@@ -1160,3 +1160,20 @@ def test_what_is_no_export_of_notes_is_refused(tmp_path: Path) -> None:
     (tmp_path / "table.jsonl").write_text('{"id": "1", "text": "x"}\n')
     with pytest.raises(NoteFormatError, match=r"table\.jsonl: is not FHIR"):
         read(tmp_path)
+
+
+def test_what_the_shared_code_says_of_dates_and_codes_is_among_the_notices(tmp_path: Path) -> None:
+    given = [
+        document("d1", attachment("Cough."), date="1850-01-01"),
+        condition("c1", "4019.0", system=ICD_9),
+    ]
+    for _ in range(2):
+        notes, letters, notices = read_all(export(tmp_path, *given))
+        assert notes["DocumentReference/d1"]["codes"] is None and letters == []
+        assert any("left empty: the year is not of" in notice for notice in notices)
+        assert any("codes of ICD-9-CM left out, made numbers" in notice for notice in notices)
+
+
+def test_a_code_is_spelt_by_its_system_whatever_stands_beside_it(tmp_path: Path) -> None:
+    given = [condition("c1", "E851", system=ICD_9), condition("c2", "J189"), condition("c3", "J200")]
+    assert sorted(codes_of(tmp_path, *given) or ()) == ["E851", "J18.9", "J20.0"]
